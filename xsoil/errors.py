@@ -1,0 +1,63 @@
+"""Every error that xsoil raises on purpose; all are `ValueError`s.
+
+A message says what was found, what was expected and how to mend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SoilError(ValueError):
+    """Base of xsoil's errors."""
+
+
+class MissingVariableError(SoilError):
+    """A variable that the verb needs is not in the dataset."""
+
+
+class UnitsError(SoilError):
+    """Units are missing, or not among those accepted for the variable."""
+
+
+class CRSError(SoilError):
+    """No coordinate reference system, or two that contradict each other."""
+
+
+class AxisError(SoilError):
+    """A spatial axis is missing, shuffled or not evenly spaced."""
+
+
+class GridMismatchError(SoilError):
+    """Two objects that must share a grid do not."""
+
+
+class NoOverlapError(GridMismatchError):
+    """Source and target grid have no cell in common."""
+
+
+class TimeError(SoilError):
+    """The time axis is missing, unsorted, not daily or has a gap."""
+
+
+class NodataError(SoilError):
+    """Two contradicting nodata values are declared for one variable."""
+
+
+class ArgumentError(SoilError):
+    """An argument is outside what the verb accepts."""
+
+
+class UnknownNameError(SoilError):
+    """A name (of a PTF, a grid, an operator ...) that does not exist."""
+
+    @classmethod
+    def of(cls, kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
+        """Build the error with the nearest known name."""
+        known = sorted(known)
+        near = get_close_matches(str(name), known, n=1, cutoff=0.5) or get_close_matches(
+            str(name).lower(), known, n=1, cutoff=0.5
+        )
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return cls(f"unknown {kind} {name!r}; {hint}known: {', '.join(known)}")

@@ -1,0 +1,21 @@
+"""The one way xsoil compiles a function.
+
+numba is imported on first use only by the modules that use this one (kernels, grids); those are
+themselves imported inside the verbs, so that `import xsoil` compiles nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kernel(function: F) -> F:
+    """Compile `function`: cached on disk, without the GIL, IEEE arithmetic (no fastmath, which would
+    let results depend on how the data are chunked)."""
+    compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return compiled

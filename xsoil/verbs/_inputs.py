@@ -1,0 +1,180 @@
+"""What every verb does with its input: find a variable, mask nodata, convert units, check axes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xsoil.errors import GridMismatchError, MissingVariableError, NodataError, SoilError, TimeError, UnitsError
+from xsoil.grids.geobox import has_grid, locate
+from xsoil.vocabulary import VARIABLES, Variable
+
+# Attributes that describe the stored numbers: once these are decoded or converted they are wrong.
+STORAGE_ATTRS = ("_FillValue", "missing_value", "nodata", "nodatavals", "scale_factor", "add_offset", "valid_range", "valid_min", "valid_max")
+
+
+def as_dataset(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    """The dataset itself, or a named DataArray as a dataset of one variable."""
+    if isinstance(obj, xr.Dataset):
+        return obj
+    if isinstance(obj, xr.DataArray):
+        if obj.name is None:
+            raise SoilError("the DataArray has no name; expected a variable's name: da.rename('sand')")
+        return obj.to_dataset()
+    raise SoilError(f"expected an xarray Dataset or a named DataArray, found {type(obj).__name__}")
+
+
+def read(ds: xr.Dataset, variable: Variable) -> xr.DataArray:
+    """Return `variable` in its canonical units: still lazy, nodata as NaN, the input untouched.
+
+    Floating-point input keeps its precision; integers of up to 16 bits become float32, longer ones float64.
+    """
+    if variable.name not in ds.variables:
+        raise MissingVariableError(
+            f"no {variable.name!r} ({variable.long_name}) among {sorted(map(str, ds.data_vars))}; use ds.rename(...)"
+        )
+    array = ds[variable.name]
+    units = array.attrs.get("units")
+    conversion = variable.conversion(None if units is None else str(units))
+    if conversion is None:
+        found = "no units" if not units else f"units {units!r}"
+        raise UnitsError(
+            f"{variable.name!r} has {found}; expected {variable.units!r} or one of {sorted(variable.accepts)}. "
+            f"If it really is in {variable.units!r}: ds[{variable.name!r}].attrs['units'] = {variable.units!r}"
+        )
+    array = decode(array)
+    if array.dtype.kind != "f":
+        array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
+    if conversion.factor != 1.0:
+        array = array * array.dtype.type(conversion.factor)
+    if conversion.offset != 0.0:
+        array = array + array.dtype.type(conversion.offset)
+    kept = {k: v for k, v in ds[variable.name].attrs.items() if k == "grid_mapping"}
+    return array.assign_attrs(kept | variable.attrs)
+
+
+def read_optional(ds: xr.Dataset, variable: Variable) -> xr.DataArray | None:
+    """`read`, or None where the dataset does not hold the variable."""
+    return read(ds, variable) if variable.name in ds.variables else None
+
+
+def nodata_of(array: xr.DataArray) -> float | None:
+    """The nodata value declared in attributes (or, for integers, in the encoding); two different ones raise."""
+    found: dict[str, float] = {}
+    for key in ("_FillValue", "missing_value", "nodata", "nodatavals"):
+        value = array.attrs.get(key)
+        if value is None and array.dtype.kind in "iu":
+            value = array.encoding.get(key)
+        if value is None:
+            continue
+        numbers = {float(v) for v in np.ravel(np.asarray(value, dtype=float)) if not np.isnan(v)}
+        if len(numbers) > 1:
+            raise NodataError(f"{array.name!r} declares {sorted(numbers)} as {key}; expected one nodata value")
+        if numbers:
+            found[key] = numbers.pop()
+    if len(set(found.values())) > 1:
+        raise NodataError(f"{array.name!r} declares contradicting nodata values {found}; delete the wrong one from .attrs")
+    return next(iter(found.values()), None)
+
+
+def decode(array: xr.DataArray) -> xr.DataArray:
+    """Numbers as meant: declared nodata as NaN, an undecoded scale_factor/add_offset applied, attributes of storage dropped.
+
+    Integers without either stay integers.
+    """
+    nodata = nodata_of(array)
+    scale, offset = float(array.attrs.get("scale_factor", 1.0)), float(array.attrs.get("add_offset", 0.0))
+    attrs = {k: v for k, v in array.attrs.items() if k not in STORAGE_ATTRS}
+    dtype = array.dtype
+    if nodata is not None:
+        real = dtype if dtype.kind == "f" else np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
+        with np.errstate(over="ignore"):
+            sentinel = np.asarray(nodata).astype(dtype) if dtype.kind == "f" else nodata
+        array = array.astype(real).where(array != sentinel)
+    if scale != 1.0 or offset != 0.0:
+        real = array.dtype if array.dtype.kind == "f" else np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
+        array = array.astype(real) * real.type(scale) + real.type(offset)
+    out = array.copy(deep=False)
+    out.attrs = attrs
+    return out
+
+
+def require_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray, what: str) -> None:
+    """Raise unless the dimensions that `a` and `b` share have the same sizes and coordinates.
+
+    Coordinates may differ by 1e-3 of a step (rounding in files); a shifted grid is an error, never aligned.
+    """
+    for dim in [d for d in a.dims if d in b.dims and d != "time"]:
+        if a.sizes[dim] != b.sizes[dim]:
+            raise GridMismatchError(
+                f"{what}: {dim!r} has {b.sizes[dim]} cells, expected {a.sizes[dim]}; bring both to one grid with ds.soil.upscale(...)"
+            )
+        if dim in a.indexes and dim in b.indexes:
+            left, right = a.indexes[dim], b.indexes[dim]
+            if left.equals(right):
+                continue
+            close = False
+            if left.dtype.kind in "fiu" and right.dtype.kind in "fiu":
+                x, z = left.to_numpy().astype(float), right.to_numpy().astype(float)
+                step = abs(float(x[-1] - x[0])) / max(x.size - 1, 1) or max(abs(float(x[0])), 1.0) * 1e-6
+                close = bool((np.abs(x - z) <= 1e-3 * step).all())
+            if not close:
+                raise GridMismatchError(
+                    f"{what}: the coordinates of {dim!r} differ (first {right[0]!r}, expected {left[0]!r}); "
+                    "bring both to one grid with ds.soil.upscale(...)"
+                )
+    if has_grid(a) and has_grid(b):
+        one, two = _crs_or_none(a), _crs_or_none(b)
+        if one is not None and two is not None and one != two:
+            raise GridMismatchError(f"{what}: the CRS is {two}, expected {one}; bring both to one grid with ds.soil.upscale(...)")
+
+
+def _crs_or_none(obj: xr.Dataset | xr.DataArray) -> Any:
+    try:
+        return locate(obj).geobox.crs
+    except SoilError:
+        return None
+
+
+def require_daily(ds: xr.Dataset | xr.DataArray, what: str) -> None:
+    """Raise unless `time` is there, sorted, without duplicates, one value a day without a gap."""
+    if "time" not in ds.dims:
+        raise TimeError(f"{what} has no dimension 'time' among {[str(d) for d in ds.dims]}; rename it, or ds.expand_dims('time')")
+    if "time" not in ds.indexes:
+        raise TimeError(f"{what} has no time coordinate; add the dates: ds.assign_coords(time=...)")
+    if ds.sizes["time"] < 2:
+        return
+    index = ds.indexes["time"]
+    steps = np.diff(index.to_numpy())
+    try:
+        days = steps.astype("timedelta64[s]").astype(float) / 86400.0
+    except (TypeError, ValueError):
+        days = np.array([step.total_seconds() / 86400.0 for step in steps])
+    if (days <= 0).any():
+        at = int(np.flatnonzero(days <= 0)[0])
+        raise TimeError(f"{what}: time is unsorted or has duplicates at {index[at + 1]}; use ds.sortby('time') and ds.drop_duplicates('time')")
+    if (days > 1.5).any():
+        at = int(np.flatnonzero(days > 1.5)[0])
+        raise TimeError(f"{what}: time gap between {index[at]} and {index[at + 1]}; expected one value a day: fill it, or split the run there")
+    if (np.abs(days - 1.0) > 1e-3).any():
+        raise TimeError(f"{what}: steps of {days.min():g} to {days.max():g} days; expected one value a day: ds.resample(time='1D')")
+
+
+def pick(names: Iterable[str], ds: xr.Dataset) -> list[str]:
+    """Those of `names` that the dataset holds."""
+    return [name for name in names if name in ds.variables]
+
+
+def numbers(fixed: Mapping[str, object]) -> xr.Dataset:
+    """Keyword parameters as a dataset in canonical units (numbers are taken to be in them)."""
+    out: dict[Hashable, xr.DataArray] = {}
+    for name, value in fixed.items():
+        if isinstance(value, xr.DataArray):
+            out[name] = value
+        else:
+            units = VARIABLES[name].units
+            out[name] = xr.DataArray(np.asarray(value, dtype=float), attrs={"units": units})
+    return xr.Dataset(out)
