@@ -1,0 +1,120 @@
+"""Functions of cells on xarray: blocks that fit the cache, all cores for numpy, one task per chunk for dask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import DTypeLike, NDArray
+
+from xsoil.errors import GridMismatchError
+
+__all__ = ["CELLS_PER_BLOCK", "map_cells"]
+
+Array = NDArray[Any]
+
+CELLS_PER_BLOCK = 16_384
+"""Temporaries of this many cells stay in the second-level cache, and numpy's overhead per call is still small."""
+
+
+def map_cells(
+    function: Callable[..., tuple[Array, ...]],
+    inputs: Sequence[xr.DataArray],
+    dtypes: Sequence[DTypeLike],
+    *,
+    block: int = CELLS_PER_BLOCK,
+) -> tuple[xr.DataArray, ...]:
+    """Apply a function of cells: every cell by itself, several outputs at once.
+
+    Parameters
+    ----------
+    function : callable
+        `function(*cells) -> (result, ...)` on contiguous 1-D arrays of at most `block` cells. Module-level, a
+        `functools.partial` of such, or a frozen dataclass (it is pickled and tokenized), free of side effects and
+        safe to run in several threads.
+    inputs : sequence of xr.DataArray
+        Of any dims that broadcast; numpy, dask or both, in any chunks.
+    dtypes : sequence of dtype
+        One per result.
+    block : int
+        Cells per call.
+
+    Returns
+    -------
+    tuple of xr.DataArray
+        One per dtype, with the coordinates of the inputs and without attributes. From dask input: lazy, one task
+        per block of the (unified) chunks for all results together. From numpy: computed with all cores.
+
+    Raises
+    ------
+    GridMismatchError
+        Where the inputs' coordinates or sizes differ.
+    """
+    lazy = any(array.chunks is not None for array in inputs)
+    run = partial(_run_blocks, function, tuple(np.dtype(d) for d in dtypes), block, 1 if lazy else _cores())
+    # The widest input sets the order of the dims; a dim that it lacks comes in front of them.
+    widest = max(inputs, key=lambda array: array.ndim)
+    order = [*dict.fromkeys(d for array in inputs for d in array.dims if d not in widest.dims), *widest.dims]
+    try:
+        # checked first: apply_ufunc would raise, but with errors of several kinds
+        xr.align(*inputs, join="exact", copy=False)
+    except (xr.AlignmentError, ValueError) as error:
+        raise GridMismatchError(
+            f"the inputs are not on one grid: {error}; bring them to one grid with ds.soil.upscale(...)"
+        ) from error
+    results = xr.apply_ufunc(
+        run,
+        *inputs,
+        output_core_dims=[[]] * len(dtypes),
+        dask="parallelized",
+        output_dtypes=list(dtypes),
+        join="exact",
+        keep_attrs=False,
+    )
+    arrays = results if isinstance(results, tuple) else (results,)
+    return tuple(array if [*array.dims] == order else array.transpose(*order) for array in arrays)
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+def _run_blocks(
+    function: Callable[..., tuple[Array, ...]],
+    dtypes: tuple[np.dtype[Any], ...],
+    block: int,
+    threads: int,
+    *arrays: Array,
+) -> tuple[Array, ...] | Array:
+    """The function over flat blocks: contiguous, so that numpy takes the same path through its code, and gives
+    the same bits, whatever the layout and the chunks."""
+    shape = np.broadcast_shapes(*(np.shape(a) for a in arrays))
+    flat = [np.broadcast_to(a, shape).reshape(-1) for a in arrays]
+    flat = [f if f.flags.c_contiguous else np.ascontiguousarray(f) for f in flat]
+    cells = flat[0].size
+    outputs = tuple(np.empty(cells, dtype) for dtype in dtypes)
+
+    def run(first: int, last: int) -> None:
+        for start in range(first, last, block):
+            part = slice(start, min(start + block, last))
+            for output, result in zip(outputs, function(*(f[part] for f in flat)), strict=True):
+                output[part] = result
+
+    blocks = -(-cells // block)
+    if threads == 1 or blocks < 4:
+        run(0, cells)
+    else:
+        span = -(-blocks // (4 * threads)) * block  # whole blocks; four spans a thread even out their pace
+        with ThreadPoolExecutor(threads) as pool:
+            for task in [pool.submit(run, at, min(at + span, cells)) for at in range(0, cells, span)]:
+                task.result()
+    shaped = tuple(output.reshape(shape) for output in outputs)
+    return shaped if len(shaped) > 1 else shaped[0]
