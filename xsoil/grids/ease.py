@@ -45,9 +45,7 @@ class EaseGrid:
 
         The corner is computed from the integers, so that any two windows of a grid agree exactly.
         """
-        corner = Affine(
-            self.cell, 0.0, self.left + column * self.cell, 0.0, -self.cell, self.top - row * self.cell
-        )
+        corner = Affine(self.cell, 0.0, self.left + column * self.cell, 0.0, -self.cell, self.top - row * self.cell)
         return GeoBox((rows, columns), corner, f"EPSG:{self.epsg}")
 
     @property
@@ -89,7 +87,14 @@ def _grids() -> dict[str, EaseGrid]:
         name = f"EASE2_{suffix}"
         grids[name] = EaseGrid(name, 6933, rows, columns, cell, left if y == top else -17367530.44, y)
     for pole, epsg in (("N", 6931), ("S", 6932)):
-        for resolution, size in (("36km", 500), ("25km", 720), ("12.5km", 1440), ("09km", 2000), ("03km", 6000), ("01km", 18000)):
+        for resolution, size in (
+            ("36km", 500),
+            ("25km", 720),
+            ("12.5km", 1440),
+            ("09km", 2000),
+            ("03km", 6000),
+            ("01km", 18000),
+        ):
             name = f"EASE2_{pole}{resolution}"
             grids[name] = EaseGrid(name, epsg, size, size, 18_000_000.0 / size, -9_000_000.0, 9_000_000.0)
     return grids
@@ -190,7 +195,9 @@ def cover(grid: EaseGrid, x: np.ndarray, y: np.ndarray) -> GeoBox:
     else:
         c0, c1 = max(c0, 0), min(max(c1, c0 + 1), grid.columns)
     if r1 <= r0 or c1 <= c0:
-        raise NoOverlapError(f"the region lies outside {grid.name} (rows {r0}..{r1}, columns {c0}..{c1} of {grid.rows} x {grid.columns})")
+        raise NoOverlapError(
+            f"the region lies outside {grid.name} (rows {r0}..{r1}, columns {c0}..{c1} of {grid.rows} x {grid.columns})"
+        )
     return grid.window(r0, c0, r1 - r0, c1 - c0)
 
 

@@ -159,16 +159,16 @@ def _grid_mapping(obj: xr.Dataset | xr.DataArray) -> dict[Hashable, dict[str, ob
     return {name: dict(variables[name].attrs) for name in candidates}
 
 
-def _crs(
-    obj: xr.Dataset | xr.DataArray, mapping: dict[Hashable, dict[str, object]], y: Hashable, x: Hashable
-) -> CRS:
+def _crs(obj: xr.Dataset | xr.DataArray, mapping: dict[Hashable, dict[str, object]], y: Hashable, x: Hashable) -> CRS:
     found: dict[Hashable, CRS] = {}
     for name, attrs in mapping.items():
         try:
             text = attrs.get("crs_wkt") or attrs.get("spatial_ref")
             found[name] = CRS.from_user_input(text) if text else CRS.from_cf(attrs)
         except Exception as error:
-            raise CRSError(f"the grid mapping {name!r} cannot be read ({error}); write it with ds.rio.write_crs(...)") from error
+            raise CRSError(
+                f"the grid mapping {name!r} cannot be read ({error}); write it with ds.rio.write_crs(...)"
+            ) from error
     if not found:
         code = obj.attrs.get("proj:code") or obj.attrs.get("crs")
         if isinstance(code, str) and code:
@@ -233,9 +233,7 @@ class _Axis:
     shift: int = 0
 
     @classmethod
-    def read(
-        cls, obj: xr.Dataset | xr.DataArray, dim: Hashable, declared: float | None, *, cyclic: bool
-    ) -> _Axis:
+    def read(cls, obj: xr.Dataset | xr.DataArray, dim: Hashable, declared: float | None, *, cyclic: bool) -> _Axis:
         coord = obj[dim]
         if coord.dtype.kind not in "fiu":
             raise AxisError(f"the axis {dim!r} is {coord.dtype}; expected numbers")

@@ -13,7 +13,17 @@ from xsoil.grids.geobox import has_grid, locate
 from xsoil.vocabulary import VARIABLES, Variable
 
 # Attributes that describe the stored numbers: once these are decoded or converted they are wrong.
-STORAGE_ATTRS = ("_FillValue", "missing_value", "nodata", "nodatavals", "scale_factor", "add_offset", "valid_range", "valid_min", "valid_max")
+STORAGE_ATTRS = (
+    "_FillValue",
+    "missing_value",
+    "nodata",
+    "nodatavals",
+    "scale_factor",
+    "add_offset",
+    "valid_range",
+    "valid_min",
+    "valid_max",
+)
 
 
 def as_dataset(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
@@ -76,7 +86,9 @@ def nodata_of(array: xr.DataArray) -> float | None:
         if numbers:
             found[key] = numbers.pop()
     if len(set(found.values())) > 1:
-        raise NodataError(f"{array.name!r} declares contradicting nodata values {found}; delete the wrong one from .attrs")
+        raise NodataError(
+            f"{array.name!r} declares contradicting nodata values {found}; delete the wrong one from .attrs"
+        )
     return next(iter(found.values()), None)
 
 
@@ -129,7 +141,9 @@ def require_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray
     if has_grid(a) and has_grid(b):
         one, two = _crs_or_none(a), _crs_or_none(b)
         if one is not None and two is not None and one != two:
-            raise GridMismatchError(f"{what}: the CRS is {two}, expected {one}; bring both to one grid with ds.soil.upscale(...)")
+            raise GridMismatchError(
+                f"{what}: the CRS is {two}, expected {one}; bring both to one grid with ds.soil.upscale(...)"
+            )
 
 
 def _crs_or_none(obj: xr.Dataset | xr.DataArray) -> Any:
@@ -142,7 +156,9 @@ def _crs_or_none(obj: xr.Dataset | xr.DataArray) -> Any:
 def require_daily(ds: xr.Dataset | xr.DataArray, what: str) -> None:
     """Raise unless `time` is there, sorted, without duplicates, one value a day without a gap."""
     if "time" not in ds.dims:
-        raise TimeError(f"{what} has no dimension 'time' among {[str(d) for d in ds.dims]}; rename it, or ds.expand_dims('time')")
+        raise TimeError(
+            f"{what} has no dimension 'time' among {[str(d) for d in ds.dims]}; rename it, or ds.expand_dims('time')"
+        )
     if "time" not in ds.indexes:
         raise TimeError(f"{what} has no time coordinate; add the dates: ds.assign_coords(time=...)")
     if ds.sizes["time"] < 2:
@@ -155,12 +171,18 @@ def require_daily(ds: xr.Dataset | xr.DataArray, what: str) -> None:
         days = np.array([step.total_seconds() / 86400.0 for step in steps])
     if (days <= 0).any():
         at = int(np.flatnonzero(days <= 0)[0])
-        raise TimeError(f"{what}: time is unsorted or has duplicates at {index[at + 1]}; use ds.sortby('time') and ds.drop_duplicates('time')")
+        raise TimeError(
+            f"{what}: time is unsorted or has duplicates at {index[at + 1]}; use ds.sortby('time') and ds.drop_duplicates('time')"
+        )
     if (days > 1.5).any():
         at = int(np.flatnonzero(days > 1.5)[0])
-        raise TimeError(f"{what}: time gap between {index[at]} and {index[at + 1]}; expected one value a day: fill it, or split the run there")
+        raise TimeError(
+            f"{what}: time gap between {index[at]} and {index[at + 1]}; expected one value a day: fill it, or split the run there"
+        )
     if (np.abs(days - 1.0) > 1e-3).any():
-        raise TimeError(f"{what}: steps of {days.min():g} to {days.max():g} days; expected one value a day: ds.resample(time='1D')")
+        raise TimeError(
+            f"{what}: steps of {days.min():g} to {days.max():g} days; expected one value a day: ds.resample(time='1D')"
+        )
 
 
 def pick(names: Iterable[str], ds: xr.Dataset) -> list[str]:

@@ -1,0 +1,125 @@
+"""Compiled reductions for separable overlaps: source rows are added into a row buffer, then columns are joined.
+
+The order of additions of a target cell is that of its source cells, whatever the window or the thread.
+Columns are worked on in strips whose buffers stay in the first-level cache. A strip is first reduced as if
+nothing were missing; only where a NaN turns up is it reduced again with a test for each value.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xsoil.jit import kernel
+
+STRIP = 1024
+
+
+@kernel
+def _add(row, weight, total):
+    for j in range(row.size):
+        total[j] += weight * np.float64(row[j])
+
+
+@kernel
+def _add_known(row, weight, length, total, valid):
+    for j in range(row.size):
+        v = np.float64(row[j])
+        known = v == v
+        total[j] += weight * v if known else 0.0
+        valid[j] += length if known else 0.0
+
+
+@kernel
+def _any_nan(row):
+    found = 0
+    for j in range(row.size):
+        found += row[j] != row[j]
+    return found > 0
+
+
+@kernel
+def weighted_sums(values, yp, ys, yl, wy, xp, xs, xl, wx, height, width, normalise, first, last, result, fraction):
+    """Weighted sums, or means, of the target rows `first`..`last`; `fraction` takes the valid part of each cell."""
+    layers, _, source_width = values.shape
+    total, valid = np.empty(source_width), np.empty(source_width)
+    for layer in range(layers):
+        for i in range(first, last):
+            whole = 0.0
+            for p in range(yp[i], yp[i + 1]):
+                whole += yl[p]
+            for start in range(0, source_width, STRIP):
+                stop = min(start + STRIP, source_width)
+                t, k = total[start:stop], valid[start:stop]
+                t[:] = 0.0
+                k[:] = whole
+                for p in range(yp[i], yp[i + 1]):
+                    _add(values[layer, ys[p], start:stop], wy[p], t)
+                if _any_nan(t):
+                    t[:] = 0.0
+                    k[:] = 0.0
+                    for p in range(yp[i], yp[i + 1]):
+                        _add_known(values[layer, ys[p], start:stop], wy[p], yl[p], t, k)
+            for j in range(xp.size - 1):
+                amount, area = 0.0, 0.0
+                for q in range(xp[j], xp[j + 1]):
+                    s = xs[q]
+                    amount += wx[q] * total[s]
+                    area += xl[q] * valid[s]
+                cell = height[i] * width[j]
+                fraction[layer, i, j] = area / cell if cell > 0.0 else 0.0
+                if area > 0.0:
+                    result[layer, i, j] = amount / area if normalise else amount
+                else:
+                    result[layer, i, j] = np.nan
+
+
+@kernel
+def _join(row, sign, best):
+    """Running maximum of sign * value; returns how many values are NaN."""
+    missing = 0
+    for j in range(row.size):
+        v = row[j] * sign
+        best[j] = v if v > best[j] else best[j]
+        missing += v != v
+    return missing
+
+
+@kernel
+def _count_known(row, length, valid):
+    for j in range(row.size):
+        valid[j] += length if row[j] == row[j] else 0.0
+
+
+@kernel
+def extremes(values, yp, ys, yl, xp, xs, xl, height, width, sign, first, last, result, fraction):
+    """Minimum (`sign` -1) or maximum (1) of every source cell that a target cell overlaps, in the values' dtype."""
+    layers, _, source_width = values.shape
+    best, valid = np.empty(source_width, values.dtype), np.empty(source_width)
+    lowest = best.dtype.type(-np.inf)
+    for layer in range(layers):
+        for i in range(first, last):
+            whole = 0.0
+            for p in range(yp[i], yp[i + 1]):
+                whole += yl[p]
+            for start in range(0, source_width, STRIP):
+                stop = min(start + STRIP, source_width)
+                b, k = best[start:stop], valid[start:stop]
+                b[:] = lowest
+                k[:] = whole
+                missing = 0
+                for p in range(yp[i], yp[i + 1]):
+                    missing += _join(values[layer, ys[p], start:stop], sign, b)
+                if missing > 0:
+                    k[:] = 0.0
+                    for p in range(yp[i], yp[i + 1]):
+                        _count_known(values[layer, ys[p], start:stop], yl[p], k)
+            for j in range(xp.size - 1):
+                top, area = best[0], 0.0
+                top = lowest
+                for q in range(xp[j], xp[j + 1]):
+                    s = xs[q]
+                    top = best[s] if best[s] > top else top
+                    area += xl[q] * valid[s]
+                cell = height[i] * width[j]
+                fraction[layer, i, j] = area / cell if cell > 0.0 else 0.0
+                result[layer, i, j] = sign * top if area > 0.0 else np.nan

@@ -1,0 +1,51 @@
+"""The one way xsoil uses several cores: bands of independent work on a kept pool of threads.
+
+Eager calls use it; under dask a task runs on the one thread that dask gave it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="xsoil")
+
+
+if hasattr(os, "register_at_fork"):  # threads do not survive a fork, the pool object would
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+def in_bands(work: Callable[[int, int], object], count: int, threads: int, *, smallest: int = 1) -> None:
+    """Call ``work(first, last)`` on bands of ``range(count)``, several at a time.
+
+    Parameters
+    ----------
+    work : callable
+        Must be independent from band to band and release the GIL; it never calls `in_bands` itself.
+    count : int
+        Items in all.
+    threads : int
+        1 runs it here and now.
+    smallest : int
+        Least number of items worth a band.
+    """
+    bands = min(4 * threads, count // max(smallest, 1))
+    if threads <= 1 or bands <= 1:
+        work(0, count)
+        return
+    edges = [count * i // bands for i in range(bands + 1)]
+    for done in [_pool(threads).submit(work, a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]:
+        done.result()
