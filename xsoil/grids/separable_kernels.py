@@ -21,6 +21,17 @@ def _add(row, weight, total):
 
 
 @kernel
+def _add4(r0, r1, r2, r3, w0, w1, w2, w3, total):
+    for j in range(total.size):
+        t = total[j]
+        t += w0 * np.float64(r0[j])
+        t += w1 * np.float64(r1[j])
+        t += w2 * np.float64(r2[j])
+        t += w3 * np.float64(r3[j])
+        total[j] = t
+
+
+@kernel
 def _add_known(row, weight, length, total, valid):
     for j in range(row.size):
         v = np.float64(row[j])
@@ -52,8 +63,23 @@ def weighted_sums(values, yp, ys, yl, wy, xp, xs, xl, wx, height, width, normali
                 t, k = total[start:stop], valid[start:stop]
                 t[:] = 0.0
                 k[:] = whole
-                for p in range(yp[i], yp[i + 1]):
+                p, end = yp[i], yp[i + 1]
+                while p + 4 <= end:
+                    _add4(
+                        values[layer, ys[p], start:stop],
+                        values[layer, ys[p + 1], start:stop],
+                        values[layer, ys[p + 2], start:stop],
+                        values[layer, ys[p + 3], start:stop],
+                        wy[p],
+                        wy[p + 1],
+                        wy[p + 2],
+                        wy[p + 3],
+                        t,
+                    )
+                    p += 4
+                while p < end:
                     _add(values[layer, ys[p], start:stop], wy[p], t)
+                    p += 1
                 if _any_nan(t):
                     t[:] = 0.0
                     k[:] = 0.0
@@ -74,14 +100,15 @@ def weighted_sums(values, yp, ys, yl, wy, xp, xs, xl, wx, height, width, normali
 
 
 @kernel
-def _join(row, sign, best):
-    """Running maximum of sign * value; returns how many values are NaN."""
-    missing = 0
-    for j in range(row.size):
-        v = row[j] * sign
-        best[j] = v if v > best[j] else best[j]
-        missing += v != v
-    return missing
+def _join4(r0, r1, r2, r3, sign, best, probe):
+    """Running maximum of sign * value over four rows; a NaN sticks in `probe`."""
+    for j in range(best.size):
+        a, b, c, d, top = r0[j] * sign, r1[j] * sign, r2[j] * sign, r3[j] * sign, best[j]
+        top = a if a > top else top
+        top = b if b > top else top
+        top = c if c > top else top
+        best[j] = d if d > top else top
+        probe[j] += ((a + b) + c) + d
 
 
 @kernel
@@ -95,6 +122,7 @@ def extremes(values, yp, ys, yl, xp, xs, xl, height, width, sign, first, last, r
     """Minimum (`sign` -1) or maximum (1) of every source cell that a target cell overlaps, in the values' dtype."""
     layers, _, source_width = values.shape
     best, valid = np.empty(source_width, values.dtype), np.empty(source_width)
+    probe = np.empty(STRIP, values.dtype)
     lowest = best.dtype.type(-np.inf)
     for layer in range(layers):
         for i in range(first, last):
@@ -106,16 +134,25 @@ def extremes(values, yp, ys, yl, xp, xs, xl, height, width, sign, first, last, r
                 b, k = best[start:stop], valid[start:stop]
                 b[:] = lowest
                 k[:] = whole
-                missing = 0
-                for p in range(yp[i], yp[i + 1]):
-                    missing += _join(values[layer, ys[p], start:stop], sign, b)
-                if missing > 0:
+                seen = probe[: stop - start]
+                seen[:] = 0
+                end = yp[i + 1]
+                for p in range(yp[i], end, 4):  # a row taken twice changes no maximum
+                    _join4(
+                        values[layer, ys[p], start:stop],
+                        values[layer, ys[min(p + 1, end - 1)], start:stop],
+                        values[layer, ys[min(p + 2, end - 1)], start:stop],
+                        values[layer, ys[min(p + 3, end - 1)], start:stop],
+                        sign,
+                        b,
+                        seen,
+                    )
+                if _any_nan(seen):  # or opposite infinities, which only costs time
                     k[:] = 0.0
                     for p in range(yp[i], yp[i + 1]):
                         _count_known(values[layer, ys[p], start:stop], yl[p], k)
             for j in range(xp.size - 1):
-                top, area = best[0], 0.0
-                top = lowest
+                top, area = lowest, 0.0
                 for q in range(xp[j], xp[j + 1]):
                     s = xs[q]
                     top = best[s] if best[s] > top else top
