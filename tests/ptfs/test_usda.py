@@ -48,7 +48,8 @@ def test_every_point_of_the_lattice_has_the_one_class_whose_rule_holds(dtype):
 @pytest.mark.parametrize(
     ("sand", "clay", "name"),
     [(92, 5, "sand"), (82, 6, "loamy_sand"), (65, 10, "sandy_loam"), (40, 18, "loam"), (20, 15, "silt_loam"),
-     (5, 5, "silt"),      (60, 28, "sandy_clay_loam"), (32, 34, "clay_loam"), (10, 34, "silty_clay_loam"), (52, 42, "sandy_clay"),
+     (5, 5, "silt"), (60, 28, "sandy_clay_loam"), (32, 34, "clay_loam"),
+     (10, 34, "silty_clay_loam"), (52, 42, "sandy_clay"),
      (6, 47, "silty_clay"), (20, 60, "clay")],
 )  # fmt: skip
 def test_typical_textures(sand, clay, name):

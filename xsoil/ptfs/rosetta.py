@@ -166,8 +166,8 @@ def _unsaturated(curve: Doubles, estimate: Estimate, std: bool) -> tuple[Doubles
     valid = (theta_r >= 0) & (theta_r < theta_s) & (theta_s < 1) & (alpha > 0) & (n > 1)
     x = np.stack([theta_r, theta_s, np.log10(alpha), np.log10(n)])
     value, deviation = _estimate(_ensemble("rose1_unsat_k", "double"), x, (True, False), estimate, std)
-    value[:, ~valid] = np.nan
-    deviation[:, ~valid] = np.nan
+    for results in (value, deviation) if std else (value,):
+        results[:, ~valid] = np.nan
     return value, deviation
 
 
