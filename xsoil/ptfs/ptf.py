@@ -33,7 +33,7 @@ __all__ = ["PTF", "Curve", "FrozenMapping", "Range", "variables"]
 Curve = Literal["campbell", "brooks_corey", "van_genuchten"]
 Range = tuple[float, float]
 
-BLOCK = 8192
+BLOCK = 16_384
 """Cells per call: a handful of such float32 blocks stays in the second-level cache."""
 
 
@@ -72,6 +72,13 @@ def variables(*names: str) -> tuple[Variable, ...]:
     return tuple(VARIABLES[name] for name in names)
 
 
+def _same(value: object, choice: object) -> bool:
+    """Equal, by type too (True == 1 must not pass for a model number), in upper or lower case."""
+    if isinstance(value, str) and isinstance(choice, str):
+        return value.casefold() == choice.casefold()
+    return isinstance(value, bool) == isinstance(choice, bool) and value == choice
+
+
 @dataclass(frozen=True)
 class PTF:
     """A published pedotransfer function.
@@ -97,6 +104,8 @@ class PTF:
         returned and flagged.
     guards : mapping of str to (low, high)
         Ranges into which the function itself clips an input; flagged by the verb.
+    outside : callable, optional
+        `outside(*inputs) -> bool array`: where the source excludes a soil by more than ranges.
     guarded : callable, optional
         `guarded(*inputs) -> bool array`: where the function clips something that is not an input.
     options : mapping
@@ -120,6 +129,7 @@ class PTF:
     curve: Curve | None = None
     validity: Mapping[str, Range] = field(default_factory=FrozenMapping, repr=False)
     guards: Mapping[str, Range] = field(default_factory=FrozenMapping, repr=False)
+    outside: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
     guarded: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
     options: Mapping[str, Any] = field(default_factory=FrozenMapping)
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=FrozenMapping, repr=False)
@@ -152,18 +162,20 @@ class PTF:
         ArgumentError
             For a value that the option does not accept.
         """
+        chosen = dict(self.options)
         for name, value in options.items():
             if name not in self.options:
                 if not self.options:
                     raise UnknownNameError(f"unknown option {name!r} of {self.name!r}, which has no options")
                 raise UnknownNameError.of(f"option of {self.name!r}", name, self.options)
-            # by type too: True == 1 must not pass for a model number
             accepted = self.choices[name]
-            if not any(type(value) is type(choice) and value == choice for choice in accepted):
+            match = [choice for choice in accepted if _same(value, choice)]
+            if not match:
                 raise ArgumentError(
                     f"option {name!r} of {self.name!r} is {value!r}; expected one of {', '.join(map(repr, accepted))}"
                 )
-        return replace(self, options=FrozenMapping({**self.options, **options}))
+            chosen[name] = match[0]
+        return replace(self, options=FrozenMapping(chosen))
 
     def resolve(self, available: frozenset[str]) -> PTF:
         """The entry that runs where these variables can be had (see the top of this file)."""

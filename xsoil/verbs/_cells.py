@@ -74,9 +74,11 @@ def map_cells(
         dask="parallelized",
         output_dtypes=list(dtypes),
         join="exact",
-        keep_attrs=False,
+        keep_attrs="override",  # "drop" would take the coordinates' attributes as well
     )
     arrays = results if isinstance(results, tuple) else (results,)
+    for array in arrays:
+        array.attrs = {}
     return tuple(array if [*array.dims] == order else array.transpose(*order) for array in arrays)
 
 
