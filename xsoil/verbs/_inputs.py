@@ -200,3 +200,16 @@ def numbers(fixed: Mapping[str, object]) -> xr.Dataset:
             units = VARIABLES[name].units
             out[name] = xr.DataArray(np.asarray(value, dtype=float), attrs={"units": units})
     return xr.Dataset(out)
+
+
+def carry(ds: xr.Dataset, out: xr.Dataset, first: str) -> xr.Dataset:
+    """Give results the attributes of the dataset, the grid mapping of `first` and the bounds of their coordinates."""
+    out = out.assign_attrs(ds.attrs)
+    source = ds[first]
+    mapping = source.attrs.get("grid_mapping", source.encoding.get("grid_mapping"))
+    if mapping is not None:
+        place = "attrs" if "grid_mapping" in source.attrs else "encoding"
+        for name in out.data_vars:
+            getattr(out[name], place)["grid_mapping"] = mapping
+    extra = {mapping} | {c.attrs.get("bounds", c.encoding.get("bounds")) for c in out.coords.values()}
+    return out.assign_coords({n: ds[n].variable for n in extra if n in ds.variables and n not in out.coords})

@@ -1,0 +1,90 @@
+"""`texture_class` on datasets; the triangle itself is tested in tests/ptfs/test_usda.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from xsoil.errors import MissingVariableError, UnitsError
+from xsoil.ptfs.usda import usda_class
+from xsoil.verbs.texture_class import texture_class
+
+PERCENT = {"units": "percent"}
+
+
+@pytest.fixture
+def soil():
+    """A small raster with a CRS; the last column is missing."""
+    rng = np.random.default_rng(0)
+    texture = rng.dirichlet([1, 1, 1], (7, 9)).transpose(2, 0, 1).astype(np.float32) * 100
+    texture[0, :, 8] = np.nan
+    attrs = PERCENT | {"grid_mapping": "crs"}
+    ds = xr.Dataset(
+        {name: (("y", "x"), a, attrs) for name, a in zip(("sand", "silt", "clay"), texture)},
+        coords={"y": np.arange(7.0)[::-1], "x": np.arange(9.0)},
+    )
+    ds["crs"] = xr.DataArray(0, attrs={"grid_mapping_name": "lambert_azimuthal_equal_area"})
+    return ds
+
+
+def test_classes_and_what_describes_them(soil):
+    before = soil.copy(deep=True)
+    found = texture_class(soil)
+    xr.testing.assert_identical(soil, before)
+    np.testing.assert_array_equal(found, usda_class(soil.sand, soil.silt, soil.clay))
+    assert found.name == "texture_class"
+    assert found.dtype == np.int8
+    assert (found.isel(x=8) == 0).all()
+    assert (found.isel(x=slice(8)) > 0).all()
+    assert dict(zip(found.flag_meanings.split(), found.flag_values))["silty_clay_loam"] == 9
+    assert len(found.flag_values) == 12
+    assert found.attrs["grid_mapping"] == "crs"
+    assert found.attrs["long_name"] == "USDA texture class"
+    assert "crs" in found.coords
+
+
+@pytest.mark.parametrize("missing", ["sand", "silt", "clay"])
+def test_the_third_fraction_is_what_is_left(soil, missing):
+    xr.testing.assert_equal(
+        texture_class(soil.drop_vars(missing)).isel(x=slice(8)), texture_class(soil).isel(x=slice(8))
+    )
+
+
+def test_units_are_read(soil):
+    per_mille = (soil[["sand", "silt", "clay"]] * 10).round(3)
+    expected = usda_class(*(per_mille[name] / 10 for name in ("sand", "silt", "clay")))
+    for array in per_mille.values():
+        array.attrs["units"] = "g/kg"
+    np.testing.assert_array_equal(texture_class(per_mille), expected)
+
+
+@pytest.mark.parametrize("chunks", [{"y": 3, "x": 4}, {"y": 1, "x": 9}, {"y": 7, "x": 9}])
+def test_lazy_is_eager(soil, chunks, no_compute):
+    lazy = texture_class(soil.chunk(chunks))
+    assert lazy.chunks is not None
+    xr.testing.assert_identical(lazy.compute(scheduler="synchronous"), texture_class(soil))
+
+
+def test_value_faults_have_no_class():
+    sand = np.array([40, np.nan, -5, 70, 40, 40, 60])
+    clay = np.array([20, 20, 20, 40, 20, 61, 41])
+    silt = np.array([40, 40, 85, 20, 38.5, 0, 0])
+    texture = {"sand": ("site", sand, PERCENT), "silt": ("site", silt, PERCENT), "clay": ("site", clay, PERCENT)}
+    assert texture_class(xr.Dataset(texture)).values.tolist() == [4, 0, 0, 0, 0, 12, 10]
+    del texture["silt"]
+    assert texture_class(xr.Dataset(texture)).values.tolist() == [4, 0, 0, 0, 4, 12, 10]
+
+
+def test_metadata_faults_raise(soil):
+    with pytest.raises(MissingVariableError, match=r"two of 'sand', 'silt', 'clay', found \['clay'\]"):
+        texture_class(soil[["clay"]])
+    del soil.clay.attrs["units"]
+    with pytest.raises(UnitsError, match="attrs\\['units'\\] = 'percent'"):
+        texture_class(soil)
+
+
+def test_depths_and_single_soils(soil):
+    deep = soil.expand_dims(depth=[0.1, 0.5])
+    assert texture_class(deep).dims == ("depth", "y", "x")
+    one = xr.Dataset({"sand": ((), 40.0, PERCENT), "clay": ((), 20.0, PERCENT)})
+    assert texture_class(one).item() == 4
