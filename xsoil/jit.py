@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+from numba import types
+from numba.extending import overload
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,3 +21,16 @@ def kernel(function: F) -> F:
     let results depend on how the data are chunked)."""
     compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     return compiled
+
+
+def by_precision(single: Callable[[Any], Any], double: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """One name for two functions of a number inside kernels: `single` compiles for float32, `double` else."""
+
+    def chosen(x: Any) -> Any:
+        return single(x) if getattr(x, "dtype", None) == "float32" else double(x)
+
+    @overload(chosen)
+    def _(x: Any) -> Callable[[Any], Any]:
+        return single if x == types.float32 else double
+
+    return chosen

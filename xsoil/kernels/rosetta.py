@@ -10,15 +10,12 @@ stands: its result does not depend on the cells that share the call. A block and
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 from numpy.typing import NDArray
 
-from xsoil.jit import kernel
+from xsoil.jit import by_precision, kernel
 
 __all__ = ["LANES", "ensemble"]
 
@@ -59,26 +56,19 @@ def _exp(x: float) -> float:
     return e * e
 
 
-def _tanh(x: float) -> float:
-    """Hyperbolic tangent of numba code, by precision."""
-    return float(np.tanh(x))
+def _tanh_single(x: Any) -> Any:
+    x = min(max(x, -_EDGE), _EDGE)
+    t = x * x
+    return (
+        x * ((((_P4 * t + _P3) * t + _P2) * t + _P1) * t + _P0) / ((((_Q4 * t + _Q3) * t + _Q2) * t + _Q1) * t + _ONE)
+    )
 
 
-@overload(_tanh)
-def _(x: Any) -> Callable[[Any], Any]:
-    def single(x: Any) -> Any:
-        x = min(max(x, -_EDGE), _EDGE)
-        t = x * x
-        return (
-            x
-            * ((((_P4 * t + _P3) * t + _P2) * t + _P1) * t + _P0)
-            / ((((_Q4 * t + _Q3) * t + _Q2) * t + _Q1) * t + _ONE)
-        )
+def _tanh_double(x: Any) -> Any:
+    return 1.0 - 2.0 / (1.0 + _exp(2.0 * min(max(x, -18.0), 18.0)))
 
-    def double(x: Any) -> Any:
-        return 1.0 - 2.0 / (1.0 + _exp(2.0 * min(max(x, -18.0), 18.0)))
 
-    return single if x == types.float32 else double
+_tanh = by_precision(_tanh_single, _tanh_double)
 
 
 @kernel
