@@ -9,7 +9,9 @@ import dask
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("xsoil", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+settings.register_profile(
+    "xsoil", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 settings.load_profile("xsoil")
 
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 
 
 @lru_cache(maxsize=4)
@@ -47,5 +48,5 @@ def in_bands(work: Callable[[int, int], object], count: int, threads: int, *, sm
         work(0, count)
         return
     edges = [count * i // bands for i in range(bands + 1)]
-    for done in [_pool(threads).submit(work, a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]:
+    for done in [_pool(threads).submit(work, a, b) for a, b in pairwise(edges)]:
         done.result()

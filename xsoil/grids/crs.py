@@ -5,18 +5,17 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
-_EQUAL_AREA = frozenset(
-    [
-        "sinusoidal", "mollweide", "bonne",
-        "interrupted goode homolosine", "interrupted goode homolosine ocean", "goode homolosine", "eckert ii", "eckert iv",
-        "eckert vi", "equal earth", "bonne (south orientated)", "hammer",
-        "proj igh", "proj igh_o", "proj goode", "proj hammer", "proj eqearth", "proj leac", "proj qua_aut", "proj fouc_s",
-        "proj mbt_fps", "proj wag1", "proj wag4", "proj wag7", "proj healpix", "proj tcea", "proj eck2",
-    ]
-)  # fmt: skip
+_EQUAL_AREA = frozenset({
+    "sinusoidal", "mollweide", "bonne", "bonne (south orientated)", "hammer", "equal earth",
+    "goode homolosine", "interrupted goode homolosine", "interrupted goode homolosine ocean",
+    "eckert ii", "eckert iv", "eckert vi", "proj igh", "proj igh_o", "proj goode", "proj hammer",
+    "proj eqearth", "proj leac", "proj qua_aut", "proj fouc_s", "proj mbt_fps", "proj wag1", "proj wag4",
+    "proj wag7", "proj healpix", "proj tcea", "proj eck2",
+})  # fmt: skip
 """Projection methods that keep areas, beside those with "equal area" in their name."""
 
 EASE_GLOBAL = "EPSG:6933"
@@ -74,11 +73,16 @@ def working_crs(target: GeoBox) -> str:
     if is_equal_area(text):
         return text
     rows, columns = target.shape
-    x, y = target.affine * (columns / 2, rows / 2)
-    lon, lat = transformer(text, "EPSG:4326").transform(x, y)
+    x, y = to_world(target.affine, np.array(columns / 2), np.array(rows / 2))
+    lon, lat = transformer(text, "EPSG:4326").transform(float(x), float(y))
     if np.isfinite(lat) and abs(lat) > 80:
         return f"+proj=laea +lat_0={lat:.6f} +lon_0={lon:.6f} +datum=WGS84 +units=m +type=crs"
     return EASE_GLOBAL
+
+
+def to_world(affine: Affine, column: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of fractional columns and rows (affine 2 has no `@`, affine 3 deprecates `*` for this)."""
+    return affine.a * column + affine.b * row + affine.c, affine.d * column + affine.e * row + affine.f
 
 
 def edge_values(origin: float, step: float, count: int) -> np.ndarray:

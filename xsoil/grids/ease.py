@@ -12,14 +12,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from pyproj import CRS, Transformer
 
 from xsoil.errors import ArgumentError, GridMismatchError, NoOverlapError, UnknownNameError
+from xsoil.grids.crs import WORLD, crs_text, is_geographic, same_crs, to_world, transformer
 
 REGIONS = {"conus": (-125.0, 24.5, -66.5, 49.5)}
 """Named regions: (west, south, east, north) in degrees."""
@@ -104,17 +103,12 @@ EASE_GRIDS: dict[str, EaseGrid] = _grids()
 """All NSIDC EASE-Grid 2.0 grids by name."""
 
 
-@lru_cache(maxsize=64)
-def _same_crs_text(text: str, epsg: int) -> bool:
-    return bool(CRS.from_user_input(text).equals(CRS.from_epsg(epsg), ignore_axis_order=True))
-
-
 def _same_crs(geobox: GeoBox, epsg: int) -> bool:
     if geobox.crs is None:
         return False
     if geobox.crs.epsg is not None:
         return bool(geobox.crs.epsg == epsg)
-    return _same_crs_text(str(geobox.crs), epsg)
+    return same_crs(str(geobox.crs), f"EPSG:{epsg}")
 
 
 def named_grid(name: str) -> EaseGrid:
@@ -209,8 +203,8 @@ def _box_points(grid: EaseGrid, box: object) -> tuple[np.ndarray, np.ndarray]:
         raise ArgumentError(f"region {box!r} is not (west, south, east, north) in degrees") from None
     if not (-90 <= south < north <= 90 and -360 <= west <= 360 and -360 <= east <= 360 and west != east):
         raise ArgumentError(
-            f"region {(west, south, east, north)} is not (west, south, east, north) in degrees: south < north within -90..90, "
-            "longitudes within -360..360 (west > east crosses the dateline)"
+            f"region {(west, south, east, north)} is not (west, south, east, north) in degrees: south < north "
+            "within -90..90, longitudes within -360..360 (west > east crosses the dateline)"
         )
     if west > east:
         east += 360.0
@@ -227,19 +221,17 @@ def footprint_points(geobox: GeoBox, epsg: int) -> tuple[np.ndarray, np.ndarray]
     """A lattice of the geobox's footprint, edges included, in another CRS."""
     rows, columns = geobox.shape
     column, row = np.meshgrid(np.linspace(0, columns, 129), np.linspace(0, rows, 129))
-    x, y = geobox.affine * (column.ravel(), row.ravel())
-    return project(np.asarray(x), np.asarray(y), geobox.crs, epsg)
+    return project(*to_world(geobox.affine, column.ravel(), row.ravel()), crs_text(geobox), epsg)
 
 
-def project(x: np.ndarray, y: np.ndarray, source: object, epsg: int) -> tuple[np.ndarray, np.ndarray]:
+def project(x: np.ndarray, y: np.ndarray, source: str, epsg: int) -> tuple[np.ndarray, np.ndarray]:
     """Transform points; between longitudes and EPSG:6933 the x axis is not wrapped at 180 degrees."""
-    crs = CRS.from_user_input(str(source))
-    if crs.is_geographic:
+    geographic = is_geographic(source)
+    if geographic:
         y = np.clip(y, -90.0, 90.0)
-    px, py = Transformer.from_crs(crs, CRS.from_epsg(epsg), always_xy=True).transform(x, y)
-    px, py = np.asarray(px), np.asarray(py)
-    if epsg == 6933 and crs.is_geographic:
-        px = x * (17367530.445161372 / 180.0)
+    px, py = (np.asarray(v) for v in transformer(source, f"EPSG:{epsg}").transform(x, y))
+    if epsg == 6933 and geographic:
+        px = x * (WORLD / 360.0)
     elif epsg == 6933 and np.isfinite(px).any():
         px = _unwrap(px)
     return px, py
@@ -247,16 +239,15 @@ def project(x: np.ndarray, y: np.ndarray, source: object, epsg: int) -> tuple[np
 
 def _unwrap(x: np.ndarray) -> np.ndarray:
     """Bring points on both sides of the dateline together, where that is the shorter way round."""
-    world = 2 * 17367530.445161372
     finite = np.sort(x[np.isfinite(x)])
     gaps = np.diff(finite)
     if gaps.size == 0:
         return x
     widest = int(gaps.argmax())
     # The footprint is what is left of the circle without its widest gap.
-    if gaps[widest] <= world - (finite[-1] - finite[0]) or gaps[widest] < 0.05 * world:
+    if gaps[widest] <= WORLD - (finite[-1] - finite[0]) or gaps[widest] < 0.05 * WORLD:
         return x
-    return np.where(x <= finite[widest], x + world, x)
+    return np.where(x <= finite[widest], x + WORLD, x)
 
 
 def ease_rowcol(geobox: GeoBox) -> tuple[int, int]:

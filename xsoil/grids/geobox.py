@@ -125,7 +125,8 @@ def spatial_dims(obj: xr.Dataset | xr.DataArray) -> tuple[Hashable, Hashable]:
         missing = " and ".join(axis for axis, dim in found.items() if dim is None)
         raise AxisError(
             f"no {missing} dimension among {[str(d) for d in obj.dims]}; "
-            "rename the spatial dimensions to y and x (or latitude and longitude), or give their coordinates a standard_name"
+            "rename the spatial dimensions to y and x (or latitude and longitude), "
+            "or give their coordinates a standard_name"
         )
     return found["y"], found["x"]
 
@@ -261,8 +262,8 @@ class _Axis:
         off = float(np.abs(values - even).max())
         if off > SPACING_TOLERANCE * abs(step) + rounding:
             raise AxisError(
-                f"the axis {dim!r} is not evenly spaced: steps from {np.abs(steps).min():.9g} to {np.abs(steps).max():.9g}; "
-                "expected a regular grid (interpolate to one, or check for missing rows)"
+                f"the axis {dim!r} is not evenly spaced: steps from {np.abs(steps).min():.9g} "
+                f"to {np.abs(steps).max():.9g}; expected a regular grid (interpolate to one, or check for missing rows)"
             )
         return cls(float(values[0]) - step / 2, step, shift)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from xsoil.grids.ease import EaseGrid, cover
+from xsoil.grids.crs import crs_text, to_world
+from xsoil.grids.ease import EaseGrid, cover, project
 from xsoil.grids.points import NearestSampler
 from xsoil.grids.separable import SeparableOverlap
 from xsoil.grids.sheared import ShearedOverlap
@@ -27,8 +28,6 @@ def overlap_of(source: GeoBox, target: GeoBox) -> Overlap:
 
 def footprint_on(grid: EaseGrid, source: GeoBox) -> GeoBox:
     """The window of an EASE grid that covers the source's footprint."""
-    from xsoil.grids.ease import project
-
     rows, columns = source.shape
     if SeparableOverlap.of(source, grid.geobox) is not None:
         at_row, at_column = np.array([0, 0, rows, rows]), np.array([0, columns, 0, columns])
@@ -39,8 +38,8 @@ def footprint_on(grid: EaseGrid, source: GeoBox) -> GeoBox:
         inner_c, inner_r = np.meshgrid(np.linspace(0, columns, 33), np.linspace(0, rows, 33))
         at_row = np.concatenate([np.zeros_like(c), np.full_like(c, rows), r, r, inner_r.ravel()])
         at_column = np.concatenate([c, c, np.zeros_like(r), np.full_like(r, columns), inner_c.ravel()])
-    x, y = source.affine * (at_column.astype(float), at_row.astype(float))
-    return cover(grid, *project(np.asarray(x), np.asarray(y), source.crs, grid.epsg))
+    x, y = to_world(source.affine, at_column.astype(float), at_row.astype(float))
+    return cover(grid, *project(x, y, crs_text(source), grid.epsg))
 
 
 def reduce_tile(

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from xsoil.grids.crs import axis_edges, crs_text, is_geographic, same_crs, transformer
+from xsoil.grids.crs import axis_edges, crs_text, is_geographic, same_crs, to_world, transformer
 
 # A centre this close (in source cells) below an edge lies on it: rounding of the projection.
 ON_EDGE = 1e-9
@@ -69,12 +69,12 @@ def _aligned(source: GeoBox, target: GeoBox) -> tuple[np.ndarray, np.ndarray] | 
 
 def _positions(source: GeoBox, target: GeoBox, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     column, row = np.meshgrid(cols + 0.5, rows + 0.5)
-    x, y = target.affine * (column, row)
+    x, y = to_world(target.affine, column, row)
     text = crs_text(source)
     x, y = (np.asarray(v) for v in transformer(crs_text(target), text).transform(x, y))
     a = source.affine
     if a.b or a.d:
-        x, y = ~a * (x, y)
+        x, y = to_world(~a, x, y)
         return _cell(y, 0.0, 1.0, source.shape[0]), _cell(x, 0.0, 1.0, source.shape[1])
     period = 360.0 if is_geographic(text) else None
     return _cell(y, a.f, a.e, source.shape[0]), _cell(x, a.c, a.a, source.shape[1], period)

@@ -93,6 +93,10 @@ def overlap_axis(source: np.ndarray, target: np.ndarray, period: float | None = 
         s = np.clip(np.searchsorted(moved, centre, side="right") - 1, 0, n - 1)
         t = np.clip(np.searchsorted(goal, centre, side="right") - 1, 0, cells - 1)
         keep = length > SLIVER * np.minimum(width[s], np.diff(goal)[t])
+        # A source cell that loses a sliver gives it to its other pieces, so that totals are kept.
+        whole = np.bincount(s, length, minlength=n)
+        kept = np.bincount(s[keep], length[keep], minlength=n)
+        length = length * np.where(kept > 0, whole / np.where(kept > 0, kept, 1.0), 1.0)[s]
         index = (n - 1 - s) if flip else s
         if cyclic:
             turns = round(float(shift / period)) if period else 0

@@ -17,7 +17,9 @@ from xsoil.verbs import _inputs, _lazy
 from xsoil.vocabulary import VARIABLES
 
 How = Literal["mean", "sum", "min", "max", "nearest"]
-HOWS: tuple[str, ...] = ("mean", "sum", "min", "max", "nearest")
+CELL_METHODS = {"mean": "mean", "sum": "sum", "min": "minimum", "max": "maximum", "nearest": "point"}
+"""The operators, and what CF calls them."""
+HOWS: tuple[str, ...] = tuple(CELL_METHODS)
 
 
 def upscale(
@@ -94,7 +96,7 @@ def upscale(
     operators = _operators(how, spatial, ds)
     if min_valid is not None and not 0 <= min_valid <= 1:
         raise ArgumentError(f"min_valid={min_valid!r}; expected a fraction of the cell's area, 0 to 1")
-    if y in ds.dims and y not in source.dims or x in ds.dims and x not in source.dims:
+    if (y in ds.dims and y not in source.dims) or (x in ds.dims and x not in source.dims):
         raise ArgumentError(
             f"the target's dimension names {(y, x)} are taken by other dimensions of the source; rename those"
         )
@@ -104,7 +106,8 @@ def upscale(
     overlap = overlap_of(source.geobox, target)
     if overlap.window(slice(0, target.shape[0]), slice(0, target.shape[1])) is None:
         raise NoOverlapError(
-            f"source and target do not overlap: {_extent(source.geobox)} against {_extent(target)}; check the CRS of both"
+            f"source and target do not overlap: {_extent(source.geobox)} against {_extent(target)}; "
+            "check the CRS of both"
         )
     out: dict[Hashable, xr.Variable] = {}
     for name, var in ds.data_vars.items():
@@ -178,7 +181,7 @@ def _target(to: object, region: object, source: Located) -> tuple[GeoBox, Hashab
 
 def _operators(how: object, spatial: list[Hashable], ds: xr.Dataset) -> dict[Hashable, str]:
     if isinstance(how, str):
-        table: dict[Hashable, str] = {name: how for name in spatial}
+        table: dict[Hashable, str] = dict.fromkeys(spatial, how)
     elif isinstance(how, Mapping):
         unknown = [name for name in how if name not in spatial]
         if unknown:
@@ -255,9 +258,7 @@ def _fill(var: xr.DataArray) -> int:
 
 def _attrs(var: xr.DataArray, how: str) -> dict[str, Any]:
     attrs = {k: v for k, v in var.attrs.items() if k not in (*_inputs.STORAGE_ATTRS, "grid_mapping", "cell_methods")}
-    attrs["cell_methods"] = {
-        "mean": "area: mean", "sum": "area: sum", "min": "area: minimum", "max": "area: maximum", "nearest": "area: point",
-    }[how]  # fmt: skip
+    attrs["cell_methods"] = f"area: {CELL_METHODS[how]}"
     return attrs
 
 

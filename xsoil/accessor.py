@@ -1,0 +1,93 @@
+"""The accessor `ds.soil`: one thin, stateless method per verb."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal
+
+import xarray as xr
+
+from xsoil import verbs
+from xsoil.ptfs.ptf import PTF
+from xsoil.verbs.upscale import How
+
+
+@xr.register_dataset_accessor("soil")
+class SoilAccessor:
+    """Soil operations on a dataset; each method is the function of that name in `xsoil`."""
+
+    def __init__(self, ds: xr.Dataset) -> None:
+        self._ds = ds  # nothing else: xarray caches this object, so other state would go stale
+
+    def ptf(
+        self, method: str | PTF = "cosby1984", *, outputs: Sequence[str] | None = None, quality: bool = False
+    ) -> xr.Dataset:
+        """Estimate hydraulic parameters from soil maps; see `xsoil.ptf`."""
+        return verbs.ptf(self._ds, method, outputs=outputs, quality=quality)
+
+    def texture_class(self) -> xr.DataArray:
+        """USDA texture class; see `xsoil.texture_class`."""
+        return verbs.texture_class(self._ds)
+
+    def depth_mean(self, top: float, bottom: float, *, units: str = "m") -> xr.Dataset:
+        """Mean between two depths; see `xsoil.depth_mean`."""
+        return verbs.depth_mean(self._ds, top, bottom, units=units)
+
+    def water_limits(self, method: Literal["retention", "noah", "clm", "flux"] = "retention") -> xr.Dataset:
+        """Add field capacity and wilting point; see `xsoil.water_limits`."""
+        return verbs.water_limits(self._ds, method)
+
+    def upscale(
+        self,
+        to: object,
+        how: How | Mapping[str, How] = "mean",
+        *,
+        region: object = None,
+        min_valid: float | None = None,
+        chunks: int | tuple[int, int] | None = None,
+        valid_fraction: bool = False,
+    ) -> xr.Dataset:
+        """Bring maps to a coarser grid by exact overlap areas; see `xsoil.upscale`."""
+        return verbs.upscale(
+            self._ds, to, how, region=region, min_valid=min_valid, chunks=chunks, valid_fraction=valid_fraction
+        )
+
+    def simulate(
+        self,
+        forcing: xr.Dataset,
+        model: str = "water_balance",
+        *,
+        initial: Any = None,
+        warmup: int = 0,
+        outputs: Sequence[str] = ("theta",),
+        substeps: int = 24,
+        **fixed: Any,
+    ) -> xr.Dataset:
+        """Simulate daily soil moisture; see `xsoil.simulate`."""
+        return verbs.simulate(
+            self._ds, forcing, model, initial=initial, warmup=warmup, outputs=outputs, substeps=substeps, **fixed
+        )
+
+    def final_state(self) -> xr.Dataset:
+        """The end state of a simulation, to go on from; see `xsoil.final_state`."""
+        return verbs.final_state(self._ds)
+
+    def evaluate(
+        self,
+        reference: xr.Dataset | xr.DataArray,
+        *,
+        variable: str | None = None,
+        by: Any = None,
+        dims: Hashable | Sequence[Hashable] = "time",
+    ) -> xr.Dataset:
+        """Compare with observations; see `xsoil.evaluate`."""
+        return verbs.evaluate(self._ds, reference, variable=variable, by=by, dims=dims)
+
+    def to_zarr(self, path: str | PathLike[str], **options: Any) -> Any:
+        """Write a Zarr store; see `xsoil.to_zarr`."""
+        return verbs.to_zarr(self._ds, path, **options)
+
+    def to_cog(self, path: str | PathLike[str], **options: Any) -> Any:
+        """Write cloud-optimised GeoTIFFs; see `xsoil.to_cog`."""
+        return verbs.to_cog(self._ds, path, **options)
