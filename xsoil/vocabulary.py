@@ -76,7 +76,7 @@ def canonical_units(text: str) -> str:
             name = (hundred or "") + _SYMBOLS.get(symbol, symbol)
             tokens.append((name, sign * int(exponent or 1)))
     if not tokens:
-        return "1" if plain else ""
+        return "1" if plain.strip("()/ ") == "1" else plain
     return " ".join(f"{name}{'' if power == 1 else power}" for name, power in sorted(tokens))
 
 
@@ -155,7 +155,9 @@ _CONDUCTIVITY = {
     "m d-1": 100.0, "mm d-1": 0.1, "cm h-1": 24.0, "mm h-1": 2.4, "m s-1": 8.64e6, "mm s-1": 8640.0,
     "um s-1": 8.64, "cm s-1": 86400.0, "cm min-1": 1440.0, "inch h-1": 60.96, "m h-1": 2400.0,
 }  # fmt: skip
-_HEAD = {"m": 100.0, "mm": 0.1, "kPa": KPA_IN_CM, "hPa": KPA_IN_CM / 10, "Pa": KPA_IN_CM / 1000, "MPa": KPA_IN_CM * 1000}
+_HEAD = {
+    "m": 100.0, "mm": 0.1, "kPa": KPA_IN_CM, "hPa": KPA_IN_CM / 10, "Pa": KPA_IN_CM / 1000, "MPa": KPA_IN_CM * 1000,
+}  # fmt: skip
 _PER_HEAD = {
     "m-1": 0.01, "mm-1": 10.0, "kPa-1": 1 / KPA_IN_CM, "hPa-1": 10 / KPA_IN_CM, "Pa-1": 1000 / KPA_IN_CM,
     "MPa-1": 0.001 / KPA_IN_CM,
@@ -166,6 +168,7 @@ _WATER_PER_DAY = {  # an amount without a time ("mm") is that of the time step, 
     "kg m-2 h-1": 24.0, "mm s-1": 86400.0, "mm h-1": 24.0, "cm d-1": 10.0, "m d-1": 1000.0,
     "m s-1": 8.64e7, "inch d-1": 25.4,
 }  # fmt: skip
+_CF_WATER = "volume_fraction_of_condensed_water_in_soil"
 _LENGTH_M = {"cm": 0.01, "mm": 0.001}
 
 
@@ -202,10 +205,10 @@ _ROWS = (
     Variable("topsoil", "1", "topsoil (1) or subsoil (0)", kind="flag", low=0.0, high=1.0, how="mode"),
     _theta("theta_s", "saturated water content", "soil_porosity"),
     _theta("theta_r", "residual water content"),
-    _theta("theta_fc", "water content at field capacity", "volume_fraction_of_condensed_water_in_soil_at_field_capacity"),
-    _theta("theta_wp", "water content at wilting point", "volume_fraction_of_condensed_water_in_soil_at_wilting_point"),
-    _theta("theta", "volumetric soil moisture", "volume_fraction_of_condensed_water_in_soil"),
-    _theta("soil_moisture", "observed volumetric soil moisture", "volume_fraction_of_condensed_water_in_soil"),
+    _theta("theta_fc", "water content at field capacity", f"{_CF_WATER}_at_field_capacity"),
+    _theta("theta_wp", "water content at wilting point", f"{_CF_WATER}_at_wilting_point"),
+    _theta("theta", "volumetric soil moisture", _CF_WATER),
+    _theta("soil_moisture", "observed volumetric soil moisture", _CF_WATER),
     Variable("theta_obs", "m3 m-3", "simulated volumetric soil moisture as observed (A theta + B)", None, _WATER),
     Variable(
         "k_sat", "cm d-1", "saturated hydraulic conductivity", "soil_hydraulic_conductivity_at_saturation",

@@ -1,0 +1,118 @@
+"""Reading a variable: units, nodata, precision; comparing grids; daily time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from xsoil.errors import GridMismatchError, MissingVariableError, NodataError, SoilError, TimeError, UnitsError
+from xsoil.verbs import _inputs
+from xsoil.vocabulary import VARIABLES
+
+SAND, TEMPERATURE = VARIABLES["sand"], VARIABLES["air_temperature"]
+
+
+def sand(values, dtype="f4", **attrs):
+    return xr.Dataset({"sand": ("x", np.asarray(values, dtype), attrs)})
+
+
+def test_conversion_keeps_precision_and_input():
+    ds = sand([100, 400], units="g/kg", grid_mapping="spatial_ref")
+    before = ds.copy(deep=True)
+    got = _inputs.read(ds, SAND)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, [10, 40], rtol=1e-6)
+    assert got.attrs == {"grid_mapping": "spatial_ref", **SAND.attrs}
+    xr.testing.assert_identical(ds, before)
+
+
+def test_offset():
+    ds = xr.Dataset({"air_temperature": ("x", [0.0, 20.0], {"units": "degC"})})
+    np.testing.assert_allclose(_inputs.read(ds, TEMPERATURE), [273.15, 293.15])
+
+
+def test_nothing_is_computed(no_compute):
+    ds = sand([100, 400, 5], units="g/kg", _FillValue=5).chunk(x=1)
+    assert _inputs.read(ds, SAND).chunks is not None
+
+
+@pytest.mark.parametrize("key", ["_FillValue", "missing_value", "nodata", "nodatavals"])
+def test_declared_nodata_becomes_nan(key):
+    for dtype, real in (("i2", "f4"), ("i4", "f8"), ("f4", "f4")):
+        value = (-32768,) if key == "nodatavals" else -32768
+        got = _inputs.read(sand([-32768, 400], dtype, units="g/kg", **{key: value}), SAND)
+        assert got.dtype == np.dtype(real)
+        np.testing.assert_allclose(got, [np.nan, 40], rtol=1e-6)
+        assert key not in got.attrs
+
+
+def test_encoded_nodata_counts_for_integers_only():
+    ds = sand([255, 40], "u1", units="percent")
+    ds.sand.encoding["_FillValue"] = 255
+    np.testing.assert_array_equal(_inputs.read(ds, SAND), [np.nan, 40])
+    ds = sand([255, 40], "f4", units="percent")
+    ds.sand.encoding["_FillValue"] = 255  # already decoded: 255 is a value now
+    np.testing.assert_array_equal(_inputs.read(ds, SAND), [255, 40])
+
+
+def test_undecoded_scale_is_applied_after_nodata():
+    got = _inputs.read(sand([-1, 400], "i2", units="percent", _FillValue=-1, scale_factor=0.1, add_offset=1.0), SAND)
+    np.testing.assert_allclose(got, [np.nan, 41], rtol=1e-6)
+
+
+def test_contradicting_nodata():
+    with pytest.raises(NodataError, match="contradicting nodata"):
+        _inputs.read(sand([1], "i2", units="percent", _FillValue=-1, missing_value=-2), SAND)
+    with pytest.raises(NodataError, match="expected one nodata"):
+        _inputs.read(sand([1], "i2", units="percent", nodatavals=(-1, -2)), SAND)
+
+
+def test_units_faults_show_the_line_that_mends():
+    with pytest.raises(UnitsError, match=r"no units.*ds\['sand'\]\.attrs\['units'\] = 'percent'"):
+        _inputs.read(sand([1]), SAND)
+    with pytest.raises(UnitsError, match=r"units 'furlong'; expected 'percent' or one of .*g kg-1"):
+        _inputs.read(sand([1], units="furlong"), SAND)
+    with pytest.raises(MissingVariableError, match=r"no 'clay' .*among \['sand'\].*rename"):
+        _inputs.read(sand([1], units="%"), VARIABLES["clay"])
+
+
+def test_objects():
+    with pytest.raises(SoilError, match="has no name"):
+        _inputs.as_dataset(xr.DataArray([1.0]))
+    with pytest.raises(SoilError, match="found list"):
+        _inputs.as_dataset([1])
+    assert list(_inputs.as_dataset(xr.DataArray([1.0], name="sand"))) == ["sand"]
+
+
+def test_same_grid():
+    a = xr.Dataset({"v": ("y", np.zeros(3))}, {"y": [0.0, 1.0, 2.0]})
+    _inputs.require_same_grid(a, a.assign_coords(y=a.y + 1e-6), "forcing")
+    with pytest.raises(GridMismatchError, match="forcing: the coordinates of 'y' differ"):
+        _inputs.require_same_grid(a, a.assign_coords(y=a.y + 0.5), "forcing")
+    with pytest.raises(GridMismatchError, match="'y' has 2 cells, expected 3"):
+        _inputs.require_same_grid(a, a.isel(y=[0, 1]), "forcing")
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (["2020-01-01", "2020-01-02", "2020-01-04"], "time gap between 2020-01-02"),
+        (["2020-01-02", "2020-01-01"], "unsorted or has duplicates"),
+        (["2020-01-01", "2020-01-01"], "unsorted or has duplicates"),
+        (["2020-01-01T00", "2020-01-01T06"], "resample"),
+    ],
+)
+def test_daily(times, message):
+    with pytest.raises(TimeError, match=message):
+        _inputs.require_daily(xr.Dataset(coords={"time": pd.to_datetime(times)}), "forcing")
+
+
+def test_daily_needs_dates():
+    with pytest.raises(TimeError, match="no dimension 'time'"):
+        _inputs.require_daily(xr.Dataset(), "forcing")
+    with pytest.raises(TimeError, match="no time coordinate"):
+        _inputs.require_daily(xr.Dataset({"p": ("time", [1.0])}), "forcing")
+    _inputs.require_daily(
+        xr.Dataset(coords={"time": xr.date_range("2000-02-27", periods=5, calendar="noleap", use_cftime=True)}), "x"
+    )
