@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +41,22 @@ ROW = BLOCK + 16
 # Cells of one call of the kernel, the piece of work of a thread.
 STRIP = 4 * BLOCK
 
-Array = NDArray[np.floating]
+Array = NDArray[Any]
+Wide = NDArray[np.float64]
+Flags = NDArray[np.uint8]
 
 _substep = kernel(water_balance_substep(min, max))
 
 
 @kernel
-def _prepare(theta_s, theta_fc, theta_wp, k_sat, root_depth, depletion, crop, initial, substeps, fixed, theta, status):
-    """Fill, per cell, `fixed` (1 / ((1 - p) TAW), released share, depth in mm) and the state before the first day."""
+def _prepare(
+    theta_s: Wide, theta_fc: Wide, theta_wp: Wide, k_sat: Wide, root_depth: Wide, depletion: Wide, crop: Wide,
+    initial: Wide, substeps: int, fixed: Wide, theta: Wide, status: Flags,
+) -> None:  # fmt: skip
+    """Fill, per cell, `fixed` (1 / ((1 - p) TAW), released share, depth in mm) and the state before the first day.
+
+    `initial` is empty for field capacity.
+    """
     for i in range(theta_s.size):
         depth = 1000.0 * root_depth[i]
         above = theta_s[i] - theta_fc[i]
@@ -66,7 +75,7 @@ def _prepare(theta_s, theta_fc, theta_wp, k_sat, root_depth, depletion, crop, in
             and 0.0 <= crop[i] < np.inf
         ):
             theta[i], status[i] = np.nan, IMPOSSIBLE_PARAMETERS
-        elif initial is None:
+        elif initial.size == 0:
             theta[i], status[i] = theta_fc[i], 0
         elif math.isnan(initial[i]):
             theta[i], status[i] = np.nan, MISSING_INITIAL
@@ -77,9 +86,10 @@ def _prepare(theta_s, theta_fc, theta_wp, k_sat, root_depth, depletion, crop, in
 
 @kernel
 def _sweep(
-    precipitation, pet, column, theta_s, theta_fc, theta_wp, crop, fixed, substeps, skip, theta, status,
-    out_theta, out_storage, out_et, out_runoff, out_drainage, out_column,
-):  # fmt: skip
+    precipitation: Array, pet: Array, column: int, theta_s: Wide, theta_fc: Wide, theta_wp: Wide, crop: Wide,
+    fixed: Wide, substeps: int, skip: int, theta: Wide, status: Flags, out_column: int, out_theta: Array,
+    out_storage: Array, out_et: Array, out_runoff: Array, out_drainage: Array,
+) -> None:  # fmt: skip
     """Run all days for the cells of one strip; `theta` and `status` are brought from the first to the last day.
 
     Within a day storages are relative to that of its start: their differences are small, so that single
@@ -133,8 +143,9 @@ def _sweep(
                 for _ in range(substeps):
                     for i in range(width):
                         w, ro, et, dp = _substep(
-                            water[i], rain[i], demand[i], saturation[i], capacity[i], wilting[i], per_depletion[i], released[i]
-                        )
+                            water[i], rain[i], demand[i],
+                            saturation[i], capacity[i], wilting[i], per_depletion[i], released[i],
+                        )  # fmt: skip
                         water[i] = w
                         runoff[i] += ro
                         actual_et[i] += et
@@ -143,8 +154,9 @@ def _sweep(
                 for _ in range(substeps):
                     for i in range(width):
                         w, ro, et, dp = _substep(
-                            water[i], rain[i], demand[i], saturation[i], capacity[i], wilting[i], per_depletion[i], released[i]
-                        )
+                            water[i], rain[i], demand[i],
+                            saturation[i], capacity[i], wilting[i], per_depletion[i], released[i],
+                        )  # fmt: skip
                         water[i] = w
             for i in range(width):
                 state[i] = min(upper[i], max(lower[i], state[i] + water[i] * per_depth[i]))
@@ -175,13 +187,13 @@ def run(
     parameters: Sequence[Array],
     *,
     initial: Array | None = None,
-    state: tuple[NDArray[np.float64], NDArray[np.uint8]] | None = None,
+    state: tuple[Wide, Flags] | None = None,
     substeps: int = 24,
     skip: int = 0,
     outputs: Sequence[str] = ("theta",),
-    dtype: np.dtype[np.floating] | None = None,
+    dtype: np.dtype[Any] | None = None,
     workers: int = 1,
-) -> tuple[dict[str, Array], tuple[NDArray[np.float64], NDArray[np.uint8]]]:
+) -> tuple[dict[str, Array], tuple[Wide, Flags]]:
     """Run the water balance for independent cells.
 
     Parameters
@@ -217,30 +229,35 @@ def run(
     days, cells = precipitation.shape[0], int(np.shape(parameters[0])[0])
     shape = (max(days - skip, 0), cells)
     series = {name: np.empty(shape, dtype) for name in outputs}
-    empty = np.empty((0, 0), dtype)
+    targets = [series.get(name, np.empty((0, 0), dtype)) for name in SERIES]
     theta, status = np.empty(cells), np.empty(cells, np.uint8)
+
+    everything = slice(None)
+    in_place = all(
+        array.flags.c_contiguous and array.dtype == dtype and array.shape[1] == cells for array in (precipitation, pet)
+    )
 
     def strip(start: int) -> None:
         at = slice(start, min(start + STRIP, cells))
         values = [np.ascontiguousarray(parameter[at], np.float64) for parameter in parameters]
-        fixed = np.empty((3, values[0].size))
+        theta_s, theta_fc, theta_wp, k_sat, root_depth, depletion, crop = values
+        fixed = np.empty((3, theta_s.size))
+        before = np.empty(0) if initial is None else np.ascontiguousarray(initial[at], np.float64)
         _prepare(
-            *values, None if initial is None else np.ascontiguousarray(initial[at], np.float64),
-            substeps, fixed, theta[at], status[at],
+            theta_s, theta_fc, theta_wp, k_sat, root_depth, depletion, crop, before, substeps, fixed,
+            theta[at], status[at],
         )  # fmt: skip
         if state is not None:
             theta[at], status[at] = state[0][at], state[1][at]
-        forcing = [precipitation, pet]
-        column = start
-        if not all(array.flags.c_contiguous and array.dtype == dtype and array.shape[1] == cells for array in forcing):
-            forcing = [
-                np.ascontiguousarray(np.broadcast_to(array, (days, cells))[:, at], dtype) for array in (precipitation, pet)
-            ]
-            column = 0
-        theta_s, theta_fc, theta_wp, *_, crop = values
+        # Forcing is read where it lies if it can be.
+        columns = everything if in_place else at
+        rain, demand = (
+            np.ascontiguousarray(np.broadcast_to(array, (days, cells))[:, columns], dtype)
+            for array in (precipitation, pet)
+        )
         _sweep(
-            *forcing, column, theta_s, theta_fc, theta_wp, crop, fixed, substeps, skip, theta[at], status[at],
-            *(series.get(name, empty) for name in SERIES), start,
+            rain, demand, start if in_place else 0, theta_s, theta_fc, theta_wp, crop, fixed, substeps, skip,
+            theta[at], status[at], start, *targets,
         )  # fmt: skip
 
     def strips(first: int, last: int) -> None:

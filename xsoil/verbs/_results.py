@@ -1,0 +1,41 @@
+"""What results of several inputs inherit from them: coordinates with their bounds, and the grid mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+import xarray as xr
+
+__all__ = ["carry_grid_mapping", "coordinates"]
+
+
+def coordinates(*sources: tuple[xr.Dataset, Iterable[Hashable]]) -> xr.Dataset:
+    """A dataset without data: the coordinates of each source on the dims given with it, the first source winning."""
+    out = xr.Dataset()
+    for source, dims in sources:
+        wanted = [
+            name
+            for name, coord in source.coords.items()
+            if set(coord.dims) <= set(dims) and name not in out.coords and (name in dims or name != "time")
+        ]
+        bounds = {source[name].attrs.get("bounds", source[name].encoding.get("bounds")) for name in wanted}
+        wanted += [name for name in source.variables if name in bounds and name not in wanted]
+        kept = source.set_coords(wanted).drop_vars([name for name in source.variables if name not in wanted])
+        out = out.assign_coords(kept.coords)
+    return out
+
+
+def carry_grid_mapping(out: xr.Dataset, *sources: xr.Dataset) -> xr.Dataset:
+    """Name the grid mapping in all variables, where the first source that has one keeps it: in attrs or in encoding."""
+    for source in sources:
+        for array in source.data_vars.values():
+            for place in ("attrs", "encoding"):
+                mapping = getattr(array, place).get("grid_mapping")
+                if mapping is None:
+                    continue
+                if mapping in source.variables and mapping not in out.variables:
+                    out = out.assign_coords({mapping: source[mapping].variable})
+                for name in out.data_vars:
+                    getattr(out[name], place)["grid_mapping"] = mapping
+                return out
+    return out
