@@ -32,8 +32,9 @@ _MM_PER_D = 10.0
 FLAGS = {
     "field_capacity_lowered": 1,
     "wilting_point_lowered": 2,
-    "input_missing": 4,
-    "input_impossible": 8,
+    "field_capacity_raised": 4,
+    "input_missing": 8,
+    "input_impossible": 16,
 }
 
 
@@ -61,8 +62,10 @@ def water_limits(ds: xr.Dataset, method: Method = "retention") -> xr.Dataset:
         The input with `theta_fc`, `theta_wp` [m3 m-3] and `water_limits_quality` (int16, CF `flag_masks` and
         `flag_meanings`), lazy where that is. A `theta_fc` and `theta_wp` that were there are replaced: the method
         that is asked for wins (apart from the points above). Everywhere theta_wp + 0.001 < theta_fc < theta_s - 0.001:
-        where the method gives something else, first theta_fc, then theta_wp is lowered, and flagged. Where an input is
-        missing or impossible, both are NaN, and flagged. No other parameter is changed.
+        where the method gives something else, theta_fc is lowered from saturation, theta_wp to below theta_fc but not
+        below theta_r, and where there is no room for it theta_fc is raised; each is flagged. Where an input is missing
+        or impossible (order, sign, less than 0.002 between theta_r and theta_s), both are NaN, and flagged. No other
+        parameter is changed.
 
     Raises
     ------
@@ -183,15 +186,19 @@ class _Limits:
             missing = np.logical_or.reduce([np.isnan(values) for values in p.values()])
             theta_fc, theta_wp = _FORMULAS[self.method](self.curve, p)
             possible = _possible(p, self.curve) & np.isfinite(theta_fc) & np.isfinite(theta_wp)
-            highest = p["theta_s"] - _SET_APART
+            floor = p.get("theta_r", np.zeros_like(theta_wp))
+            # written as "not below", so that equal counts
             lower_fc = ~(theta_fc < p["theta_s"] - MARGIN)
-            theta_fc = np.where(lower_fc, highest, theta_fc)
-            lower_wp = ~(theta_wp < theta_fc - MARGIN)
-            theta_wp = np.where(lower_wp, theta_fc - _SET_APART, theta_wp)
-            possible &= theta_wp >= 0
+            theta_fc = np.where(lower_fc, p["theta_s"] - _SET_APART, theta_fc)
+            lowered = np.where(theta_wp < theta_fc - MARGIN, theta_wp, np.maximum(theta_fc - _SET_APART, floor))
+            lower_wp = lowered < theta_wp
+            theta_wp = np.minimum(lowered, theta_wp)
+            raise_fc = ~(theta_wp < theta_fc - MARGIN)
+            theta_fc = np.where(raise_fc, theta_wp + _SET_APART, theta_fc)
+            possible &= (theta_wp >= 0) & (theta_fc < p["theta_s"] - MARGIN)
         void = missing | ~possible
         quality = np.zeros(void.shape, np.int16)
-        flagged = (lower_fc & ~void, lower_wp & ~void, missing, ~possible & ~missing)
+        flagged = (lower_fc & ~void, lower_wp & ~void, raise_fc & ~void, missing, ~possible & ~missing)
         for bit, where in zip(FLAGS.values(), flagged, strict=True):
             quality |= where * np.int16(bit)
         fc, wp = (np.where(void, np.nan, values).astype(self.dtype) for values in (theta_fc, theta_wp))
@@ -199,8 +206,9 @@ class _Limits:
 
 
 def _possible(p: dict[str, Array], curve: str) -> Array:
-    """Where all parameters are in their ranges and in order."""
-    checks = [(p["theta_s"] > 0) & (p["theta_s"] <= 1)]
+    """Where all parameters are finite, in their ranges and in order."""
+    checks = [np.isfinite(values) for values in p.values()]
+    checks.append((p["theta_s"] > 0) & (p["theta_s"] <= 1))
     if "theta_r" in p:
         checks.append((p["theta_r"] >= 0) & (p["theta_r"] < p["theta_s"]))
     checks += [p[name] > 0 for name in ("alpha", "b", "lambda", "k_sat", "m") if name in p]
