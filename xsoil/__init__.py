@@ -1,3 +1,43 @@
 """xsoil: soil maps to soil moisture at continental scale, as the xarray accessor `ds.soil`."""
 
+from xsoil import data, errors
+from xsoil.accessor import SoilAccessor
+from xsoil.grids.ease import ease_grid, ease_rowcol
+from xsoil.grids.geobox import grid_of
+from xsoil.ptfs import PTFS
+from xsoil.verbs import (
+    evaluate,
+    final_state,
+    list_ptfs,
+    ptf,
+    simulate,
+    texture_class,
+    to_cog,
+    to_zarr,
+    upscale,
+    water_limits,
+)
+from xsoil.vocabulary import VARIABLES
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "PTFS",
+    "VARIABLES",
+    "SoilAccessor",
+    "data",
+    "ease_grid",
+    "ease_rowcol",
+    "errors",
+    "evaluate",
+    "final_state",
+    "grid_of",
+    "list_ptfs",
+    "ptf",
+    "simulate",
+    "texture_class",
+    "to_cog",
+    "to_zarr",
+    "upscale",
+    "water_limits",
+]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 import xarray as xr
 
 from xsoil import verbs
+from xsoil.outputs.cog import Overview
 from xsoil.ptfs.ptf import PTF
 from xsoil.verbs.upscale import How
 
@@ -21,7 +23,7 @@ class SoilAccessor:
         self._ds = ds  # nothing else: xarray caches this object, so other state would go stale
 
     def ptf(
-        self, method: str | PTF = "cosby1984", *, outputs: Sequence[str] | None = None, quality: bool = False
+        self, method: str | PTF = "cosby1984", *, outputs: str | Sequence[str] | None = None, quality: bool = False
     ) -> xr.Dataset:
         """Estimate hydraulic parameters from soil maps; see `xsoil.ptf`."""
         return verbs.ptf(self._ds, method, outputs=outputs, quality=quality)
@@ -58,11 +60,11 @@ class SoilAccessor:
         forcing: xr.Dataset,
         model: str = "water_balance",
         *,
-        initial: Any = None,
+        initial: float | xr.DataArray | xr.Dataset | None = None,
         warmup: int = 0,
-        outputs: Sequence[str] = ("theta",),
+        outputs: str | Sequence[str] = ("theta",),
         substeps: int = 24,
-        **fixed: Any,
+        **fixed: float | xr.DataArray,
     ) -> xr.Dataset:
         """Simulate daily soil moisture; see `xsoil.simulate`."""
         return verbs.simulate(
@@ -77,17 +79,38 @@ class SoilAccessor:
         self,
         reference: xr.Dataset | xr.DataArray,
         *,
-        variable: str | None = None,
-        by: Any = None,
+        variable: str | tuple[str, str] | None = None,
+        by: Hashable | xr.DataArray | tuple[Hashable | xr.DataArray, Sequence[float]] | None = None,
         dims: Hashable | Sequence[Hashable] = "time",
     ) -> xr.Dataset:
         """Compare with observations; see `xsoil.evaluate`."""
         return verbs.evaluate(self._ds, reference, variable=variable, by=by, dims=dims)
 
-    def to_zarr(self, path: str | PathLike[str], **options: Any) -> Any:
+    def to_zarr(
+        self,
+        path: str | PathLike[str],
+        *,
+        chunks: Mapping[Hashable, int] | None = None,
+        shards: Mapping[Hashable, int] | None = None,
+        overwrite: bool = False,
+        progress: bool = True,
+    ) -> Path | str:
         """Write a Zarr store; see `xsoil.to_zarr`."""
-        return verbs.to_zarr(self._ds, path, **options)
+        return verbs.to_zarr(self._ds, path, chunks=chunks, shards=shards, overwrite=overwrite, progress=progress)
 
-    def to_cog(self, path: str | PathLike[str], **options: Any) -> Any:
+    def to_cog(
+        self,
+        path: str | PathLike[str],
+        *,
+        variable: str | None = None,
+        overview: Overview | None = None,
+        nodata: float | None = None,
+        compress: Literal["deflate", "zstd", "lzw", "none"] = "deflate",
+        overwrite: bool = False,
+        progress: bool = True,
+    ) -> Path:
         """Write cloud-optimised GeoTIFFs; see `xsoil.to_cog`."""
-        return verbs.to_cog(self._ds, path, **options)
+        return verbs.to_cog(
+            self._ds, path, variable=variable, overview=overview, nodata=nodata, compress=compress,
+            overwrite=overwrite, progress=progress,
+        )  # fmt: skip

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Comparing maps and series with observations: metrics on arrays."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Physics compiled over columns and cells."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Writing results: Zarr stores and cloud-optimised GeoTIFFs."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Equations in plain operators: retention curves, the water balance."""
