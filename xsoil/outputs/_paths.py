@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,5 +52,12 @@ def replacing(path: Path) -> Iterator[Path]:
             if old.exists() or old.is_symlink():
                 os.rename(old, path)
             raise
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
+    except BaseException:
+        # Tasks that dask had started when another one failed go on writing for a while.
+        for _ in range(20):
+            shutil.rmtree(holder, ignore_errors=True)
+            time.sleep(0.05)
+            if not holder.exists():
+                break
+        raise
+    shutil.rmtree(holder, ignore_errors=True)
