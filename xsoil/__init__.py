@@ -6,6 +6,7 @@ from xsoil.grids.ease import ease_grid, ease_rowcol
 from xsoil.grids.geobox import grid_of
 from xsoil.ptfs import PTFS
 from xsoil.verbs import (
+    depth_mean,
     evaluate,
     final_state,
     list_ptfs,
@@ -26,6 +27,7 @@ __all__ = [
     "VARIABLES",
     "SoilAccessor",
     "data",
+    "depth_mean",
     "ease_grid",
     "ease_rowcol",
     "errors",

@@ -2,6 +2,7 @@
 
 from xsoil.outputs.cog import to_cog
 from xsoil.outputs.zarr import to_zarr
+from xsoil.verbs.depth_mean import depth_mean
 from xsoil.verbs.evaluate import evaluate
 from xsoil.verbs.ptf import list_ptfs, ptf
 from xsoil.verbs.simulate import final_state, simulate
@@ -10,6 +11,7 @@ from xsoil.verbs.upscale import upscale
 from xsoil.verbs.water_limits import water_limits
 
 __all__ = [
+    "depth_mean",
     "evaluate",
     "final_state",
     "list_ptfs",

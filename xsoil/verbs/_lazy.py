@@ -10,7 +10,7 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -41,11 +41,15 @@ class TileReduction:
     fill: int | None
     """For integer results: what missing cells hold."""
     with_fraction: bool
+    bits: int = 0
+    """For how="union": the bits that a flag variable declares."""
 
     def run(
         self, values: np.ndarray, origin: tuple[int, int], rows: slice, cols: slice, threads: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
         """Result and valid fraction (..., rows, cols) of a window (..., ny, nx)."""
+        if self.bits:
+            return self._union(values, origin, rows, cols, threads)
         from xsoil.grids.overlap import reduce_tile
 
         lead = values.shape[:-2]
@@ -56,6 +60,18 @@ class TileReduction:
             result = np.where(np.isnan(result), self.fill, result).astype(self.out)
         return result.reshape(*lead, *result.shape[-2:]), fraction.reshape(*lead, *fraction.shape[-2:])
 
+    def _union(
+        self, values: np.ndarray, origin: tuple[int, int], rows: slice, cols: slice, threads: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Each bit by itself is a maximum over the cells that overlap."""
+        each = replace(self, how="max", bits=0, fill=0)
+        result: Any = 0
+        fraction: Any = None
+        for bit in (1 << k for k in range(self.bits.bit_length()) if self.bits >> k & 1):
+            one, fraction = each.run((values & bit) != 0, origin, rows, cols, threads)
+            result = result | one * self.out.type(bit)
+        return result, fraction
+
     def empty(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """A tile that overlaps no source cell."""
         return np.full(shape, np.nan if self.fill is None else self.fill, self.out), np.zeros(shape)
@@ -64,7 +80,7 @@ class TileReduction:
         o = self.overlap
         return (
             type(o).__name__, repr(o.source), repr(o.target), self.how, self.min_valid, str(self.exact), str(self.out),
-            self.fill, self.with_fraction,
+            self.fill, self.with_fraction, self.bits,
         )  # fmt: skip
 
 

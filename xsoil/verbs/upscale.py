@@ -20,6 +20,8 @@ How = Literal["mean", "sum", "min", "max", "nearest"]
 CELL_METHODS = {"mean": "mean", "sum": "sum", "min": "minimum", "max": "maximum", "nearest": "point"}
 """The operators, and what CF calls them."""
 HOWS: tuple[str, ...] = tuple(CELL_METHODS)
+UNION = "union"
+"""What becomes of bit flags: each bit that any overlapping cell has."""
 
 
 def upscale(
@@ -48,7 +50,8 @@ def upscale(
     how : {"mean", "sum", "min", "max", "nearest"} or dict
         Operator, or a dict {variable: operator}; variables that the dict does not name get the mean.
         mean and sum are weighted by area (sum conserves the total); min and max take every cell
-        that overlaps; nearest takes the source cell that holds the target cell's centre.
+        that overlaps; nearest takes the source cell that holds the target cell's centre. Flags (a variable with
+        ``flag_masks``, such as `quality`) are united over all cells that overlap, unless the dict says otherwise.
     region : str or tuple of float, optional
         With a named grid: ``"conus"``, (west, south, east, north) in degrees, or an object to cover.
     min_valid : float, optional
@@ -123,7 +126,7 @@ def upscale(
         result, fraction = _one(var, source, overlap, operator, least, chunks, valid_fraction)
         dims = (*(d for d in var.dims if d not in source.dims), y, x)
         attrs = _attrs(var, operator)
-        if result.dtype.kind in "iu":
+        if result.dtype.kind in "iu" and operator != UNION:
             attrs["_FillValue"] = result.dtype.type(_fill(var))
         out[name] = xr.Variable(dims, result, attrs)
         if fraction is not None:
@@ -192,11 +195,12 @@ def _operators(how: object, spatial: list[Hashable], ds: xr.Dataset) -> dict[Has
     for name, operator in table.items():
         if operator not in HOWS:
             raise UnknownNameError.of("operator", operator, HOWS)
-        variable = VARIABLES.get(str(name))
+        attrs, variable = ds[name].attrs, VARIABLES.get(str(name))
+        if "flag_masks" in attrs and ds[name].dtype.kind in "iu" and not (isinstance(how, Mapping) and name in how):
+            table[name] = UNION
+            continue
         is_class = (
-            "flag_values" in ds[name].attrs
-            or "flag_masks" in ds[name].attrs
-            or (variable is not None and variable.kind == "class")
+            "flag_values" in attrs or "flag_masks" in attrs or (variable is not None and variable.kind == "class")
         )
         if operator in ("mean", "sum") and is_class:
             raise ArgumentError(
@@ -221,6 +225,10 @@ def _one(
 ) -> tuple[Any, Any]:
     """Data of the result (and of its valid fraction), numpy for numpy and dask for dask."""
     var = var.transpose(..., source.y, source.x)
+    if how == UNION:
+        bits = int(np.bitwise_or.reduce(np.atleast_1d(var.attrs["flag_masks"]).astype(np.int64)))
+        step = _lazy.TileReduction(overlap, how, 0.0, np.dtype(np.float32), var.dtype, 0, valid_fraction, bits)
+        return _lazy.map_tiles(var.data, step, chunks)
     integer = var.dtype.kind in "iub" and how in ("min", "max", "nearest")
     fill = _fill(var) if integer else None
     decoded = _inputs.decode(var)
@@ -258,7 +266,8 @@ def _fill(var: xr.DataArray) -> int:
 
 def _attrs(var: xr.DataArray, how: str) -> dict[str, Any]:
     attrs = {k: v for k, v in var.attrs.items() if k not in (*_inputs.STORAGE_ATTRS, "grid_mapping", "cell_methods")}
-    attrs["cell_methods"] = f"area: {CELL_METHODS[how]}"
+    if how in CELL_METHODS:
+        attrs["cell_methods"] = f"area: {CELL_METHODS[how]}"
     return attrs
 
 
