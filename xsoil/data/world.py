@@ -26,10 +26,11 @@ MIDSUMMER = 201.0
 
 # Name: (lowest frequency in lattice cells per Earth radius, octaves, gain). The highest octave resolves 3 km.
 FIELDS = {
-    "coarse": (3.5, 9, 0.72),
-    "fine": (4.0, 8, 0.72),
-    "organic": (9.0, 7, 0.75),
+    "coarse": (3.5, 7, 0.72),
+    "fine": (4.0, 6, 0.72),
+    "organic": (9.0, 6, 0.75),
     "relief": (6.0, 7, 0.7),
+    "local": (190.0, 5, 0.95),
     "land": (1.8, 10, 0.58),
     "wetness": (2.2, 4, 0.7),
     "season": (2.0, 2, 0.6),
@@ -156,6 +157,7 @@ def _soil_strip(world: World, window: Window) -> dict[str, Array]:
     at = Places.of(world.geobox, window)
     wet, coarse, fine = at.wetness(seed), at.field(seed, "coarse"), at.field(seed, "fine")
     organic, relief = at.field(seed, "organic"), at.field(seed, "relief")
+    local = at.field(seed, "local")  # ridges and valleys, 30 km down to 1.6 km
     hidden = ~at.valid
     if world.water:
         hidden |= at.field(seed, "land") < SEA_LEVEL
@@ -166,15 +168,15 @@ def _soil_strip(world: World, window: Window) -> dict[str, Array]:
     for top, bottom in layers:
         below = np.float32((top + bottom) / 2 - 0.15)  # depth relative to the topsoil
         # Clay moves down the profile.
-        sandy = np.exp(np.float32(0.15) + np.float32(0.85) * coarse - np.float32(0.1) * below)
+        sandy = np.exp(np.float32(0.15) + np.float32(0.8) * coarse + np.float32(0.35) * local - np.float32(0.1) * below)
         clayey = np.exp(
-            np.float32(-0.45) + np.float32(0.6) * fine - np.float32(0.25) * coarse + np.float32(0.4) * below
+            np.float32(-0.45) + np.float32(0.55) * fine - np.float32(0.25) * (coarse + local) + np.float32(0.4) * below
         )
         share = np.float32(100.0) / (np.float32(1.0) + sandy + clayey)
         sand, clay = sandy * share, clayey * share
         silt = np.float32(100.0) - sand - clay
         carbon = np.exp(
-            np.float32(0.45) + np.float32(0.45) * wet + np.float32(0.45) * organic + np.float32(0.6) * cold
+            np.float32(0.45) + np.float32(0.45) * wet + np.float32(0.4) * organic - np.float32(0.2) * local + np.float32(0.6) * cold
             - np.float32(0.008) * sand - np.float32(2.2) * below
         )  # fmt: skip
         carbon = carbon / (np.float32(1.0) + carbon / np.float32(20.0)) + np.float32(0.05)
