@@ -16,7 +16,6 @@ import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from xsoil.errors import ArgumentError, CRSError, SoilError
 from xsoil.grids.ease import ease_grid
 from xsoil.grids.geobox import grid_of
@@ -118,7 +117,8 @@ def test_object_with_crs_but_without_coordinates_gets_them(tmp_path):
 def test_stale_encoding_does_not_break_the_write(soil, tmp_path):
     stale = soil.chunk(time=2, y=90, x=200)
     stale["theta"].encoding = {
-        "chunks": (1, 7, 11), "preferred_chunks": {"y": 7}, "_FillValue": -9999.0, "dtype": "int16", "scale_factor": 0.01,
+        "chunks": (1, 7, 11), "preferred_chunks": {"y": 7}, "_FillValue": -9999.0, "dtype": "int16",
+        "scale_factor": 0.01,
         "zlib": True, "complevel": 4, "grid_mapping": "crs_of_old_file", "coordinates": "gone", "source": "old.nc",
         "shards": (1, 14, 22), "original_shape": (9, 9, 9), "chunksizes": (1, 7, 11),
     }  # fmt: skip
@@ -139,9 +139,8 @@ def test_a_store_is_written_again_after_reading(soil, tmp_path):
 
 
 def test_netcdf_and_back(soil, tmp_path):
-    soil.drop_vars("quality").to_netcdf(
-        tmp_path / "soil.nc", encoding={"theta": {"zlib": True, "chunksizes": (1, 97, 211)}}
-    )
+    chunked = {"theta": {"zlib": True, "chunksizes": (1, 97, 211)}}
+    soil.drop_vars("quality").to_netcdf(tmp_path / "soil.nc", encoding=chunked)
     with xr.open_dataset(tmp_path / "soil.nc", chunks={"y": 50}) as opened:
         back = xr.open_zarr(to_zarr(opened, tmp_path / "a.zarr", progress=False))
     np.testing.assert_array_equal(back["theta"], soil["theta"])

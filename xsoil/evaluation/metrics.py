@@ -9,6 +9,7 @@ In all of them a pair counts where both values are finite; moments are populatio
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,8 @@ def series_metrics(simulated: Real, observed: Real) -> tuple[NDArray[Any], ...]:
     """
     simulated, observed = np.broadcast_arrays(simulated, observed)
     shape, samples = simulated.shape[:-1], simulated.shape[-1]
-    simulated, observed = simulated.reshape(-1, samples), observed.reshape(-1, samples)
-    rows = simulated.shape[0]
+    rows = math.prod(shape)
+    simulated, observed = simulated.reshape(rows, samples), observed.reshape(rows, samples)
     out = np.full((len(METRICS), rows), np.nan)
     count = np.zeros(rows, np.int64)
     step = max(1, SAMPLES // max(samples, 1))
@@ -91,8 +92,8 @@ def _series_block(simulated: Real, observed: Real) -> tuple[Real, NDArray[np.int
 
 
 def _extremes(values: Real, valid: NDArray[np.bool_]) -> tuple[Real, Real]:
-    low = np.where(valid, values, np.inf).min(axis=-1)
-    high = np.where(valid, values, -np.inf).max(axis=-1)
+    low = np.where(valid, values, np.inf).min(axis=-1, initial=np.inf)
+    high = np.where(valid, values, -np.inf).max(axis=-1, initial=-np.inf)
     return low, high
 
 

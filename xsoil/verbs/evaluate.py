@@ -67,7 +67,7 @@ def evaluate(
     Returns
     -------
     xr.Dataset
-        `r`, `nse`, `kge` [1], `rmse`, `ubrmse`, `bias` in the units of the variable, `n`; on the dims that are left, with
+        `r`, `nse`, `kge` [1], `rmse`, `ubrmse`, `bias` in the units of the variable, and `n`; on the dims left, with
         `by` on a first dim of its name (``<name>_bins`` for bins). Lazy where the input is, float32 where both
         variables are. Undefined ones are NaN: all without a pair, r and KGE for a constant series, NSE for constant
         observations, KGE for observations of mean zero.
@@ -118,7 +118,12 @@ def evaluate(
     spatial = [d for d in (spatial_dims(sim) if has_grid(sim) else ()) if d in out.dims]
     first = [] if groups is None else [groups.dim]
     out = out.transpose(*first, *(d for d in out.dims if d not in (*first, *spatial)), *spatial)
-    coords = {c: v.variable for c, v in ds[names[0]].coords.items() if set(v.dims) <= set(out.dims)}
+    coords = {
+        name: array.variable
+        for side in (obs.drop_vars([c for c in obs.coords if c not in obs.dims]), sim)
+        for name, array in side.coords.items()
+        if name not in out.coords and set(array.dims) <= set(out.dims)
+    }
     out = carry(ds, out.assign_coords(coords), names[0])
     for metric, array in out.data_vars.items():
         name = str(metric)
