@@ -43,16 +43,16 @@ def run(ds: xr.Dataset, root_depth: float) -> tuple[xr.Dataset, xr.Dataset]:
     """Parameters and three years of daily soil moisture, the first year run twice as a warm-up."""
     soil = ds[[*STATED]]
     parameters = soil.soil.ptf("rosetta3").soil.water_limits("retention")
+    options = {"root_depth": root_depth, "depletion_fraction": 0.1, "crop_coefficient": 0.7}
     forcing = ds[["precipitation", "pet"]]
+    first_year = parameters.soil.simulate(forcing.isel(time=slice(0, 365)), **options)
     simulated = parameters.soil.simulate(
-        forcing, outputs=("theta", "runoff", "drainage", "actual_et"),
-        root_depth=root_depth, depletion_fraction=0.1, crop_coefficient=0.7,
-    )  # fmt: skip
-    again = parameters.soil.simulate(
-        forcing, outputs=("theta", "runoff", "drainage", "actual_et"), initial=simulated.theta.isel(time=364, drop=True),
-        root_depth=root_depth, depletion_fraction=0.1, crop_coefficient=0.7,
-    )  # fmt: skip
-    return parameters, again
+        forcing,
+        initial=first_year.soil.final_state(),
+        outputs=("theta", "runoff", "drainage", "actual_et"),
+        **options,
+    )
+    return parameters, simulated
 
 
 def main() -> None:

@@ -57,7 +57,8 @@ def main() -> None:
     parameters = soil.soil.ptf(options.ptf).soil.upscale(options.grid)
     parameters.soil.to_cog(options.out, progress=False)
     grid = xsoil.grid_of(parameters)
-    print(f"{tuple(soil.sand.shape)} cells -> {tuple(grid.shape)} cells of {options.grid} in {time.perf_counter() - start:.1f} s")
+    seconds = time.perf_counter() - start
+    print(f"{soil.sand.shape} cells -> {tuple(grid.shape)} cells of {options.grid} in {seconds:.1f} s")
     for path in sorted(options.out.glob("*.tif")):
         raster = rioxarray.open_rasterio(path, masked=True)
         print(f"  {path}: EPSG:{raster.rio.crs.to_epsg()}, {float(raster.min()):.4g} to {float(raster.max()):.4g} "
