@@ -23,6 +23,16 @@ def kernel(function: F) -> F:
     return compiled
 
 
+def fused_kernel(function: F) -> F:
+    """As `kernel`, but a product may be added without being rounded first (FMA): a third faster.
+
+    Only for loops of constant length without branches: then every cell meets the same instructions wherever
+    it stands. Elsewhere the rest of a vectorised loop could round otherwise than its body.
+    """
+    compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(function)
+    return compiled
+
+
 def by_precision(single: Callable[[Any], Any], double: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """One name for two functions of a number inside kernels: `single` compiles for float32, `double` else."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xsoil.jit import by_precision, kernel
+from xsoil.jit import by_precision, fused_kernel, kernel
 
 __all__ = ["LANES", "ensemble"]
 
@@ -32,7 +32,7 @@ _P0, _P1, _P2, _P3, _P4 = (np.float32(c) for c in (0.99999997, 0.13438188, 3.564
 _ONE, _Q1, _Q2, _Q3, _Q4 = (np.float32(c) for c in (1.0, 0.46771509, 2.6136014e-2, 3.3991732e-4, 8.4536264e-7))
 
 
-@kernel
+@fused_kernel
 def _exp(x: float) -> float:
     """e^x for |x| < 40 to 1e-13: Taylor's series at x/256, squared eight times. A call of libm would not vectorise."""
     y = x * 0.00390625
@@ -89,8 +89,9 @@ def ensemble(
     ----------
     inputs : ndarray (input, cell)
         Inputs of the network, float32 or float64: the precision of the calculation.
-    w1, b1, w2, b2 : ndarray (member, 6, input), (member, 6), (member, output, 6), (member, output)
-        Weights and biases of the hidden and of the output layer, of the type of `inputs`.
+    w1, b1, w2, b2 : ndarray (member, 6, 3 or 6), (member, 6), (member, output, 6), (member, output)
+        Weights and biases of the hidden and of the output layer, of the type of `inputs`. The weights of
+        4 or 5 inputs are filled up to 6 with zeros.
     scale, offset : ndarray (output,)
         Result = scale * tanh(...) + offset.
     power : ndarray (output,)
@@ -111,7 +112,7 @@ def ensemble(
     kept = n_cell if moments else 0
     arithmetic = np.empty((n_output, kept), np.float64)
     deviation = np.empty((n_output, kept), np.float64)
-    x = np.empty((n_input, LANES), inputs.dtype)
+    x = np.zeros((w1.shape[2], LANES), inputs.dtype)
     h = np.empty((_HIDDEN, LANES), inputs.dtype)
     y = np.empty(LANES, inputs.dtype)
     part = np.empty((n_output, LANES), inputs.dtype)
@@ -154,24 +155,20 @@ def ensemble(
     return mean, arithmetic, deviation
 
 
-@kernel
+@fused_kernel
 def _hidden(x: Floats, w: Floats, b: float, h: Floats) -> None:
     w0, w1, w2 = w[0], w[1], w[2]
     if w.size == 3:
         for lane in range(LANES):
             h[lane] = _tanh(b + w0 * x[0, lane] + w1 * x[1, lane] + w2 * x[2, lane])
         return
+    w3, w4, w5 = w[3], w[4], w[5]
     for lane in range(LANES):
-        h[lane] = b + w0 * x[0, lane] + w1 * x[1, lane] + w2 * x[2, lane]
-    for i in range(3, w.size):
-        wi = w[i]
-        for lane in range(LANES):
-            h[lane] += wi * x[i, lane]
-    for lane in range(LANES):
-        h[lane] = _tanh(h[lane])
+        z = b + w0 * x[0, lane] + w1 * x[1, lane] + w2 * x[2, lane]
+        h[lane] = _tanh(z + w3 * x[3, lane] + w4 * x[4, lane] + w5 * x[5, lane])
 
 
-@kernel
+@fused_kernel
 def _output(h: Floats, w: Floats, b: float, y: Floats) -> None:
     w0, w1, w2, w3, w4, w5 = w[0], w[1], w[2], w[3], w[4], w[5]
     for lane in range(LANES):
@@ -179,7 +176,7 @@ def _output(h: Floats, w: Floats, b: float, y: Floats) -> None:
         y[lane] = _tanh(z + w3 * h[3, lane] + w4 * h[4, lane] + w5 * h[5, lane])
 
 
-@kernel
+@fused_kernel
 def _add_output(h: Floats, w: Floats, b: float, total: Floats) -> None:
     w0, w1, w2, w3, w4, w5 = w[0], w[1], w[2], w[3], w[4], w[5]
     for lane in range(LANES):
@@ -187,7 +184,7 @@ def _add_output(h: Floats, w: Floats, b: float, total: Floats) -> None:
         total[lane] += _tanh(z + w3 * h[3, lane] + w4 * h[4, lane] + w5 * h[5, lane])
 
 
-@kernel
+@fused_kernel
 def _moments(
     y: Floats,
     scale: float,

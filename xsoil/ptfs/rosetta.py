@@ -62,6 +62,8 @@ def _ensemble(name: str, precision: Precision) -> _Ensemble:
         w1, b1, b2, w2 = w1 / 2, b1 / 2, b2 + w2.sum(axis=2) / 2, w2 / 2
     w2, b2 = w2 / 2, b2 / 2  # the output layers are all sigmoids
     slope, shift = np.array([_affine(row) for row in model.outputs]).T
+    if w1.shape[2] > 3:
+        w1 = np.pad(w1, ((0, 0), (0, 0), (0, 6 - w1.shape[2])))  # as the kernel wants it
     w1, b1, w2, b2 = (np.ascontiguousarray(a, dtype=_DTYPES[precision]) for a in (w1, b1, w2, b2))
     return _Ensemble(w1, b1, w2, b2, np.ascontiguousarray(slope / 2), np.ascontiguousarray(shift + slope / 2))
 
