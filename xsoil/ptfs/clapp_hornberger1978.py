@@ -33,14 +33,15 @@ TABLE = np.array(
         (11.4, 40.5, 0.482, 0.0077),  # clay
     ]
 )
+COLUMNS = np.ascontiguousarray((TABLE * (1, -1, 1, CM_PER_MINUTE)).T)
 
 
 def clapp_hornberger1978(sand: Array, silt: Array, clay: Array) -> tuple[Any, ...]:
     """Texture [percent] -> theta_s [-], psi_s [cm, negative], b [-], k_sat [cm d-1] of its class (Table 2)."""
-    rows = usda_class(sand, silt, clay)
-    table = TABLE.astype(np.result_type(sand, np.float32) if isinstance(sand, np.ndarray) else np.float64)
-    b, psi_s, theta_s, k_s = (column[rows] for column in table.T.copy())
-    return theta_s, -psi_s, b, CM_PER_MINUTE * k_s
+    rows = usda_class(sand, silt, clay).astype(np.intp)
+    dtype = np.result_type(sand, np.float32) if isinstance(sand, np.ndarray) else np.float64
+    b, psi_s, theta_s, k_sat = (column.take(rows) for column in COLUMNS.astype(dtype))
+    return theta_s, psi_s, b, k_sat
 
 
 CLAPP_HORNBERGER_1978 = PTF(

@@ -16,12 +16,13 @@ from xsoil.vocabulary import Variable
 __all__ = ["FLAGS", "TEXTURE", "Evaluation"]
 
 Array = NDArray[Any]
-Bools = NDArray[np.bool_]
+Mask = NDArray[np.bool_] | np.bool_
+NOWHERE = np.False_
 
 TEXTURE = ("sand", "silt", "clay")
 # Percent; rounding of converted and subtracted fractions is no fault.
 SLACK = 1e-4
-# Percent; published maps are rounded to that, so that a smaller difference is no renormalisation worth a flag.
+# Percent; sums this close to 100 are taken as they are: rounding of single-precision fractions.
 ROUNDING = 1e-3
 
 FLAGS: Mapping[str, int] = {
@@ -73,24 +74,24 @@ class Evaluation:
         cells = {name: block.astype(self.dtype, copy=False) for name, block in zip(self.names, blocks, strict=True)}
         renormalised, rejected = balance_texture(cells)
         inputs = [cells[variable.name] for variable in entry.inputs]
-        missing = _any([np.isnan(x) for x in inputs])
-        impossible = _any(
-            [(x < v.low) | (x > v.high) for x, v in zip(inputs, entry.inputs, strict=True) if v.name not in TEXTURE],
-            missing,
-        )
+        missing, impossible = faulty_inputs(inputs, entry.inputs)
         faulty = missing | rejected | impossible
         results = dict(zip((v.name for v in entry.outputs), entry.function(*inputs), strict=True))
-        unphysical = impossible_results(results, entry.outputs, entry.curve == "van_genuchten") & ~faulty
+        unphysical = ~faulty & impossible_results(results, entry.outputs, entry.curve == "van_genuchten")
         void = faulty | unphysical
-        blank = np.dtype(self.dtype).type(np.nan)
         wanted: list[Array] = [results[name] for name in self.outputs]
         if void.any():
+            blank = np.dtype(self.dtype).type(np.nan)
             wanted = [np.where(void, blank, result) for result in wanted]
         if not self.quality:
             return tuple(wanted)
 
-        outside = _any([_beyond(cells, entry.validity), *_called(entry.outside, inputs)], missing)
-        clipped = _any([_beyond(cells, entry.guards), *_called(entry.guarded, inputs)], missing)
+        outside = _beyond(cells, entry.validity)
+        if entry.outside is not None:
+            outside = outside | entry.outside(*inputs)
+        clipped = _beyond(cells, entry.guards)
+        if entry.guarded is not None:
+            clipped = clipped | entry.guarded(*inputs)
         found = (
             outside & ~faulty,
             renormalised,
@@ -100,70 +101,91 @@ class Evaluation:
             impossible,
             unphysical,
         )
-        quality = np.zeros(void.shape, np.int16)
+        quality = np.zeros(blocks[0].shape, np.int16)
         for bit, where in zip(FLAGS.values(), found, strict=True):
-            quality |= where * np.int16(bit)
+            quality |= np.int16(bit) * where
         return (*wanted, quality)
 
 
-def balance_texture(cells: dict[str, Array]) -> tuple[Bools, Bools]:
+# The checks look at the extremes of a block first: two reductions are several times faster than masks, and most
+# blocks are without fault. Written so that NaN, which spreads to the extremes, never passes for one of these. A check
+# that finds nothing returns one `False` for the block.
+
+
+def _within(x: Array, low: float, high: float) -> bool:
+    return bool(x.min() >= low and x.max() <= high)
+
+
+def balance_texture(cells: dict[str, Array]) -> tuple[Mask, Mask]:
     """Bring the texture in `cells` to a sum of 100, adding the third class where two are there.
 
     Returns
     -------
-    renormalised, rejected : ndarray of bool
+    renormalised, rejected : ndarray of bool, or False
         Where the sum was another one within 99 to 101, and where the fractions are no texture: outside 0 to 100, or
         outside that sum (two classes: above 101 together).
     """
     known = [name for name in TEXTURE if name in cells]
     fractions = [cells[name] for name in known]
-    rejected = _any([(x < -SLACK) | (x > 100 + SLACK) for x in fractions])
-    if len(known) == 1:
-        cells[known[0]] = np.clip(fractions[0], 0, 100)
-        return np.zeros_like(rejected), rejected
-    total = fractions[0] + fractions[1]
-    if len(known) == 2:
-        total = np.maximum(total, 100)  # less than 100 leaves the rest to the third class
+    if len(known) < 2:
+        renormalised, rejected = NOWHERE, _no_fractions(fractions)
     else:
-        total = total + fractions[2]
-        rejected |= total < 99 - SLACK
-    rejected |= total > 101 + SLACK
-    renormalised = (np.abs(total - 100) > ROUNDING) & ~rejected
-    scale = 100 / total
-    for name, x in zip(known, fractions, strict=True):
-        cells[name] = np.clip(x * scale, 0, 100)
+        total = fractions[0] + fractions[1]
+        # what two classes leave is the third
+        total = total + fractions[2] if len(known) == 3 else np.maximum(total, 100)
+        if _within(total, 100 - ROUNDING, 100 + ROUNDING) and all(_within(x, 0, np.inf) for x in fractions):
+            renormalised = rejected = NOWHERE
+        else:
+            rejected = _no_fractions(fractions) | (total < 99 - SLACK) | (total > 101 + SLACK)
+            renormalised = (np.abs(total - 100) > ROUNDING) & ~rejected
+            scale = np.where(renormalised, 100 / total, total.dtype.type(1))
+            for name, x in zip(known, fractions, strict=True):
+                cells[name] = np.clip(x * scale, 0, 100)
     if len(known) == 2:
         (third,) = set(TEXTURE) - set(known)
         cells[third] = np.maximum(100 - cells[known[0]] - cells[known[1]], 0)
     return renormalised, rejected
 
 
-def impossible_results(results: Mapping[str, Array], outputs: tuple[Variable, ...], van_genuchten: bool) -> Bools:
-    """Where results are no numbers, outside what is physically possible, or in impossible order."""
-    # written as "not inside", so that NaN counts
-    inside = [(results[v.name] >= v.low) & (results[v.name] <= v.high) for v in outputs]
-    inside += [np.isfinite(results[v.name]) for v in outputs if np.isinf(v.low) or np.isinf(v.high)]
-    for order in ORDERED:
-        inside += [results[a] < results[b] for a, b in pairwise(name for name in order if name in results)]
-    if van_genuchten and "n" in results and "m" not in results:
-        inside.append(results["n"] > 1)  # m = 1 - 1/n
-    bad: Bools = ~np.logical_and.reduce(inside)
-    return bad
-
-
-def _any(masks: list[Bools], like: Bools | None = None) -> Bools:
-    if not masks:
-        return np.zeros_like(like, dtype=bool)
-    found = masks[0].copy()
-    for mask in masks[1:]:
-        found |= mask
+def _no_fractions(fractions: list[Array]) -> Mask:
+    found: Mask = NOWHERE
+    for x in fractions:
+        if not _within(x, 0, 100):
+            found = found | (x < -SLACK) | (x > 100 + SLACK)
     return found
 
 
-def _beyond(cells: Mapping[str, Array], ranges: Mapping[str, tuple[float, float]]) -> Any:
-    masks = [(cells[name] < low) | (cells[name] > high) for name, (low, high) in ranges.items() if name in cells]
-    return _any(masks) if masks else np.bool_(False)
+def faulty_inputs(inputs: list[Array], rows: tuple[Variable, ...]) -> tuple[Mask, Mask]:
+    """Where an input is missing, and where one that is no texture is physically impossible."""
+    missing: Mask = NOWHERE
+    impossible: Mask = NOWHERE
+    for x, v in zip(inputs, rows, strict=True):
+        if not _within(x, v.low, v.high):
+            missing = missing | np.isnan(x)
+            if v.name not in TEXTURE:
+                impossible = impossible | (x < v.low) | (x > v.high)
+    return missing, impossible
 
 
-def _called(function: Any, inputs: list[Array]) -> list[Any]:
-    return [] if function is None else [function(*inputs)]
+def impossible_results(results: Mapping[str, Array], rows: tuple[Variable, ...], van_genuchten: bool) -> Mask:
+    """Where results are no numbers, outside what is physically possible, or in impossible order."""
+    bad: Mask = NOWHERE
+    largest = float(np.finfo(np.float32).max)
+    for v in rows:
+        x, low, high = results[v.name], max(v.low, -largest), min(v.high, largest)
+        if v.name == "n" and van_genuchten and "m" not in results:
+            low = 1 + 1e-6  # m = 1 - 1/n
+        if not _within(x, low, high):
+            bad = bad | ~((x >= low) & (x <= high))
+    for order in ORDERED:
+        for lower, upper in pairwise(name for name in order if name in results):
+            bad = bad | ~(results[lower] < results[upper])
+    return bad
+
+
+def _beyond(cells: Mapping[str, Array], ranges: Mapping[str, tuple[float, float]]) -> Mask:
+    found: Mask = NOWHERE
+    for name, (low, high) in ranges.items():
+        if name in cells and not _within(cells[name], low, high):
+            found = found | (cells[name] < low) | (cells[name] > high)
+    return found

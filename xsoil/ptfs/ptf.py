@@ -33,7 +33,7 @@ __all__ = ["PTF", "Curve", "FrozenMapping", "Range", "variables"]
 Curve = Literal["campbell", "brooks_corey", "van_genuchten"]
 Range = tuple[float, float]
 
-BLOCK = 16_384
+BLOCK = 32_768
 """Cells per call: a handful of such float32 blocks stays in the second-level cache."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xsoil.ptfs._formulas import QUARTZ_DENSITY, Array
+from xsoil.ptfs._formulas import QUARTZ_DENSITY, Array, between
 from xsoil.ptfs.ptf import PTF, FrozenMapping, variables
 
 __all__ = ["RAWLS_BRAKENSIEK_1985", "rawls_brakensiek1985"]
@@ -25,7 +25,7 @@ def rawls_brakensiek1985(sand: Array, clay: Array, bulk_density: Array, texture:
     The regressions hold for 5 to 70 percent of sand and 5 to 60 of clay: `texture` "clip" brings others to the nearest
     limit, "nan" gives no result there.
     """
-    s, c = np.clip(sand, *SAND_RANGE), np.clip(clay, *CLAY_RANGE)
+    s, c = between(sand, *SAND_RANGE), between(clay, *CLAY_RANGE)
     if texture == "nan":
         s, c = np.where(s == sand, s, s * np.nan), np.where(c == clay, c, c * np.nan)
     p = 1 - bulk_density / QUARTZ_DENSITY

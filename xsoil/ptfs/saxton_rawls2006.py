@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xsoil.ptfs._formulas import KPA_IN_CM, OM_PER_OC, QUARTZ_DENSITY, Array, power
+from xsoil.ptfs._formulas import KPA_IN_CM, OM_PER_OC, QUARTZ_DENSITY, Array, at_least, between, power
 from xsoil.ptfs.ptf import PTF, variables
 
 __all__ = ["SAXTON_RAWLS_2006", "saxton_rawls2006"]
@@ -68,7 +68,7 @@ def saxton_rawls2006(
     normal = _normal(sand, clay, organic_carbon)
     factor: Array = density_factor
     if bulk_density is not None:
-        factor = np.clip(bulk_density / normal.density, *DENSITY_FACTORS)
+        factor = between(bulk_density / normal.density, *DENSITY_FACTORS)
     density = normal.density * factor
     theta_s = 1 - density / QUARTZ_DENSITY
     theta_33 = normal.theta_33 - 0.2 * (normal.theta_s - theta_s)
@@ -81,7 +81,7 @@ def saxton_rawls2006(
         mass = volume / (ratio + volume * (1 - ratio))
         theta_s, theta_33, theta_1500 = (theta * (1 - volume) for theta in (theta_s, theta_33, theta_1500))
         k_sat = k_sat * (1 - mass) / (1 - mass * (1 - 1.5 * ratio))
-    psi_s = 0.0 - KPA_IN_CM * np.maximum(normal.psi_e, 0.0)
+    psi_s = 0.0 - KPA_IN_CM * at_least(normal.psi_e, 0.0)
     return theta_s, theta_33, theta_1500, psi_s, lam, k_sat
 
 

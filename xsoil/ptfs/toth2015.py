@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xsoil.ptfs._formulas import Array, power_of_ten
+from xsoil.ptfs._formulas import Array, log10, power_of_ten
 from xsoil.ptfs.ptf import PTF, variables
 
 __all__ = ["TOTH_2015", "toth2015"]
@@ -22,7 +22,7 @@ Cells = Mapping[str, Array]
 
 
 def _ptf20(x: Cells) -> tuple[Array, Array, Array]:
-    c, si, q, log_cec = x["clay"], x["silt"], 1 / (x["organic_carbon"] + 1), np.log10(x["cec"])
+    c, si, q, log_cec = x["clay"], x["silt"], 1 / (x["organic_carbon"] + 1), log10(x["cec"])
     ph2 = x["ph"] * x["ph"]
     theta_s = 0.50562 - 0.14373 * q + 0.0004152 * si
     alpha = power_of_ten(

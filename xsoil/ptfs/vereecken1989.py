@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xsoil.ptfs._formulas import Array
+from xsoil.ptfs._formulas import Array, at_least
 from xsoil.ptfs.ptf import PTF, variables
 
 __all__ = ["BELGIAN_SOILS", "VEREECKEN_1989", "vereecken1989"]
@@ -30,7 +30,7 @@ def vereecken1989(sand: Array, clay: Array, bulk_density: Array, organic_carbon:
     alpha = np.exp(-2.486 + 0.025 * sand - 0.351 * organic_carbon - 2.617 * bulk_density - 0.023 * clay)
     n = np.exp(0.053 - 0.009 * sand - 0.013 * clay + 0.00015 * sand * sand)
     s, c, oc = (
-        np.maximum(x, LOWEST[name]) for x, name in ((sand, "sand"), (clay, "clay"), (organic_carbon, "organic_carbon"))
+        at_least(x, LOWEST[name]) for x, name in ((sand, "sand"), (clay, "clay"), (organic_carbon, "organic_carbon"))
     )
     k_sat = np.exp(20.62 - 0.96 * np.log(c) - 0.66 * np.log(s) - 0.46 * np.log(oc) - 8.43 * bulk_density)
     return theta_s, theta_r, alpha, n, 0 * n + 1, k_sat

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xsoil.ptfs._formulas import OM_PER_OC, Array
+from xsoil.ptfs._formulas import OM_PER_OC, Array, at_least
 from xsoil.ptfs.ptf import PTF, variables
 
 __all__ = ["WOSTEN_1999", "wosten1999"]
@@ -24,32 +24,36 @@ def wosten1999(
     n, l [-], k_sat [cm d-1].
     """
     theta_r = np.where((clay < 18) & (sand > 65), 0 * sand + 0.025, 0 * sand + 0.01)
-    c, si = np.maximum(clay, LOWEST["clay"]), np.maximum(silt, LOWEST["silt"])
-    om, d = np.maximum(OM_PER_OC * organic_carbon, 0.17), np.maximum(bulk_density, LOWEST["bulk_density"])
+    c, si = at_least(clay, LOWEST["clay"]), at_least(silt, LOWEST["silt"])
+    om, d = (
+        OM_PER_OC * at_least(organic_carbon, LOWEST["organic_carbon"]),
+        at_least(bulk_density, LOWEST["bulk_density"]),
+    )
     t = topsoil
     c2, si2, om2, d2 = c * c, si * si, om * om, d * d
-    ln_si, ln_om, dom = np.log(si), np.log(om), d * om
+    ln_si, ln_om, over_si, over_om = np.log(si), np.log(om), 1 / si, 1 / om
+    dom, dc, dsi, tc, tsi = d * om, d * c, d * si, t * c, t * si
     theta_s = (
-        0.7919 + 0.001691 * c - 0.29619 * d - 1.491e-6 * si2 + 8.21e-5 * om2 + 0.02427 / c + 0.01113 / si
-        + 0.01472 * ln_si - 7.33e-5 * om * c - 6.19e-4 * d * c - 0.001183 * dom - 1.664e-4 * t * si
+        0.7919 + 0.001691 * c - 0.29619 * d - 1.491e-6 * si2 + 8.21e-5 * om2 + 0.02427 / c + 0.01113 * over_si
+        + 0.01472 * ln_si - 7.33e-5 * om * c - 6.19e-4 * dc - 0.001183 * dom - 1.664e-4 * tsi
     )  # fmt: skip
     alpha = np.exp(
         -14.96 + 0.03135 * c + 0.0351 * si + 0.646 * om + 15.29 * d - 0.192 * t - 4.671 * d2 - 7.81e-4 * c2
-        - 0.00687 * om2 + 0.0449 / om + 0.0663 * ln_si + 0.1482 * ln_om - 0.04546 * d * si - 0.4852 * dom
-        + 0.00673 * t * c
+        - 0.00687 * om2 + 0.0449 * over_om + 0.0663 * ln_si + 0.1482 * ln_om - 0.04546 * dsi - 0.4852 * dom
+        + 0.00673 * tc
     )  # fmt: skip
     n = 1 + np.exp(
         -25.23 - 0.02195 * c + 0.0074 * si - 0.1940 * om + 45.5 * d - 7.24 * d2 + 3.658e-4 * c2 + 0.002885 * om2
-        - 12.81 / d - 0.1524 / si - 0.01958 / om - 0.2876 * ln_si - 0.0709 * ln_om - 44.6 * np.log(d)
-        - 0.02264 * d * c + 0.0896 * dom + 0.00718 * t * c
+        - 12.81 / d - 0.1524 * over_si - 0.01958 * over_om - 0.2876 * ln_si - 0.0709 * ln_om - 44.6 * np.log(d)
+        - 0.02264 * dc + 0.0896 * dom + 0.00718 * tc
     )  # fmt: skip
     z = (
-        0.0202 + 6.193e-4 * c2 - 0.001136 * om2 - 0.2316 * ln_om - 0.03544 * d * c + 0.00283 * d * si
+        0.0202 + 6.193e-4 * c2 - 0.001136 * om2 - 0.2316 * ln_om - 0.03544 * dc + 0.00283 * dsi
         + 0.0488 * dom
     )  # fmt: skip
     k_sat = np.exp(
-        7.755 + 0.0352 * si + 0.93 * t - 0.967 * d2 - 4.84e-4 * c2 - 3.22e-4 * si2 + 0.001 / si - 0.0748 / om
-        - 0.643 * ln_si - 0.01398 * d * c - 0.1673 * dom + 0.02986 * t * c - 0.03305 * t * si
+        7.755 + 0.0352 * si + 0.93 * t - 0.967 * d2 - 4.84e-4 * c2 - 3.22e-4 * si2 + 0.001 * over_si - 0.0748 * over_om
+        - 0.643 * ln_si - 0.01398 * dc - 0.1673 * dom + 0.02986 * tc - 0.03305 * tsi
     )  # fmt: skip
     return theta_s, theta_r, alpha, n, 10 * np.tanh(z / 2), k_sat
 

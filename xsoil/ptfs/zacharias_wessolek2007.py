@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xsoil.ptfs._formulas import Array, power
+from xsoil.ptfs._formulas import Array, at_least, power
 from xsoil.ptfs.ptf import PTF, variables
 
 __all__ = ["ZACHARIAS_WESSOLEK_2007", "zacharias_wessolek2007"]
@@ -17,7 +17,7 @@ LOWEST = 0.1  # percent of sand and clay: powers with negative exponents
 
 def zacharias_wessolek2007(sand: Array, clay: Array, bulk_density: Array) -> tuple[Any, ...]:
     """Texture [percent], bulk density [g cm-3] -> theta_s, theta_r [-], alpha [cm-1], n [-]."""
-    s, c, d = np.maximum(sand, LOWEST), np.maximum(clay, LOWEST), bulk_density
+    s, c, d = at_least(sand, LOWEST), at_least(clay, LOWEST), bulk_density
     sandy = s >= SANDY
     theta_s = np.where(sandy, 0.890 - 0.001 * c - 0.322 * d, 0.788 + 0.001 * c - 0.263 * d)
     # alpha is in cm-1, as mHM reads it; in kPa-1 the air entry of a loamy sand would be at 1.7 m

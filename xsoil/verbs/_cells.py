@@ -18,7 +18,7 @@ __all__ = ["CELLS_PER_BLOCK", "map_cells"]
 
 Array = NDArray[Any]
 
-CELLS_PER_BLOCK = 16_384
+CELLS_PER_BLOCK = 32_768
 """Temporaries of this many cells stay in the second-level cache, and numpy's overhead per call is still small."""
 
 
