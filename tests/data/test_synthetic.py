@@ -82,7 +82,7 @@ def test_bulk_density_falls_with_organic_carbon(soil):
 def test_soil_is_correlated_over_hundreds_of_kilometres(soil):
     sand = soil.sand.values[50:350]
     far = {lag: np.corrcoef(sand[:, lag:].ravel(), sand[:, :-lag].ravel())[0, 1] for lag in (1, 10, 150)}
-    assert far[1] > 0.85
+    assert far[1] > 0.75
     assert 0.15 < far[10] < 0.8
     assert abs(far[150]) < 0.2
 

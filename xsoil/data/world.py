@@ -175,10 +175,10 @@ def _soil_strip(world: World, window: Window) -> dict[str, Array]:
         share = np.float32(100.0) / (np.float32(1.0) + sandy + clayey)
         sand, clay = sandy * share, clayey * share
         silt = np.float32(100.0) - sand - clay
+        climate = np.float32(0.45) * wet + np.float32(0.6) * cold + np.float32(0.4) * organic
         carbon = np.exp(
-            np.float32(0.45) + np.float32(0.45) * wet + np.float32(0.4) * organic - np.float32(0.2) * local + np.float32(0.6) * cold
-            - np.float32(0.008) * sand - np.float32(2.2) * below
-        )  # fmt: skip
+            np.float32(0.45) + climate - np.float32(0.2) * local - np.float32(0.008) * sand - np.float32(2.2) * below
+        )
         carbon = carbon / (np.float32(1.0) + carbon / np.float32(20.0)) + np.float32(0.05)
         # Adams (1973): organic matter (1.724 times the carbon) of density 0.244 in a mineral matrix.
         matter = np.float32(1.724) * carbon

@@ -1,0 +1,73 @@
+# make demo, make test ...: each makes its own virtual environment first; nothing but Python >= 3.11 is needed.
+# VENV=folder puts the environment elsewhere, PYTHON=python3.12 takes another interpreter.
+
+PYTHON ?= python3
+VENV ?= .venv
+DATA ?= $(wildcard ../shared/data)
+JOBS ?= 2
+
+SHELL := /bin/sh
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --constraint constraints.txt
+
+# The real data are not part of the project: tests that need them are skipped where there are none.
+ifneq ($(DATA),)
+export XSOIL_TEST_DATA ?= $(abspath $(DATA))
+endif
+
+# Compiled code is cached between runs; tests start from an empty cache, because an edit in one file does not always
+# renew what another file compiled from it.
+FRESH_CACHE = cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && NUMBA_CACHE_DIR="$$cache"
+
+.PHONY: help demo test test-long lint docs bench experiments clean
+
+help:
+	@echo "make demo         soil map to soil moisture on a synthetic continent, written to demo-output/"
+	@echo "make test         the tests (test-long: with those that run for minutes)"
+	@echo "make lint         ruff and mypy"
+	@echo "make docs         the documentation, in docs/_build/html"
+	@echo "make bench        the benchmarks of docs/benchmarks.md"
+	@echo "make experiments  the examples on real data (DATA=folder)"
+
+demo: $(VENV)/installed-plot
+	$(BIN)/python examples/demo.py --out demo-output
+
+test: $(VENV)/installed-dev
+	@$(FRESH_CACHE) $(BIN)/python -m pytest -q -n $(JOBS) -m "not long"
+
+test-long: $(VENV)/installed-dev
+	@$(FRESH_CACHE) $(BIN)/python -m pytest -q -n $(JOBS)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/installed-dev
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(VENV)/installed-dev
+	@$(FRESH_CACHE) XSOIL_BENCH=1 $(BIN)/python -m pytest -q tests/benchmarks
+
+experiments: $(VENV)/installed-dev
+	@test -n "$$XSOIL_TEST_DATA" || { echo "no data: make experiments DATA=folder"; exit 2; }
+	$(BIN)/python examples/mosel.py --data "$$XSOIL_TEST_DATA" --out experiments-output/mosel
+	$(BIN)/python examples/smap_conus.py --data "$$XSOIL_TEST_DATA" --out experiments-output/smap_conus
+	$(BIN)/python examples/soilgrids_to_ease.py --data "$$XSOIL_TEST_DATA" --out experiments-output/soilgrids
+
+clean:
+	rm -rf demo-output experiments-output docs/_build docs/api
+
+# One stamp per set of dependencies: the second call of a target installs nothing.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "xsoil needs Python >= 3.11; found: $$($(PYTHON) --version). Try make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed-plot: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable ".[plot]"
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable ".[dev]"
+	@touch $@ $(VENV)/installed-plot
