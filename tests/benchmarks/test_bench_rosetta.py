@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rosetta import SoilData
 from rosetta import rosetta as package
+
 from xsoil.ptfs import PTFS
 from xsoil.verbs._cells import _run_blocks
 

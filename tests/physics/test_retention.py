@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from xsoil.jit import kernel
 from xsoil.physics.retention import brooks_corey_theta, campbell_theta, van_genuchten_theta
 

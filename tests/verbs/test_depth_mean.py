@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+
 from xsoil.errors import ArgumentError, AxisError, MissingVariableError, UnitsError
 from xsoil.verbs.depth_mean import depth_mean
 

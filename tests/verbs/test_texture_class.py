@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+
 from xsoil.errors import MissingVariableError, UnitsError
 from xsoil.ptfs.usda import usda_class
 from xsoil.verbs.texture_class import texture_class

@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+
 from xsoil.errors import ArgumentError, MissingVariableError, UnitsError, UnknownNameError
 from xsoil.physics.retention import brooks_corey_theta, van_genuchten_theta
 from xsoil.verbs.ptf import ptf

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import xarray as xr
 
-from xsoil.errors import MissingVariableError, UnknownNameError
+from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
 from xsoil.ptfs import PTF, PTFS
 from xsoil.ptfs.evaluate import FLAGS, TEXTURE, Evaluation
 from xsoil.verbs._cells import map_cells
-from xsoil.verbs._inputs import as_dataset, read
+from xsoil.verbs._inputs import as_dataset, carry, read
 from xsoil.vocabulary import VARIABLES, Variable
 
 __all__ = ["list_ptfs", "ptf"]
@@ -52,7 +52,8 @@ def ptf(
         100. A cell has no result (NaN) where an input is missing, texture is outside 0 to 100 or sums to less than
         99 or more than 101, another input is physically impossible, or the function's result is (not a number,
         outside its range, theta_r >= theta_s, n <= 1 ...). Results outside the calibration range are returned.
-        `quality` [int16, CF `flag_masks` and `flag_meanings`] tells which of these holds.
+        `quality` [int16, CF `flag_masks` and `flag_meanings`] tells which of these holds. A dask task holds the
+        blocks of its inputs and outputs, and a few MB more.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def ptf(
     array([ 36.3, 192.4])
     """
     ds = as_dataset(ds)
-    entry = PTFS[method] if isinstance(method, str) else method
+    entry = _entry(method)
     available = frozenset(map(str, ds.variables)) | _derivable(ds)
     entry = entry.resolve(available)
     wanted = _select(entry, outputs)
@@ -95,7 +96,7 @@ def ptf(
     if quality:
         flags = {"flag_masks": np.array(list(FLAGS.values()), np.int16), "flag_meanings": " ".join(FLAGS)}
         out["quality"] = results[-1].assign_attrs({"long_name": f"quality of the results of {entry.name}"} | flags)
-    return _carry(ds, out, next(iter(cells)))
+    return carry(ds, out, next(iter(cells)))
 
 
 def list_ptfs() -> pd.DataFrame:
@@ -129,6 +130,14 @@ def list_ptfs() -> pd.DataFrame:
             "title": entry.title,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
+
+
+def _entry(method: object) -> PTF:
+    if isinstance(method, PTF):
+        return method
+    if isinstance(method, str):
+        return PTFS[method]
+    raise ArgumentError(f"method is {method!r}; expected a name in xsoil.PTFS or one of its entries")
 
 
 def _names(rows: Sequence[Variable] | dict[Variable, None]) -> str:
@@ -202,16 +211,3 @@ def _provenance(entry: PTF) -> dict[str, str]:
     if entry.options:
         attrs["ptf_options"] = ", ".join(f"{name}={value}" for name, value in entry.options.items())
     return attrs
-
-
-def _carry(ds: xr.Dataset, out: xr.Dataset, first: str) -> xr.Dataset:
-    """Give the result the dataset's attributes, its grid mapping and the bounds of its coordinates."""
-    out = out.assign_attrs(ds.attrs)
-    source = ds[first]
-    mapping = source.attrs.get("grid_mapping", source.encoding.get("grid_mapping"))
-    if mapping is not None:
-        place = "attrs" if "grid_mapping" in source.attrs else "encoding"
-        for name in out.data_vars:
-            getattr(out[name], place)["grid_mapping"] = mapping
-    extra = {mapping} | {c.attrs.get("bounds", c.encoding.get("bounds")) for c in out.coords.values()}
-    return out.assign_coords({n: ds[n].variable for n in extra if n in ds.variables and n not in out.coords})

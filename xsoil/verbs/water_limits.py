@@ -91,7 +91,7 @@ def water_limits(ds: xr.Dataset, method: Method = "retention") -> xr.Dataset:
     >>> percent = {"units": "percent"}
     >>> soil = xr.Dataset({"sand": ("site", [40.0, 90.0], percent), "clay": ("site", [20.0, 5.0], percent)})
     >>> xsoil.water_limits(xsoil.ptf(soil, "cosby1984"), "noah").theta_fc.round(3).values
-    array([0.312, 0.236])
+    array([0.338, 0.237])
     """
     ds = as_dataset(ds)
     if method not in _METHODS:
