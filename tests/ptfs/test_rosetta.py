@@ -7,11 +7,14 @@ import pickle
 
 import numpy as np
 import pytest
+import xarray as xr
 from rosetta import SoilData
 from rosetta import rosetta as package
+
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.kernels.rosetta import LANES
 from xsoil.ptfs.rosetta import ROSETTA_1, ROSETTA_3, rosetta
+from xsoil.verbs.ptf import ptf
 
 ENTRIES = {1: ROSETTA_1, 3: ROSETTA_3}
 PACKAGE_NAMES = {"geometric": "geo", "arithmetic": "arith"}
@@ -146,3 +149,19 @@ def test_options():
 def test_entries_travel_to_a_cluster():
     entry = pickle.loads(pickle.dumps(ROSETTA_3.with_options(model=2).resolve(frozenset())))
     assert (np.array(entry.function(*textures(3)[:3])) == run(3, textures(3), model=2)).all()
+
+
+@pytest.mark.parametrize("name", ["rosetta1", "rosetta3"])
+def test_lazy_is_eager_through_the_verb(name, no_compute):
+    columns = textures(40 * 37).astype(np.float32).reshape(6, 40, 37)
+    columns[0, :, 5] = np.nan
+    units = {"sand": "percent", "silt": "percent", "clay": "percent", "bulk_density": "g cm-3"}
+    ds = xr.Dataset({n: (("y", "x"), a, {"units": u}) for (n, u), a in zip(units.items(), columns)})
+    eager = ptf(ds, name)
+    assert eager.n.dtype == np.float32
+    assert eager.n.attrs["ptf_inputs"] == "sand silt clay bulk_density"
+    assert np.isnan(eager.n).sum() == 40
+    for chunks in ({"y": 7, "x": 11}, {"y": 40, "x": 1}):
+        lazy = ptf(ds.chunk(chunks), name)
+        assert lazy.n.chunks is not None
+        xr.testing.assert_identical(lazy.compute(scheduler="synchronous"), eager)
