@@ -75,7 +75,7 @@ def ptf(
     >>> percent = {"units": "percent"}
     >>> ds = xr.Dataset({"sand": ("site", [40.0, 90.0], percent), "clay": ("site", [20.0, 5.0], percent)})
     >>> xsoil.ptf(ds, "cosby1984", outputs="k_sat").k_sat.round(1).values
-    array([ 36.3, 192.4])
+    array([ 36.4, 193.7])
     """
     ds = as_dataset(ds)
     entry = _entry(method)
