@@ -1,4 +1,4 @@
-"""Every error that xsoil raises on purpose; all are `ValueError`s.
+"""Every error that xsoil raises on purpose; each is a `ValueError`.
 
 A message says what was found, what was expected and how to mend it.
 """

@@ -20,7 +20,9 @@ __all__ = ["texture_class"]
 
 
 def texture_class(ds: xr.Dataset | xr.DataArray) -> xr.DataArray:
-    """USDA texture class of the fine earth [1]_.
+    """USDA texture class of the fine earth.
+
+    The classes are those of the Soil Survey Manual [1]_.
 
     Parameters
     ----------
