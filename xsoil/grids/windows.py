@@ -1,0 +1,134 @@
+"""Which part of the source a tile of the target needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsoil.grids.index_map import Array, IndexMap
+
+_POINTS = 9
+_BLOCKS = 192
+_MARGIN = 2.0
+
+
+class Windows:
+    """Source windows of target tiles: a superset of the pixels that overlap them.
+
+    Tiles with a smooth image in the source take its bounding box. Where the inverse map is not smooth
+    (poles, edges of the projection), all source blocks whose forward image touches the tile count.
+    """
+
+    def __init__(self, imap: IndexMap) -> None:
+        self._map = imap
+
+    def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
+        """Window of one tile; None where no pixel overlaps it."""
+        nr, nc = self._map.target_shape
+        r0, r1, _ = rows.indices(nr)
+        c0, c1, _ = cols.indices(nc)
+        return self._find(np.array([r0]), np.array([r1]), np.array([c0]), np.array([c1]))[0]
+
+    def windows(self, row_edges: Sequence[int], col_edges: Sequence[int]) -> dict[tuple[int, int], tuple[slice, slice]]:
+        """Windows of all tiles between consecutive edges."""
+        r, c = np.asarray(row_edges), np.asarray(col_edges)
+        i, j = np.meshgrid(np.arange(r.size - 1), np.arange(c.size - 1), indexing="ij")
+        i, j = i.ravel(), j.ravel()
+        found = self._find(r[i], r[i + 1], c[j], c[j + 1])
+        return {(int(a), int(b)): window for a, b, window in zip(i, j, found) if window is not None}
+
+    def _find(self, r0: NDArray, r1: NDArray, c0: NDArray, c1: NDArray) -> list[tuple[slice, slice] | None]:
+        t = np.linspace(0.0, 1.0, _POINTS)
+        row = r0[:, None, None] + (r1 - r0)[:, None, None] * t[None, :, None] + np.zeros((1, 1, _POINTS))
+        column = c0[:, None, None] + (c1 - c0)[:, None, None] * t[None, None, :] + np.zeros((1, _POINTS, 1))
+        x, y = self._map.inverse(column, row)
+        period = self._map.source_period
+        if period:
+            x = x[:, :1, :1] + (x - x[:, :1, :1]) - period * np.round((x - x[:, :1, :1]) / period)
+        smooth = np.isfinite(x).all(axis=(1, 2)) & np.isfinite(y).all(axis=(1, 2))
+        bend_x, bend_y = np.zeros(len(x)), np.zeros(len(x))
+        for axis in (1, 2):
+            for values, bend in ((x, bend_x), (y, bend_y)):
+                second = np.abs(np.diff(values, 2, axis=axis)).max(axis=(1, 2))
+                np.maximum(bend, second, out=bend)
+                first = np.hypot(np.abs(np.diff(x, axis=axis)), np.abs(np.diff(y, axis=axis))).max(axis=(1, 2))
+                with np.errstate(invalid="ignore"):
+                    smooth &= second <= 0.25 * first + 0.5
+        out: list[tuple[slice, slice] | None] = []
+        for n in range(len(x)):
+            if smooth[n]:
+                # Between points the image may bulge by 1/8 of the second difference; 1/2 is generous.
+                mx, my = _MARGIN + 0.5 * bend_x[n], _MARGIN + 0.5 * bend_y[n]
+                out.append(self._clip(x[n].min() - mx, x[n].max() + mx, y[n].min() - my, y[n].max() + my))
+            else:
+                out.append(self._from_blocks(int(r0[n]), int(r1[n]), int(c0[n]), int(c1[n])))
+        return out
+
+    def _clip(self, x0: float, x1: float, y0: float, y1: float) -> tuple[slice, slice] | None:
+        ny, nx = self._map.source_shape
+        ya, yb = max(int(np.floor(y0)), 0), min(int(np.ceil(y1)), ny)
+        period = self._map.source_period
+        spans = []
+        for k in range(-2, 3) if period else (0,):
+            xa, xb = max(int(np.floor(x0 + k * (period or 0))), 0), min(int(np.ceil(x1 + k * (period or 0))), nx)
+            if xb > xa:
+                spans.append((xa, xb))
+        if yb <= ya or not spans:
+            return None
+        return slice(ya, yb), slice(min(a for a, _ in spans), max(b for _, b in spans))
+
+    def _from_blocks(self, r0: int, r1: int, c0: int, c1: int) -> tuple[slice, slice] | None:
+        """Union of the source blocks whose forward image touches the tile."""
+        edges_y, edges_x, low_u, high_u, low_v, high_v = self._blocks()
+        edges = self._map.row_edges()
+        touch = (high_v >= edges[r0]) & (low_v <= edges[r1])
+        period = self._map.period
+        across = np.zeros(touch.shape, dtype=bool)
+        for k in range(-2, 3) if period else (0,):
+            across |= (high_u + k * period >= c0) & (low_u + k * period <= c1)
+        i, j = np.nonzero(touch & across)
+        if i.size == 0:
+            return None
+        return slice(int(edges_y[i.min()]), int(edges_y[i.max() + 1])), slice(
+            int(edges_x[j.min()]), int(edges_x[j.max() + 1])
+        )
+
+    def _blocks(self) -> tuple[Array, Array, Array, Array, Array, Array]:
+        """Edges of source blocks and the boxes of their images (u, v), with margins."""
+        cached = getattr(self, "_cache", None)
+        if cached is not None:
+            return cached
+        ny, nx = self._map.source_shape
+        per = 4
+        by, bx = -(-ny // max(8, -(-ny // _BLOCKS))), -(-nx // max(8, -(-nx // _BLOCKS)))
+        edges_y, edges_x = (
+            np.unique(np.linspace(0, ny, by + 1).astype(int)),
+            np.unique(np.linspace(0, nx, bx + 1).astype(int)),
+        )
+        t = np.linspace(0.0, 1.0, per + 1)
+        y = (edges_y[:-1, None] + np.diff(edges_y)[:, None] * t).reshape(-1)
+        x = (edges_x[:-1, None] + np.diff(edges_x)[:, None] * t).reshape(-1)
+        c, r = np.meshgrid(x, y)
+        shape = (edges_y.size - 1, per + 1, edges_x.size - 1, per + 1)
+        u, v = (np.moveaxis(a.reshape(shape), 2, 1).reshape(shape[0], shape[2], -1) for a in self._map.forward(c, r))
+        period = self._map.period
+        with np.errstate(invalid="ignore"):
+            if period:
+                first = np.take_along_axis(u, np.isfinite(u).argmax(axis=2)[..., None], axis=2)
+                u = u - period * np.round((u - first) / period)
+            boxes = []
+            for values in (u, v):
+                low, high = np.fmin.reduce(values, axis=2), np.fmax.reduce(values, axis=2)
+                grid = values.reshape(*values.shape[:2], per + 1, per + 1)
+                bend = np.zeros(low.shape)
+                for axis in (2, 3):
+                    bend = np.fmax(
+                        bend, np.fmax.reduce(np.abs(np.diff(grid, 2, axis=axis)).reshape(*low.shape, -1), axis=2)
+                    )
+                # A block that is partly outside of the domain may reach as far again as it is seen to.
+                partly = np.where(np.isfinite(values).all(axis=2), 0.0, high - low)
+                boxes += [low - bend - partly - 1.0, high + bend + partly + 1.0]
+        self._cache = (edges_y, edges_x, boxes[0], boxes[1], boxes[2], boxes[3])
+        return self._cache
