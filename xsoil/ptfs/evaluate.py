@@ -133,11 +133,11 @@ def balance_texture(cells: dict[str, Array]) -> tuple[Mask, Mask]:
         total = fractions[0] + fractions[1]
         # what two classes leave is the third
         total = total + fractions[2] if len(known) == 3 else np.maximum(total, 100)
-        if _within(total, 100 - ROUNDING, 100 + ROUNDING) and all(_within(x, 0, np.inf) for x in fractions):
+        if _within(total, 100 - ROUNDING, 100 + ROUNDING) and all(_within(x, 0, 100) for x in fractions):
             renormalised = rejected = NOWHERE
         else:
             rejected = _no_fractions(fractions) | (total < 99 - SLACK) | (total > 101 + SLACK)
-            renormalised = (np.abs(total - 100) > ROUNDING) & ~rejected
+            renormalised = ((total < 100 - ROUNDING) | (total > 100 + ROUNDING)) & ~rejected
             scale = np.where(renormalised, 100 / total, total.dtype.type(1))
             for name, x in zip(known, fractions, strict=True):
                 cells[name] = np.clip(x * scale, 0, 100)
