@@ -80,7 +80,7 @@ def _prepare(
         elif math.isnan(initial[i]):
             theta[i], status[i] = np.nan, MISSING_INITIAL
         else:
-            theta[i] = min(theta_s[i], max(theta_wp[i], initial[i]))
+            theta[i] = min(max(initial[i], theta_wp[i]), theta_s[i])
             status[i] = 0 if theta[i] == initial[i] else CLIPPED
 
 
@@ -159,7 +159,7 @@ def _sweep(
                         )  # fmt: skip
                         water[i] = w
             for i in range(width):
-                state[i] = min(upper[i], max(lower[i], state[i] + water[i] * per_depth[i]))
+                state[i] = min(max(state[i] + water[i] * per_depth[i], lower[i]), upper[i])
             row = day - skip
             if row >= 0:
                 if out_theta.size:

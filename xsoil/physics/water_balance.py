@@ -15,8 +15,8 @@ __all__ = ["water_balance_substep"]
 def water_balance_substep(minimum: Callable[[Any, Any], Any], maximum: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     """Build the sub-step on an elementwise minimum and maximum.
 
-    Where the second argument is NaN both must return NaN (`np.minimum`, `torch.minimum` and the
-    compiled ``a if a < b else b`` do).
+    Where the first argument is NaN both must return NaN (`np.minimum`, `torch.minimum` and Python's
+    `min`, plain or compiled, do).
 
     The step only ever uses differences of storages, so that all four of them may be given relative to
     any common level: a run in single precision takes the storage at the start of the day.
@@ -52,13 +52,13 @@ def water_balance_substep(minimum: Callable[[Any, Any], Any], maximum: Callable[
     ) -> Any:
         # Rain first: what exceeds saturation runs off at once.
         wet = water + rain
-        kept = minimum(saturation, wet)
-        runoff = maximum(saturation, wet) - saturation
+        kept = minimum(wet, saturation)
+        runoff = maximum(wet, saturation) - saturation
         # The stress coefficient is that of the water before the rain; min(K_s, 1) demand = min(K_s demand, demand).
-        wanted = minimum((maximum(wilting_point, water) - wilting_point) * per_depletion * demand, demand)
-        actual_et = minimum(wanted, maximum(wilting_point, kept) - wilting_point)
+        wanted = minimum((maximum(water, wilting_point) - wilting_point) * per_depletion * demand, demand)
+        actual_et = minimum(maximum(kept, wilting_point) - wilting_point, wanted)
         left = kept - actual_et
-        drainage = released * (maximum(field_capacity, left) - field_capacity)
+        drainage = released * (maximum(left, field_capacity) - field_capacity)
         return left - drainage, runoff, actual_et, drainage
 
     return step
