@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from odc.geo.xr import xr_coords
+
 from xsoil.grids.ease import ease_grid
 
 

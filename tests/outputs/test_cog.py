@@ -10,6 +10,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from rasterio.enums import Resampling
+
 from xsoil.errors import ArgumentError, AxisError, CRSError, MissingVariableError, NodataError, UnknownNameError
 from xsoil.grids.ease import ease_grid
 from xsoil.outputs.cog import to_cog

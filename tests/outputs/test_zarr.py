@@ -16,6 +16,7 @@ import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from xsoil.errors import ArgumentError, CRSError, SoilError
 from xsoil.grids.ease import ease_grid
 from xsoil.grids.geobox import grid_of

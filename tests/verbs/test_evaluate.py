@@ -11,6 +11,7 @@ import rioxarray  # noqa: F401
 import xarray as xr
 from numpy.testing import assert_allclose
 from odc.geo.xr import xr_coords
+
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnitsError
 from xsoil.evaluation.metrics import METRICS
 from xsoil.grids.ease import ease_grid

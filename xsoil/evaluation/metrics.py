@@ -19,8 +19,8 @@ METRICS = ("r", "rmse", "ubrmse", "bias", "nse", "kge")
 MOMENTS = ("n", "sim", "obs", "diff", "sim2", "obs2", "cross", "diff2", "sim_low", "sim_high", "obs_low", "obs_high")
 """Count, means of simulation, observation and difference, sums of squares and products about them, extremes."""
 
-SAMPLES = 2**20
-"""Samples that `series_metrics` works on at a time: bounds its memory to some 100 MB."""
+SAMPLES = 2**18
+"""Samples that `series_metrics` works on at a time: bounds its memory to some 30 MB."""
 
 Real = NDArray[np.floating[Any]]
 
@@ -97,21 +97,19 @@ def _extremes(values: Real, valid: NDArray[np.bool_]) -> tuple[Real, Real]:
     return low, high
 
 
-def moments(simulated: Real, observed: Real, selected: NDArray[np.bool_]) -> Real:
-    """Moments of the selected finite pairs along the last axis, in two passes.
+def moments(simulated: Real, observed: Real) -> Real:
+    """Moments of the finite pairs along the last axis, in two passes.
 
     Parameters
     ----------
     simulated, observed : (..., samples) array
-    selected : (..., samples) bool array
-        Samples that belong to the class at hand.
 
     Returns
     -------
     (..., 12) float64 array
         In the order of `MOMENTS`. Without a sample: zeros, and extremes of +inf and -inf.
     """
-    valid = selected & np.isfinite(simulated) & np.isfinite(observed)
+    valid = np.isfinite(simulated) & np.isfinite(observed)
     sim = np.where(valid, simulated, 0.0).astype(np.float64, order="C")
     obs = np.where(valid, observed, 0.0).astype(np.float64, order="C")
     count = valid.sum(axis=-1)
@@ -161,6 +159,21 @@ def metrics_of_moments(total: Real) -> tuple[NDArray[Any], ...]:
     return (*real, count.astype(np.int64))
 
 
-def class_moments(simulated: Real, observed: Real, classes: NDArray[np.integer[Any]], number: int) -> Real:
-    """Moments of every class, (..., number, 12); `classes` holds 0 to number - 1, other samples are left out."""
-    return np.stack([moments(simulated, observed, classes == k) for k in range(number)], axis=-2)
+def class_moments(simulated: Real, observed: Real, classes: NDArray[np.integer[Any]] | None, number: int) -> Real:
+    """Moments of every class along the last axis.
+
+    Parameters
+    ----------
+    simulated, observed : (..., samples) array
+    classes : (samples,) int array or None
+        0 to `number` - 1; samples with another value are left out. None: one class of all samples.
+    number : int
+
+    Returns
+    -------
+    (..., number, 12) float64 array
+    """
+    if classes is None:
+        return moments(simulated, observed)[..., None, :]
+    members = (np.flatnonzero(classes == k) for k in range(number))
+    return np.stack([moments(simulated[..., own], observed[..., own]) for own in members], axis=-2)

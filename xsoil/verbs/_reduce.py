@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ import xarray as xr
 from xsoil.evaluation.metrics import METRICS, MOMENTS, class_moments, merge_moments, metrics_of_moments, series_metrics
 from xsoil.verbs._groups import Groups
 
-BLOCK_SAMPLES = 4 * 2**20
-"""Samples of one task of a lazy evaluation: some 32 MB of float64 for each of the two series."""
+BLOCK_SAMPLES = 8 * 2**20
+"""Samples of one task of a lazy evaluation: 32 MB of float32 for each of the two series, twice while time is brought
+to the end."""
 TILE_SAMPLES = 2**20
 """Samples of one tile of a pooled evaluation. Tiles depend on the shape only, so results do not depend on chunks."""
 
@@ -64,21 +65,25 @@ def pooled(
     sim, obs = _plain(sim), _plain(obs)
     number = 1 if groups is None else groups.number
     reduced = list(dict.fromkeys([*over, *(() if groups is None else groups.index.dims)]))
-    arrays = [sim, obs] if groups is None else [sim, obs, groups.index]
-    sizes = {d: s for a in arrays for d, s in a.sizes.items()}
+    index = [] if groups is None else [groups.index]
+    sizes = {d: s for a in (sim, obs) for d, s in a.sizes.items()}
     kept = [d for d in sizes if d not in reduced]
     order = (*kept, *reduced)
     tile = dict(zip(reduced, _tile(tuple(sizes[d] for d in reduced)), strict=True))
     class_dim: Hashable = "_class" if groups is None else groups.dim
-    lazy = any(a.chunks is not None for a in arrays)
+    lazy = any(a.chunks is not None for a in (sim, obs, *index))
     if lazy:
         # Chunked before they are broadcast: a numpy array would be copied to its full size.
-        chunks = _kept_chunks(sim, obs, kept, math.prod(tile.values())) | tile
-        arrays = [a.chunk({d: chunks[d] for d in a.dims}) for a in arrays]
-    arrays = [a.transpose(*order) for a in xr.broadcast(*arrays)]
+        chunks = _kept_chunks(sizes, kept, math.prod(tile.values())) | tile
+        sim, obs, *index = (a.chunk({d: chunks[d] for d in a.dims}) for a in (sim, obs, *index))
+    sim, obs = (a.transpose(*order) for a in xr.broadcast(sim, obs))
+    arrays = [sim, obs]
+    for array in index:  # one class for all cells that stay: on the reduced dims alone
+        missing = {d: sizes[d] for d in reduced if d not in array.dims}
+        arrays.append(array.expand_dims(missing).transpose(*reduced))
     data: Any
     if lazy:
-        first, *others = [a.chunk(chunks).data for a in arrays]
+        first, *others = [a.chunk({d: chunks[d] for d in a.dims}).data for a in arrays]
         data = first.map_blocks(
             _tile_moments,
             *others,
@@ -126,9 +131,9 @@ def _tile(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(max(t, 1) for t in tile)
 
 
-def _kept_chunks(sim: xr.DataArray, obs: xr.DataArray, kept: list[Hashable], tile: int) -> dict[Hashable, int]:
-    """Chunks of the dims that stay: few enough cells that all their tiles fit into a task."""
-    chunks = {d: (sim if d in sim.dims else obs).sizes[d] for d in kept}
+def _kept_chunks(sizes: Mapping[Hashable, int], kept: list[Hashable], tile: int) -> dict[Hashable, int]:
+    """Chunks of the dims that stay: few enough cells that a tile of each fits into a task."""
+    chunks = {d: sizes[d] for d in kept}
     while tile * math.prod(chunks.values()) > BLOCK_SAMPLES and max(chunks.values(), default=1) > 1:
         longest = max(chunks, key=lambda d: chunks[d])
         chunks[longest] = math.ceil(chunks[longest] / 2)
@@ -138,12 +143,14 @@ def _kept_chunks(sim: xr.DataArray, obs: xr.DataArray, kept: list[Hashable], til
 def _tile_moments(*arrays: Any, kept: int, number: int) -> Any:
     """(kept..., reduced...) to (kept..., 1..., classes, moments); samples in the order of the dims."""
     lead, inner = arrays[0].shape[:kept], arrays[0].ndim - kept
-    sim, obs, *index = (np.asarray(a).reshape(*lead, -1) for a in arrays)
-    classes = index[0] if index else np.zeros_like(sim, np.int32)
+    samples = math.prod(arrays[0].shape[kept:])
+    sim, obs = (np.asarray(a).reshape(*lead, samples) for a in arrays[:2])
+    classes = np.asarray(arrays[2]).reshape(samples) if len(arrays) > 2 else None
     return class_moments(sim, obs, classes, number).reshape(*lead, *(1,) * inner, number, len(MOMENTS))
 
 
 def _union(pieces: Any, *, reduced: int) -> tuple[Any, ...]:
     """(kept..., class, tiles..., moments) to metrics (kept..., class)."""
     lead = pieces.shape[: pieces.ndim - reduced - 1]
-    return metrics_of_moments(merge_moments(pieces.reshape(*lead, -1, pieces.shape[-1])))
+    tiles = math.prod(pieces.shape[len(lead) : -1])
+    return metrics_of_moments(merge_moments(pieces.reshape(*lead, tiles, pieces.shape[-1])))
