@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
-import xsoil
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
+
+import xsoil
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

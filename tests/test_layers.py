@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import xsoil
 
 ROOT = Path(xsoil.__file__).parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from xsoil.vocabulary import VARIABLES, canonical_units
 
 

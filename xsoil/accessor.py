@@ -15,7 +15,7 @@ from xsoil.ptfs.ptf import PTF
 from xsoil.verbs.upscale import How
 
 
-@xr.register_dataset_accessor("soil")
+@xr.register_dataset_accessor("soil")  # type: ignore[no-untyped-call]
 class SoilAccessor:
     """Soil operations on a dataset; each method is the function of that name in `xsoil`."""
 

@@ -10,10 +10,11 @@ import odc.geo.xr  # noqa: F401  (registers .odc)
 import pytest
 import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
-import xsoil
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
+
+import xsoil
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from odc.geo.geobox import GeoBox
+
 from xsoil.data.synthetic import synthetic_forcing, synthetic_soil
 from xsoil.errors import ArgumentError, TimeError, UnknownNameError
 from xsoil.grids.ease import ease_grid

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
+
 from xsoil.errors import ArgumentError, GridMismatchError, NoOverlapError, UnknownNameError
 from xsoil.grids.ease import EASE_GRIDS, ease_grid, ease_rowcol
 from xsoil.grids.geobox import grid_of

@@ -9,6 +9,7 @@ import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_zeros
+
 from xsoil.errors import AxisError, CRSError, SoilError
 from xsoil.grids.ease import ease_grid
 from xsoil.grids.geobox import grid_of, locate

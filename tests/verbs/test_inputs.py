@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+
 from xsoil.errors import GridMismatchError, MissingVariableError, NodataError, SoilError, TimeError, UnitsError
 from xsoil.verbs import _inputs
 from xsoil.vocabulary import VARIABLES

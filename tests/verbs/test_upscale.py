@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from pyproj import Transformer
+
 from xsoil.errors import (
     ArgumentError,
     AxisError,

@@ -93,7 +93,9 @@ def nodata_of(array: xr.DataArray) -> float | None:
 
 
 def decode(array: xr.DataArray) -> xr.DataArray:
-    """Numbers as meant: declared nodata as NaN, an undecoded scale_factor/add_offset applied, attributes of storage dropped.
+    """Numbers as meant: declared nodata as NaN, an undecoded scale_factor/add_offset applied.
+
+    Attributes that described the storage are dropped.
 
     Integers without either stay integers.
     """
@@ -122,7 +124,8 @@ def require_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray
     for dim in [d for d in a.dims if d in b.dims and d != "time"]:
         if a.sizes[dim] != b.sizes[dim]:
             raise GridMismatchError(
-                f"{what}: {dim!r} has {b.sizes[dim]} cells, expected {a.sizes[dim]}; bring both to one grid with ds.soil.upscale(...)"
+                f"{what}: {dim!r} has {b.sizes[dim]} cells, expected {a.sizes[dim]}; "
+                "bring both to one grid with ds.soil.upscale(...)"
             )
         if dim in a.indexes and dim in b.indexes:
             left, right = a.indexes[dim], b.indexes[dim]
@@ -172,12 +175,14 @@ def require_daily(ds: xr.Dataset | xr.DataArray, what: str) -> None:
     if (days <= 0).any():
         at = int(np.flatnonzero(days <= 0)[0])
         raise TimeError(
-            f"{what}: time is unsorted or has duplicates at {index[at + 1]}; use ds.sortby('time') and ds.drop_duplicates('time')"
+            f"{what}: time is unsorted or has duplicates at {index[at + 1]}; "
+            "use ds.sortby('time') and ds.drop_duplicates('time')"
         )
     if (days > 1.5).any():
         at = int(np.flatnonzero(days > 1.5)[0])
         raise TimeError(
-            f"{what}: time gap between {index[at]} and {index[at + 1]}; expected one value a day: fill it, or split the run there"
+            f"{what}: time gap between {index[at]} and {index[at + 1]}; "
+            "expected one value a day: fill it, or split the run there"
         )
     if (np.abs(days - 1.0) > 1e-3).any():
         raise TimeError(
