@@ -181,6 +181,12 @@ def _sweep(
             theta[start + i] = state[i]
 
 
+def _read_only(array: Array) -> Array:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def run(
     precipitation: Array,
     pet: Array,
@@ -239,10 +245,12 @@ def run(
 
     def strip(start: int) -> None:
         at = slice(start, min(start + STRIP, cells))
-        values = [np.ascontiguousarray(parameter[at], np.float64) for parameter in parameters]
+        # numba compiles anew for every mix of writable and read-only arrays: parameters and initial state are always
+        # copied (a strip is small), forcing is always read-only.
+        values = [np.array(parameter[at], np.float64) for parameter in parameters]
         theta_s, theta_fc, theta_wp, k_sat, root_depth, depletion, crop = values
         fixed = np.empty((3, theta_s.size))
-        before = np.empty(0) if initial is None else np.ascontiguousarray(initial[at], np.float64)
+        before = np.empty(0) if initial is None else np.array(initial[at], np.float64)
         _prepare(
             theta_s, theta_fc, theta_wp, k_sat, root_depth, depletion, crop, before, substeps, fixed,
             theta[at], status[at],
@@ -252,7 +260,7 @@ def run(
         # Forcing is read where it lies if it can be.
         columns = everything if in_place else at
         rain, demand = (
-            np.ascontiguousarray(np.broadcast_to(array, (days, cells))[:, columns], dtype)
+            _read_only(np.ascontiguousarray(np.broadcast_to(array, (days, cells))[:, columns], dtype))
             for array in (precipitation, pet)
         )
         _sweep(
