@@ -127,15 +127,15 @@ def balance_texture(cells: dict[str, Array]) -> tuple[Mask, Mask]:
     """
     known = [name for name in TEXTURE if name in cells]
     fractions = [cells[name] for name in known]
+    renormalised: Mask = NOWHERE
+    rejected: Mask = NOWHERE
     if len(known) < 2:
-        renormalised, rejected = NOWHERE, _no_fractions(fractions)
+        rejected = _no_fractions(fractions)
     else:
         total = fractions[0] + fractions[1]
         # what two classes leave is the third
         total = total + fractions[2] if len(known) == 3 else np.maximum(total, 100)
-        if _within(total, 100 - ROUNDING, 100 + ROUNDING) and all(_within(x, 0, 100) for x in fractions):
-            renormalised = rejected = NOWHERE
-        else:
+        if not (_within(total, 100 - ROUNDING, 100 + ROUNDING) and all(_within(x, 0, 100) for x in fractions)):
             rejected = _no_fractions(fractions) | (total < 99 - SLACK) | (total > 101 + SLACK)
             renormalised = ((total < 100 - ROUNDING) | (total > 100 + ROUNDING)) & ~rejected
             scale = np.where(renormalised, 100 / total, total.dtype.type(1))
