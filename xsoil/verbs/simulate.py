@@ -137,7 +137,7 @@ def simulate(
     ...     theta_s=0.5, theta_fc=0.2, theta_wp=0.078, root_depth=1.0, depletion_fraction=0.1, crop_coefficient=0.5
     ... )
     >>> xsoil.simulate(k_sat, forcing, **li2024).theta.round(4).values.ravel()
-    array([0.198 , 0.2059, 0.202 ])
+    array([0.198 , 0.2056, 0.2005])
     """
     if model not in MODELS:
         raise UnknownNameError.of("model", model, MODELS)
