@@ -6,15 +6,16 @@ along the axes, so that the overlap area is exactly (length along x) * (length a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from xsoil.errors import AxisError
-from xsoil.grids.crs import EASE_GLOBAL, WORLD, axis_edges, working_crs
+from xsoil.grids.crs import EASE_GLOBAL, WORLD, axis_edges, crs_text, is_geographic, working_crs
 from xsoil.threads import in_bands
 
 SLIVER = 1e-9
@@ -119,11 +120,29 @@ def overlap_axis(source: np.ndarray, target: np.ndarray, period: float | None = 
 @lru_cache(maxsize=32)
 def _axes(source: GeoBox, target: GeoBox) -> tuple[AxisOverlap, AxisOverlap] | None:
     working = working_crs(target)
-    ours, theirs = axis_edges(source, working), axis_edges(target, working)
+    turned, offset = _from_the_dateline(source)
+    ours, theirs = axis_edges(turned, working), axis_edges(target, working)
     if ours is None or theirs is None:
         return None
     period = WORLD if working == EASE_GLOBAL else None
-    return overlap_axis(ours[1], theirs[1]), overlap_axis(ours[0], theirs[0], period)
+    columns = overlap_axis(ours[0], theirs[0], period)
+    return overlap_axis(ours[1], theirs[1]), replace(columns, source=columns.source + offset)
+
+
+def _from_the_dateline(source: GeoBox) -> tuple[GeoBox, int]:
+    """A global longitude axis that starts at the dateline, and which column that is.
+
+    So 0-360, +-180 and rolled axes give the same edges, and with them the same bits.
+    """
+    a, (rows, columns) = source.affine, source.shape
+    if a.b or a.d or a.a <= 0 or not is_geographic(crs_text(source)) or abs(columns * a.a - 360.0) > 1e-6 * a.a:
+        return source, 0
+    step = 360.0 / columns
+    first = int(np.ceil((180.0 - a.c) / step - 1e-6))
+    left = a.c + first * step - 360.0
+    if abs(left + 180.0) < 1e-6 * step:
+        left = -180.0
+    return GeoBox((rows, columns), Affine(step, 0.0, left, 0.0, a.e, a.f), source.crs), first % columns
 
 
 @dataclass(frozen=True)

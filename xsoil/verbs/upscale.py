@@ -148,21 +148,25 @@ def upscale(
 def _canonical(ds: xr.Dataset) -> tuple[Located, xr.Dataset]:
     """The source with x ascending and y descending, so that its orientation cannot show in the numbers."""
     found = locate(ds)
-    if found.cyclic_shift:
-        # A longitude axis with one jump is the same axis rolled: roll it back.
-        turned = ds.roll({found.x: -found.cyclic_shift}, roll_coords=True)
-        if locate(turned).cyclic_shift:  # it jumps elsewhere (0-360 against +-180): keep it continuous instead
-            turned = ds.assign_coords({found.x: np.unwrap(ds[found.x].values, period=360.0)})
-        ds, found = turned, locate(turned)
-    flips: dict[Hashable, slice] = {}
-    if found.geobox.affine.e > 0:
-        flips[found.y] = slice(None, None, -1)
-    if found.geobox.affine.a < 0:
-        flips[found.x] = slice(None, None, -1)
-    if flips and not (found.geobox.affine.b or found.geobox.affine.d):
-        ds = ds.isel(flips)
+    if found.cyclic_shift:  # a longitude axis with one jump of a full turn: let it run on instead
+        ds = ds.assign_coords({found.x: np.unwrap(ds[found.x].values.astype(float), period=360.0)})
         found = locate(ds)
-    return found, ds
+    a = found.geobox.affine
+    if a.b or a.d or (a.e < 0 < a.a):
+        return found, ds
+    if found.x not in ds.coords or found.y not in ds.coords:  # only a GeoTransform, which would not turn with the data
+        x, y = (
+            a.c + a.a * (np.arange(found.geobox.shape[1]) + 0.5),
+            a.f + a.e * (np.arange(found.geobox.shape[0]) + 0.5),
+        )
+        resolution = ({"resolution": a.a}, {"resolution": a.e})
+        ds = ds.assign_coords({found.x: (found.x, x, resolution[0]), found.y: (found.y, y, resolution[1])})
+    flips = {dim: slice(None, None, -1) for dim, turned in ((found.y, a.e > 0), (found.x, a.a < 0)) if turned}
+    ds = ds.isel(flips)
+    for dim in flips:
+        if "resolution" in ds[dim].attrs:
+            ds[dim].attrs["resolution"] = -float(ds[dim].attrs["resolution"])
+    return locate(ds), ds
 
 
 def _target(to: object, region: object, source: Located) -> tuple[GeoBox, Hashable, Hashable]:
