@@ -1,0 +1,66 @@
+"""The examples on real data run as a user runs them, and their results stand where they say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import rioxarray
+import xarray as xr
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def test_mosel(data, tmp_path):
+    done = run("mosel", "--data", data, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "table.csv", index_col=0)
+    assert list(table.index) == ["EASE2_M09km", "EASE2_M25km"]
+    # Precipitation 2.48 mm/d less the change of storage is what leaves the soil.
+    leaving = table["actual_et [mm/yr]"] + table["runoff [mm/yr]"] + table["drainage [mm/yr]"]
+    assert leaving.between(850, 960).all()
+    assert table["r"].between(0.3, 0.6).all()
+    stored = xr.open_zarr(tmp_path / "soil_moisture_EASE2_M09km.zarr")
+    assert stored.sizes["time"] == 1826 - 365
+    raster = rioxarray.open_rasterio(tmp_path / "k_sat_EASE2_M25km.tif", masked=True)
+    assert raster.rio.crs.to_epsg() == 6933
+    assert np.isfinite(raster).sum() == table.loc["EASE2_M25km", "cells"]
+    assert (tmp_path / "mosel.png").stat().st_size > 20_000
+
+
+def test_smap_conus(data, tmp_path):
+    done = run("smap_conus", "--data", data, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "181 of 309 pixels" in done.stdout
+    skill = pd.read_csv(tmp_path / "skill_per_pixel.csv", index_col=0)
+    assert {"r", "ubrmse", "bias", "n"} <= set(skill)
+    assert 0.7 < skill.r.median() < 0.85
+    assert 0.025 < skill.ubrmse.median() < 0.045
+    assert (tmp_path / "smap_conus.png").stat().st_size > 20_000
+
+
+def test_soilgrids_to_ease(data, tmp_path):
+    done = run("soilgrids_to_ease", "--data", data, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    raster = rioxarray.open_rasterio(tmp_path / "k_sat.tif", masked=True)
+    assert raster.rio.crs.to_epsg() == 6933
+    assert raster.rio.resolution() == pytest.approx((9008.055210146, -9008.055210146), rel=1e-9)
+    assert 20 < float(raster.median()) < 120
+
+
+@pytest.mark.parametrize("name", ["mosel", "smap_conus", "soilgrids_to_ease"])
+def test_a_wrong_path_is_named(name, tmp_path):
+    done = run(name, "--data", tmp_path / "nowhere")
+    assert done.returncode == 2
+    assert "no file" in done.stderr
+    assert "Traceback" not in done.stderr
