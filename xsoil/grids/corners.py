@@ -8,12 +8,13 @@ fails too, all are transformed. Every decision depends on the absolute block alo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from xsoil.grids.index_map import Array, IndexMap, _quantise
+from xsoil.grids.index_map import Array, IndexMap
 
 Integers = NDArray[np.int64]
 
@@ -21,12 +22,12 @@ STEPS = (24, 12, 6, 3)
 """Spacings of the lattice to choose from [pixels]."""
 
 
-@dataclass
-class Lattice:
+class Lattice(NamedTuple):
     """Nodes over a window of blocks, and the blocks whose corners are given one by one.
 
     `u`, `v` hold the nodes (first_row - 1 ... , first_column - 1 ...) in units of `step`; `patch` the
-    number of each block's patch or -1; `patches` (n, 2, step, step) corners owned by the block.
+    number of each block's patch or -1; `patches` (n, 2, step, step) corners owned by the block;
+    `breaks_u`, `breaks_v` (kinks, columns from `break_column` on) the grid lines along kinks.
     """
 
     step: int
@@ -38,49 +39,33 @@ class Lattice:
     patches: Array
     breaks_u: Array
     breaks_v: Array
+    break_column: int
+    period: float
 
 
-def cubic_weights(t: Array) -> Array:
-    """Lagrange weights (len(t), 4) of nodes at -1, 0, 1, 2."""
-    return np.stack(
-        [
-            -t * (t - 1) * (t - 2) / 6,
-            (t + 1) * (t - 1) * (t - 2) / 2,
-            -(t + 1) * t * (t - 2) / 2,
-            (t + 1) * t * (t - 1) / 6,
-        ],
-        axis=-1,
-    )
+_CENTRE = (-1 / 16, 9 / 16, 9 / 16, -1 / 16)
+"""Lagrange weights at 1/2 of nodes at -1, 0, 1, 2."""
 
 
-_CENTRE = cubic_weights(np.array([0.5]))[0]
-
-
-def _wrap(d: Array, period: float) -> Array:
+def turn(d: Array, period: float) -> Array:
+    """Differences of columns on the shorter way round."""
     return d - period * np.round(d / period) if period else d
 
 
-def _from_nodes(nodes: Array, weights_row: Array, weights_column: Array, period: float) -> Array:
-    """Tensor interpolation of (n, 4, 4) nodes at all rows x columns, relative to node (1, 1)."""
-    base = nodes[:, 1:2, 1:2]
-    d = _wrap(nodes - base, period)
-    return np.asarray(base + _quantise(np.einsum("ra,nab,cb->nrc", weights_row, d, weights_column)))
+def centre_error(u: Array, v: Array, centre_u: Array, centre_v: Array, period: float) -> Array:
+    """Distance [target cells] of interpolated block centres from the exact ones; NaN where not finite.
 
-
-def centre_error(u: Array, v: Array, cu: Array, cv: Array, period: float) -> Array:
-    """Distance [target cells] of the interpolated centre of every block from the exact one (cu, cv).
-
-    `u`, `v`: nodes (rows + 3, columns + 3); NaN where a node is not finite.
+    `u`, `v`: nodes (..., 4, 4) at -1, 0, 1, 2 of each block.
     """
-    rows, columns = cu.shape
-    du, dv = np.zeros_like(cu), np.zeros_like(cv)
-    base_u, base_v = u[1 : rows + 1, 1 : columns + 1], v[1 : rows + 1, 1 : columns + 1]
+    du, dv = np.zeros_like(centre_u), np.zeros_like(centre_v)
+    base_u, base_v = u[..., 1, 1], v[..., 1, 1]
     for i in range(4):
         for j in range(4):
             w = _CENTRE[i] * _CENTRE[j]
-            du += w * _wrap(u[i : i + rows, j : j + columns] - base_u, period)
-            dv += w * (v[i : i + rows, j : j + columns] - base_v)
-    return np.hypot(_wrap(base_u + du - cu, period), base_v + dv - cv)
+            du += w * turn(u[..., i, j] - base_u, period)
+            dv += w * (v[..., i, j] - base_v)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.hypot(turn(base_u + du - centre_u, period), base_v + dv - centre_v))
 
 
 def build(imap: IndexMap, step: int, tolerance: float, rows: tuple[int, int], columns: tuple[int, int]) -> Lattice:
@@ -96,15 +81,12 @@ def build(imap: IndexMap, step: int, tolerance: float, rows: tuple[int, int], co
     u, v = imap.forward(jj, ii)
     half = step / 2
     cu, cv = imap.forward(jj[1:-2, 1:-2] + half, ii[1:-2, 1:-2] + half)
-    with np.errstate(invalid="ignore"):
-        fails = ~(centre_error(u, v, cu, cv, imap.period) <= tolerance)
+    windows_u, windows_v = (sliding_window_view(nodes, (4, 4)) for nodes in (u, v))
+    fails = ~(centre_error(windows_u, windows_v, cu, cv, imap.period) <= tolerance)
     for r in imap.breaks:
         first = int(r // step) - (i0 - 1)
         fails[max(first, 0) : max(first + 1, 0)] = True
-    nothing = np.isnan(cu)
-    for i in range(4):
-        for j in range(4):
-            nothing &= np.isnan(u[i : i + cu.shape[0], j : j + cu.shape[1]])
+    nothing = np.isnan(cu) & sliding_window_view(np.isnan(u), (4, 4)).all(axis=(2, 3))
     spoiled = np.zeros(fails.shape, dtype=bool)
     for di in (-1, 0, 1):
         for dj in (-1, 0, 1):
@@ -115,7 +97,10 @@ def build(imap: IndexMap, step: int, tolerance: float, rows: tuple[int, int], co
     patch[bad] = np.arange(len(where))
     patches = _patches(imap, step, tolerance, (where + (i0, j0)) * step)
     breaks_u, breaks_v = _break_rows(imap, columns)
-    return Lattice(step, i0, j0, u[1:-1, 1:-1].copy(), v[1:-1, 1:-1].copy(), patch, patches, breaks_u, breaks_v)
+    inner = (slice(1, -1), slice(1, -1))
+    return Lattice(
+        step, i0, j0, u[inner].copy(), v[inner].copy(), patch, patches, breaks_u, breaks_v, columns[0], imap.period
+    )
 
 
 def _break_rows(imap: IndexMap, columns: tuple[int, int]) -> tuple[Array, Array]:
@@ -126,46 +111,41 @@ def _break_rows(imap: IndexMap, columns: tuple[int, int]) -> tuple[Array, Array]
     return imap.forward(np.broadcast_to(x, (r.size, x.size)), np.broadcast_to(r, (r.size, x.size)))
 
 
-def _patches(imap: IndexMap, step: int, tolerance: float, corners: Integers) -> Array:
-    """Corners (n, 2, step, step) of blocks that start at `corners` (n, 2), by the finer means."""
-    patches = np.empty((len(corners), 2, step, step))
-    if len(corners) == 0:
+def _patches(imap: IndexMap, step: int, tolerance: float, starts: Integers) -> Array:
+    """Corners (n, 2, step, step) of blocks that start at `starts` (n, 2), by the finer means."""
+    from xsoil.grids.sheared_lines import fill_patches
+
+    patches = np.empty((len(starts), 2, step, step))
+    if len(starts) == 0:
         return patches
-    row, column = corners[:, 0].astype(float), corners[:, 1].astype(float)
-    # A block with a break is two pieces; each owns the corner rows on its side.
-    pieces = [(row, row + step, np.ones(len(row), dtype=bool), 0)]
-    for r in imap.breaks:
-        cut = (row < r) & (r < row + step)
-        pieces = [(top, np.where(cut, np.minimum(bottom, r), bottom), use, n) for top, bottom, use, n in pieces]
-        pieces.append((np.full(len(row), r), row + step, cut, 1))
-    exact = np.zeros(len(corners), dtype=bool)
-    if step > 3:
+    row, column = starts[:, 0].astype(float), starts[:, 1].astype(float)
+    exact = np.full(len(starts), step <= STEPS[-1])
+    if step > STEPS[-1]:
+        top, bottom, block = _pieces(row, step, imap.breaks)
         thirds = np.arange(4) / 3.0
-        for top, bottom, use, _ in pieces:
-            (which,) = np.nonzero(use)
-            t, b, c = top[which], bottom[which], column[which]
-            rr = t[:, None, None] + (b - t)[:, None, None] * thirds[None, :, None] + np.zeros((1, 1, 4))
-            cc = c[:, None, None] + step * thirds[None, None, :] + np.zeros((1, 4, 1))
-            u, v = imap.forward(cc, rr)
-            mu, mv = imap.forward(c + step / 2, (t + b) / 2)
-            iu = _from_nodes(u, _CENTRE[None], _CENTRE[None], imap.period)[:, 0, 0]
-            iv = _from_nodes(v, _CENTRE[None], _CENTRE[None], 0.0)[:, 0, 0]
-            with np.errstate(invalid="ignore"):
-                exact[which] |= ~(np.hypot(_wrap(iu - mu, imap.period), iv - mv) <= tolerance)
-            across = cubic_weights(np.arange(step) * 3.0 / step - 1.0)
-            for n, k in enumerate(which):
-                owned = np.arange(step) + row[k]
-                inside = (owned >= t[n]) & (owned < b[n])
-                if inside.any():
-                    down = cubic_weights((owned[inside] - t[n]) * 3.0 / (b[n] - t[n]) - 1.0)
-                    patches[k, 0, inside] = _from_nodes(u[n : n + 1], down, across, imap.period)[0]
-                    patches[k, 1, inside] = _from_nodes(v[n : n + 1], down, across, 0.0)[0]
-    else:
-        exact[:] = True
+        rows = top[:, None, None] + (bottom - top)[:, None, None] * thirds[:, None] + np.zeros(4)
+        columns = column[block, None, None] + step * thirds + np.zeros((4, 1))
+        u, v = imap.forward(columns, rows)
+        middle = imap.forward(column[block] + step / 2, (top + bottom) / 2)
+        exact[block[~(centre_error(u, v, *middle, imap.period) <= tolerance)]] = True
+        fill_patches(u, v, top, bottom, row[block], block, step, imap.period, patches)
     (which,) = np.nonzero(exact)
     if which.size:
         span = np.arange(step, dtype=float)
-        rr = row[which, None, None] + span[None, :, None] + np.zeros((1, 1, step))
-        cc = column[which, None, None] + span[None, None, :] + np.zeros((1, step, 1))
-        patches[which, 0], patches[which, 1] = imap.forward(cc, rr)
+        rows = row[which, None, None] + span[:, None] + np.zeros(step)
+        columns = column[which, None, None] + span + np.zeros((step, 1))
+        patches[which, 0], patches[which, 1] = imap.forward(columns, rows)
     return patches
+
+
+def _pieces(row: Array, step: int, breaks: tuple[float, ...]) -> tuple[Array, Array, Integers]:
+    """Top and bottom of the smooth pieces of blocks, and the block that each belongs to: a kink cuts a
+    block in two, and each piece owns the corner rows on its side."""
+    top, bottom, block = row, row + step, np.arange(len(row))
+    for r in breaks:
+        (cut,) = np.nonzero((top < r) & (r < bottom))
+        ends = bottom[cut]
+        bottom = np.concatenate([np.where((top < r) & (r < bottom), r, bottom), ends])
+        top = np.concatenate([top, np.full(cut.size, r)])
+        block = np.concatenate([block, block[cut]])
+    return top, bottom, block

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,49 +19,16 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
-from xsoil.errors import CRSError, NoOverlapError
+from xsoil.grids.crs import crs_of, crs_text, is_equal_area, transformer, working_crs
 
 Array = NDArray[np.float64]
 
 QUANTUM = 2.0**-30
 """Target positions are multiples of this: shifting them by a period is then exact."""
 
-_ELLIPSOIDAL = ("lambert azimuthal equal area", "albers equal area", "lambert cylindrical equal area", "equal earth")
-_SPHERICAL = (*_ELLIPSOIDAL, "sinusoidal", "mollweide", "homolosine", "eckert iv", "eckert vi", "hammer")
 # Where Goode's homolosine changes from sinusoidal to Mollweide: its meridians have a kink there.
 _HOMOLOSINE_KINK = math.radians(40 + 44 / 60 + 11.8 / 3600)
-
-
-@lru_cache(maxsize=128)
-def crs_of(text: str) -> CRS:
-    """The CRS of a text, kept."""
-    return CRS.from_user_input(text)
-
-
-@lru_cache(maxsize=128)
-def transformer(source: str, target: str) -> Transformer:
-    """The transformer between two CRSs (x first), kept: making one takes 4 to 40 ms."""
-    return Transformer.from_crs(crs_of(source), crs_of(target), always_xy=True)
-
-
-def is_equal_area(text: str) -> bool:
-    """True for a projection that keeps areas on its own figure of the Earth.
-
-    PROJ evaluates some equal-area projections with the formulas of the sphere whatever the ellipsoid;
-    on an ellipsoid these do not count.
-    """
-    crs = crs_of(text)
-    if crs.coordinate_operation is None or crs.ellipsoid is None:
-        return False
-    name = crs.coordinate_operation.method_name.lower()
-    known = _SPHERICAL if crs.ellipsoid.inverse_flattening == 0.0 else _ELLIPSOIDAL
-    return any(word in name for word in known)
-
-
-def _text(geobox: GeoBox, which: str) -> str:
-    if geobox.crs is None:
-        raise CRSError(f"the {which} grid has no CRS; build its GeoBox with crs=...")
-    return str(geobox.crs)
+_CYLINDERS = ("cylindrical", "mercator (", "pseudo mercator", "equirectangular", "plate carr")
 
 
 class IndexMap:
@@ -75,13 +41,13 @@ class IndexMap:
     """
 
     def __init__(self, source: GeoBox, target: GeoBox) -> None:
-        self.source_crs, self.target_crs = _text(source, "source"), _text(target, "target")
+        self.source_crs, self.target_crs = crs_text(source), crs_text(target)
         self.source_shape = (int(source.shape[0]), int(source.shape[1]))
         self.target_shape = (int(target.shape[0]), int(target.shape[1]))
         self._source, self._target = tuple(source.affine)[:6], tuple(target.affine)[:6]
         crs = crs_of(self.target_crs)
         upright = self._target[1] == 0.0 and self._target[3] == 0.0
-        self.kind = "general"
+        self.kind, self._working = "general", working_crs(target)
         if crs.is_geographic and upright:
             self.kind = "geographic"
         elif is_equal_area(self.target_crs):
@@ -94,13 +60,11 @@ class IndexMap:
             top, step = self._target[5], self._target[4]
             q0, q1 = self._authalic(np.clip([top, top + step * self.target_shape[0]], -90.0, 90.0))
             self._v_scale, self._v_offset = self.target_shape[0] / (q1 - q0), q0
-        self.period = self._period(crs) if upright else 0.0
+        self.turn = self._full_turn(crs) if upright else (0.0, 0.0)
+        self.period = self.turn[1] - self.turn[0]
         self._checked = False
         self._checked = self._needs_check()
         self.breaks = self._kinks()
-
-    def __getstate__(self) -> dict[str, object]:
-        return dict(self.__dict__)
 
     def forward(self, column: Array, row: Array) -> tuple[Array, Array]:
         """(u, v) of positions in the source; NaN outside the domain of either projection."""
@@ -142,13 +106,13 @@ class IndexMap:
         if self.kind != "geographic":
             return rows
         lat = np.clip(self._target[5] + self._target[4] * rows, -90.0, 90.0)
-        edges = _quantise((self._authalic(lat) - self._v_offset) * self._v_scale)
+        edges = quantise((self._authalic(lat) - self._v_offset) * self._v_scale)
         return edges
 
     def density(self, column: Array, row: Array) -> Array:
         """True area [m2] per target cell at fractional target (column, row); for the kind "general"."""
         column, row = np.asarray(column, dtype=float), np.asarray(row, dtype=float)
-        to = transformer(self.target_crs, self._area_crs())
+        to = transformer(self.target_crs, self._working)
         h = 0.5
         points = [_apply(self._target, column + dc, row + dr) for dc, dr in ((h, 0), (-h, 0), (0, h), (0, -h))]
         (ex, ey), (wx, wy), (sx, sy), (nx, ny) = (
@@ -158,20 +122,11 @@ class IndexMap:
         with np.errstate(invalid="ignore"):
             return np.abs((ex - wx) * (sy - ny) - (sx - nx) * (ey - wy))
 
-    def _area_crs(self) -> str:
-        """EPSG:6933, or an azimuthal equal-area projection where the target is poleward of 80 degrees."""
-        rows, columns = self.target_shape
-        x, y = _apply(self._target, columns / 2, rows / 2)
-        lon, lat = transformer(self.target_crs, "EPSG:4326").transform(x, y)
-        if math.isfinite(lat) and abs(lat) > 80.0:
-            return f"+proj=laea +lat_0={math.copysign(90.0, lat):g} +lon_0={lon:.6f} +datum=WGS84 +units=m +type=crs"
-        return "EPSG:6933"
-
     def _to_index(self, x: Array, y: Array) -> tuple[Array, Array]:
         u, v = _apply(_inverse(self._target), x, y)
         if self.kind == "geographic":
             v = (self._authalic(y) - self._v_offset) * self._v_scale
-        return _quantise(np.asarray(u)), _quantise(np.asarray(v))
+        return quantise(np.asarray(u)), quantise(np.asarray(v))
 
     def _authalic(self, lat: Array) -> Array:
         """q of Snyder (1987), eq. 3-12: area between the equator and a latitude is proportional to it."""
@@ -180,22 +135,22 @@ class IndexMap:
             return 2.0 * s
         return (1 - e * e) * (s / (1 - e * e * s * s) + np.arctanh(e * s) / e)
 
-    def _period(self, crs: CRS) -> float:
-        """Columns after which the target's x repeats: 360 degrees on a cylinder; 0 where it does not."""
+    def _full_turn(self, crs: CRS) -> tuple[float, float]:
+        """u of the two ends of the full turn of a cylinder (geographic or cylindrical target), in
+        ascending order; both 0 where u does not come round again."""
         if crs.is_geographic:
-            return float(_quantise(np.array(abs(360.0 / self._target[0]))))
-        if crs.coordinate_operation is None or not any(
-            word in crs.coordinate_operation.method_name.lower()
-            for word in ("cylindrical", "mercator (", "pseudo mercator", "equirectangular", "plate carr")
+            ends = [-180.0, 180.0]
+        elif crs.coordinate_operation is not None and any(
+            word in crs.coordinate_operation.method_name.lower() for word in _CYLINDERS
         ):
-            return 0.0
-        lon0 = next(
-            (p.value for p in crs.coordinate_operation.params if p.name.lower().startswith("longitude of ")), 0.0
-        )
-        to = Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True)
-        x, _ = to.transform([lon0 - 90.0, lon0 + 90.0], [0.0, 0.0])
-        period = abs(2.0 * (x[1] - x[0]) / self._target[0])
-        return float(_quantise(np.array(period))) if math.isfinite(period) else 0.0
+            named = (p.value for p in crs.coordinate_operation.params if p.name.lower().startswith("longitude of "))
+            lon0 = next(named, 0.0)
+            x, _ = Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True).transform([lon0 - 90, lon0 + 90], [0, 0])
+            ends = [1.5 * x[0] - 0.5 * x[1], 1.5 * x[1] - 0.5 * x[0]]
+        else:
+            return 0.0, 0.0
+        u = sorted(float(value) for value in quantise(_apply(_inverse(self._target), np.array(ends), 0.0)[0]))
+        return (u[0], u[1]) if math.isfinite(u[1] - u[0]) else (0.0, 0.0)
 
     def _needs_check(self) -> bool:
         """True where inverse projection of some of the source's edge does not come back to it."""
@@ -238,14 +193,5 @@ def _inverse(affine: Sequence[float]) -> Sequence[float]:
     return tuple(~Affine(*affine))[:6]
 
 
-def _quantise(values: Array) -> Array:
+def quantise(values: Array) -> Array:
     return np.asarray(np.round(values / QUANTUM) * QUANTUM)
-
-
-def require_overlap(found: object, source: GeoBox, target: GeoBox) -> None:
-    """Raise where two grids have no cell in common."""
-    if found is None:
-        raise NoOverlapError(
-            f"source {source.shape} in {source.crs} and target {target.shape} in {target.crs} have no cell in common; "
-            "check the CRS and the region"
-        )

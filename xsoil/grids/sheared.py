@@ -7,9 +7,9 @@ same bit for bit for any tile, source window and number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,12 @@ from xsoil.grids import corners
 from xsoil.grids.index_map import Array, IndexMap
 from xsoil.grids.windows import Windows
 
+if TYPE_CHECKING:
+    from xsoil.grids.sheared_rows import Rule, Strips, Tile
+
 VALUE_BOUND = 1e-6
 """Largest error of a mean, relative to the values, for white noise with a standard deviation of 0.4 of
-the mean (float64); overlap areas are exact to about this share of a target cell."""
+the mean (float64), and of valid fractions."""
 
 EDGE_TOLERANCE = 3e-7
 """Distance [target cells] between true pixel edges and the chords that stand for them; larger by
@@ -42,8 +45,18 @@ work of a thread."""
 LAYERS = 16
 """Layers (times, depths) that share one pass over the geometry."""
 
+BATCH_PIXELS = 2**26
+"""Pixels whose corners are prepared together: bounds the memory of a large window."""
+
+DENSITY_SPACING = 4
+"""Target cells between the nodes of the area per cell, where that varies."""
+
+HOWS = ("mean", "sum", "min", "max")
+"""Operators of `ShearedOverlap.reduce`."""
+
 _MAX_SEGMENTS = 32
-_HOWS = {"mean": 0, "sum": 1, "min": 2, "max": 3}
+
+Group = tuple[tuple[int, int], "Strips", corners.Lattice]
 
 
 class ShearedOverlap:
@@ -67,11 +80,11 @@ class ShearedOverlap:
         self._decide()
 
     def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
-        """Source rows and columns that hold every pixel which overlaps a tile of the target; None if there is none."""
+        """Source rows and columns with every pixel that overlaps a tile of the target; None if there is none."""
         return self._windows.window(rows, cols)
 
     def windows(self, row_edges: Sequence[int], col_edges: Sequence[int]) -> dict[tuple[int, int], tuple[slice, slice]]:
-        """`window` of every tile between consecutive edges, by (tile row, tile column); tiles without source are left out."""
+        """`window` of every tile between consecutive edges, by (tile row, tile column); empty ones are left out."""
         return self._windows.windows(row_edges, col_edges)
 
     def reduce(
@@ -101,77 +114,62 @@ class ShearedOverlap:
         """
         from xsoil.grids import sheared_rows
 
-        if how not in _HOWS:
-            raise UnknownNameError.of("area operator", how, _HOWS)
-        values = _checked(values)
-        r0, r1, c0, c1 = self._tile(rows, cols)
-        extreme = how in ("min", "max")
-        work, back = _working(values, extreme)
-        k, cells = values.shape[0], (r1 - r0) * (c1 - c0)
+        if how not in HOWS:
+            raise UnknownNameError.of("area operator", how, HOWS)
+        values, extreme = _checked(values), how in ("min", "max")
+        tile = self._tile(rows, cols)
+        work, dtype = _working(values, extreme)
         start = _start(work.dtype, how) if extreme else 0.0
-        dtype = work.dtype if extreme else np.dtype(np.float64)
-        total, area = np.full((k, cells), start, dtype=dtype), np.zeros((k, cells))
-        tw = c1 - c0
-        for k0 in range(0, k, LAYERS):
-            layers = work[k0 : k0 + LAYERS]
+        width = tile.c1 - tile.c0
+        layers, cells = len(values), (tile.r1 - tile.r0) * width
+        total = np.full((layers, cells), start, dtype=work.dtype if extreme else np.float64)
+        area = np.zeros((layers, cells))
+        kernel, flag = (
+            (sheared_rows.extreme_group, how == "max") if extreme else (sheared_rows.sum_group, how == "mean")
+        )
+        for groups in self._groups(origin, values.shape[1:], tile, threads):
+            for k in range(0, layers, LAYERS):
+                layer, these = work[k : k + LAYERS], slice(k, min(k + LAYERS, layers))
 
-            def one(
-                group: tuple[int, int], layers: NDArray[Any] = layers
-            ) -> tuple[int, int, NDArray[Any], Array] | None:
-                args = self._group(group, origin, layers.shape[1:], (r0, r1, c0, c1))
-                if args is None:
-                    return None
-                part, part_area = np.full((len(layers), cells), start, dtype=dtype), np.zeros((len(layers), cells))
-                first, last = sheared_rows.reduce_group(layers, *origin, *args, _HOWS[how], part, part_area)
-                if first >= last:
-                    return None
-                span = slice(first * tw, last * tw)
-                return first, last, part[:, span].copy(), part_area[:, span].copy()
+                def run(
+                    group: Group, part: NDArray[Any], part_area: Array, layer: NDArray[Any] = layer
+                ) -> tuple[int, int]:
+                    span, strips, lattice = group
+                    return kernel(layer, origin, span, strips, lattice, tile, self._rule, flag, part, part_area)
 
-            groups = _groups(origin[0], layers.shape[1])
-            if threads > 1 and len(groups) > 1:
-                with ThreadPoolExecutor(threads) as pool:
-                    parts = list(pool.map(one, groups))
-            else:
-                parts = [one(group) for group in groups]
-            for found in parts:
-                if found is None:
-                    continue
-                first, last, part, part_area = found
-                span = slice(first * tw, last * tw)
-                area[k0 : k0 + LAYERS, span] += part_area
-                block = total[k0 : k0 + LAYERS, span]
-                if how == "min":
-                    np.minimum(block, part, out=block)
-                elif how == "max":
-                    np.maximum(block, part, out=block)
-                else:
-                    block += part
-        shape = (k, r1 - r0, c1 - c0)
-        result = _finish(total, area, how).reshape(shape)
-        fraction = area.reshape(shape) / self.target_area(rows, cols)
+                for span, part, part_area in _in_order(run, groups, (len(layer), cells), total.dtype, start, threads):
+                    area[these, span] += part_area
+                    block = total[these, span]
+                    if extreme:
+                        (np.minimum if how == "min" else np.maximum)(block, part, out=block)
+                    else:
+                        block += part
+        result = _finish(total, area, how).reshape(layers, -1, width)
+        fraction = area.reshape(layers, -1, width) / self.target_area(rows, cols)
         fraction[np.abs(fraction - 1.0) <= FULL] = 1.0
-        return (result.astype(back) if extreme else result), fraction
+        return (result.astype(dtype, copy=False) if extreme else result), fraction
 
     def weights(
         self, origin: tuple[int, int], shape: tuple[int, int], rows: slice, cols: slice
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
         """Overlap areas of a tile as CSR (indptr, indices, areas).
 
-        Row: target cell of the tile, row-major. Indices: pixels of the window (row-major), ascending.
-        Areas: in target cells ("equal-area"), columns x authalic rows ("geographic") or m2 ("general").
+        Rows are the target cells of the tile, row-major; indices are pixels of the window at `origin` of
+        that `shape`, row-major and ascending. Areas are in target cells for an equal-area target, in
+        columns x authalic rows for a geographic one, else in m2: see `target_area`.
         """
         from xsoil.grids import sheared_rows
 
-        r0, r1, c0, c1 = self._tile(rows, cols)
-        found = []
-        for group in _groups(origin[0], shape[0]):
-            args = self._group(group, origin, shape, (r0, r1, c0, c1))
-            if args is not None:
-                found.append(sheared_rows.list_group(shape[1], *origin, *args))
-        cells = (r1 - r0) * (c1 - c0)
+        tile = self._tile(rows, cols)
+        cells = (tile.r1 - tile.r0) * (tile.c1 - tile.c0)
+        found = [
+            sheared_rows.list_group(origin, shape[1], span, strips, lattice, tile, self._rule)
+            for groups in self._groups(origin, shape, tile, 1)
+            for span, strips, lattice in groups
+        ]
+        indptr = np.zeros(cells + 1, dtype=np.int64)
         if not found:
-            return np.zeros(cells + 1, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
+            return indptr, np.empty(0, dtype=np.int64), np.empty(0)
         cell, pixel, area = (np.concatenate(part) for part in zip(*found))
         order = np.lexsort((pixel, cell))
         cell, pixel, area = cell[order], pixel[order], area[order]
@@ -180,162 +178,165 @@ class ShearedOverlap:
         new[1:] = (np.diff(cell) != 0) | (np.diff(pixel) != 0)
         (at,) = np.nonzero(new)
         area = np.add.reduceat(area, at) if at.size else area
-        indptr = np.zeros(cells + 1, dtype=np.int64)
         np.cumsum(np.bincount(cell[at], minlength=cells), out=indptr[1:])
         return indptr, pixel[at], area
 
     def target_area(self, rows: slice, cols: slice) -> Array:
         """Areas of the cells of a tile, broadcastable to it, in the units of `weights`."""
-        r0, r1, c0, c1 = self._tile(rows, cols)
+        tile = self._tile(rows, cols)
         if self._map.kind == "general":
-            c, r = np.meshgrid(np.arange(c0, c1) + 0.5, np.arange(r0, r1) + 0.5)
-            return self._map.density(c, r)
-        return np.diff(self._map.row_edges()[r0 : r1 + 1])[:, None]
+            column, row = np.meshgrid(np.arange(tile.c0, tile.c1) + 0.5, np.arange(tile.r0, tile.r1) + 0.5)
+            return self._map.density(column, row)
+        return np.diff(tile.edges[tile.r0 : tile.r1 + 1])[:, None]
 
-    def _tile(self, rows: slice, cols: slice) -> tuple[int, int, int, int]:
+    def _tile(self, rows: slice, cols: slice) -> Tile:
+        from xsoil.grids.sheared_rows import Tile
+
         nr, nc = self._map.target_shape
         r0, r1, _ = rows.indices(nr)
         c0, c1, _ = cols.indices(nc)
         if r1 <= r0 or c1 <= c0:
             raise ArgumentError(f"empty tile rows {rows}, columns {cols} of a target of {nr} x {nc} cells")
-        return r0, r1, c0, c1
+        density, first_row, first_column = np.empty((0, 0)), 0, 0
+        if self._map.kind == "general":
+            # Wide enough for the middles of pixels that only reach into the tile.
+            margin = 2 + int(np.ceil(self._reach / DENSITY_SPACING))
+            row = np.arange(r0 // DENSITY_SPACING - margin, r1 // DENSITY_SPACING + margin + 2)
+            column = np.arange(c0 // DENSITY_SPACING - margin, c1 // DENSITY_SPACING + margin + 2)
+            at = np.meshgrid(column * float(DENSITY_SPACING), row * float(DENSITY_SPACING))
+            density, first_row, first_column = self._map.density(*at), int(row[0]), int(column[0])
+        shifts = np.zeros(1)
+        if period := self._map.period:
+            # Corners lie within one turn of the CRS; pixels may reach over its ends by half of one.
+            low, high = self._map.turn
+            first, last = np.ceil((c0 - high) / period - 0.5), np.floor((c1 - low) / period + 0.5)
+            shifts = np.arange(first, last + 1) * period
+        return Tile(
+            r0, r1, c0, c1, self._map.row_edges(), self._map.kind != "geographic", density, float(DENSITY_SPACING),
+            first_row, first_column, shifts,
+        )  # fmt: skip
 
     def _decide(self) -> None:
         """Choose once, from both grids alone: lattice spacing, chords per edge, size of the largest pixel."""
         columns, rows = self._samples()
         period = self._map.period
-
-        def at(dc: float, dr: float) -> tuple[Array, Array]:
-            return self._map.forward(columns + dc, rows + dr)
-
-        u, v = at(0.0, 0.0)
-        du, dv = [], []
-        bend = np.zeros(columns.shape)
+        u, v = self._map.forward(columns, rows)
+        bend, sides = np.zeros(columns.shape), []
         for dc, dr in ((1.0, 0.0), (0.0, 1.0)):
-            (ua, va), (ub, vb) = at(-dc, -dr), at(dc, dr)
-            ua, ub = u + corners._wrap(ua - u, period), u + corners._wrap(ub - u, period)
-            with np.errstate(invalid="ignore"):
-                bend = np.fmax(bend, np.hypot(ua - 2 * u + ub, va - 2 * v + vb) / 8.0)
-            du.append((ub - ua) / 2)
-            dv.append((vb - va) / 2)
-        area_parts = du[0] * dv[1] - du[1] * dv[0]
-        known = area_parts[np.isfinite(area_parts)]
-        self.sign = -1.0 if known.size and np.median(known) < 0 else 1.0
-        self.largest = 8.0 * float(np.max(np.abs(known))) if known.size else np.inf
-        typical = float(np.sqrt(np.median(np.abs(known)))) if known.size else 1.0
-        relax = 1.0 / np.sqrt(min(max(typical, 1e-4), 1.0))
-        sag = float(np.nanmax(bend)) if np.isfinite(bend).any() else 0.0
-        # A kink or the neighbourhood of a pole among the samples must not slow all the rest.
-        sag = min(sag, 8.0 * float(np.nanmedian(bend))) if sag > 0 else 0.0
-        self.segments = int(np.clip(np.ceil(np.sqrt(sag / (EDGE_TOLERANCE * relax))), 1, _MAX_SEGMENTS))
-        self.sag = 2.0 * sag if self.segments > 1 else 0.0
-        self.node_tolerance = NODE_TOLERANCE * relax
-        self.step = corners.STEPS[-1]
-        for step in corners.STEPS:
-            offsets = np.arange(-1.0, 3.0) * step
-            jj, ii = np.meshgrid(offsets, offsets)
-            with np.errstate(invalid="ignore"):
-                nodes = self._map.forward(columns[:, None, None] + jj, rows[:, None, None] + ii)
-                centre = at(step / 2, step / 2)
-                iu = corners._from_nodes(nodes[0], corners._CENTRE[None], corners._CENTRE[None], period)[:, 0, 0]
-                iv = corners._from_nodes(nodes[1], corners._CENTRE[None], corners._CENTRE[None], 0.0)[:, 0, 0]
-                off = np.hypot(corners._wrap(iu - centre[0], period), iv - centre[1])
-            seen = np.isfinite(off)
-            if seen.any() and np.mean(off[seen] <= self.node_tolerance) >= 0.75:
-                self.step = step
-                break
+            ua, va = self._map.forward(columns - dc, rows - dr)
+            ub, vb = self._map.forward(columns + dc, rows + dr)
+            da, db = corners.turn(ua - u, period), corners.turn(ub - u, period)
+            bend = np.fmax(bend, np.hypot(da + db, va - 2 * v + vb) / 8.0)
+            sides.append(((db - da) / 2, (vb - va) / 2))
+        (cu, cv), (ru, rv) = sides
+        area, reach = cu * rv - ru * cv, np.maximum(np.hypot(cu, cv), np.hypot(ru, rv))
+        seen = np.isfinite(area)
+        if not seen.any():
+            area, reach, bend, seen = np.ones(1), np.ones(1), np.zeros(1), np.ones(1, dtype=bool)
+        area, reach, bend = area[seen], reach[seen], bend[seen]
+        relax = 1.0 / np.sqrt(min(max(float(np.sqrt(np.median(np.abs(area)))), 1e-4), 1.0))
+        # A pole or a kink among the samples must not slow all the rest.
+        sag = min(float(bend.max()), 8.0 * float(np.median(bend)))
+        self._segments = int(np.clip(np.ceil(np.sqrt(sag / (EDGE_TOLERANCE * relax))), 1, _MAX_SEGMENTS))
+        self._sag = 2.0 * sag if self._segments > 1 else 0.0
+        self._sign = -1.0 if np.median(area) < 0 else 1.0
+        self._largest = 8.0 * float(np.abs(area).max())
+        self._reach = 2.0 * float(reach.max()) + 2.0
+        self._node_tolerance = NODE_TOLERANCE * relax
+        self._step = next((n for n in corners.STEPS if self._smooth(columns, rows, n)), corners.STEPS[-1])
+
+    @property
+    def _rule(self) -> Rule:
+        from xsoil.grids.sheared_rows import Rule
+
+        return Rule(self._segments, self._sag, self._sign, self._largest)
+
+    def _smooth(self, columns: Array, rows: Array, step: int) -> bool:
+        """True where a lattice of that spacing is good enough at most of the positions."""
+        offsets = np.arange(-1.0, 3.0) * step
+        jj, ii = np.meshgrid(offsets, offsets)
+        u, v = self._map.forward(columns[:, None, None] + jj, rows[:, None, None] + ii)
+        centre = self._map.forward(columns + step / 2, rows + step / 2)
+        error = corners.centre_error(u, v, *centre, self._map.period)
+        error = error[np.isfinite(error)]
+        return error.size > 0 and bool(np.mean(error <= self._node_tolerance) >= 0.75)
 
     def _samples(self) -> tuple[Array, Array]:
         """Source positions to judge the map by: where both grids overlap, else all over the source."""
         nr, nc = self._map.target_shape
+        ny, nx = self._map.source_shape
         t = (np.arange(16) + 0.5) / 16
-        c, r = np.meshgrid(t * nc, t * nr)
-        column, row = self._map.inverse(c.ravel(), r.ravel())
+        column, row = self._map.inverse(*np.meshgrid(t * nc, t * nr))
         if self._map.source_period:
             column = column - self._map.source_period * np.floor(column / self._map.source_period)
-        ny, nx = self._map.source_shape
-        with np.errstate(invalid="ignore"):
-            inside = (column > 0) & (column < nx) & (row > 0) & (row < ny)
+        inside = (column > 0) & (column < nx) & (row > 0) & (row < ny)
         if inside.sum() >= 8:
-            return np.asarray(column[inside]), np.asarray(row[inside])
-        c, r = np.meshgrid(t * nx, t * ny)
-        return np.asarray(c.ravel()), np.asarray(r.ravel())
+            return column[inside], row[inside]
+        column, row = np.meshgrid(t * nx, t * ny)
+        return column.ravel(), row.ravel()
 
-    def _group(
-        self, group: tuple[int, int], origin: tuple[int, int], shape: Sequence[int], tile: tuple[int, int, int, int]
-    ) -> tuple[Any, ...] | None:
-        """Arguments of the kernels for the rows group[0] <= row < group[1] of a window."""
-        r0, r1, c0, c1 = tile
-        ya, yb = group
-        xa, xb = origin[1], origin[1] + shape[1]
-        lattice = corners.build(self._map, self.step, self.node_tolerance, (ya - 1, yb + 1), (xa - 1, xb + 1))
-        shifts = self._shifts(lattice, c0, c1)
-        if shifts.size == 0:
-            return None
-        density, spacing, dens_row, dens_column = self._density(tile)
-        return (
-            xa, xb, *_levels(ya, yb, self._map.breaks),
-            self.step, lattice.first_row, lattice.first_column, lattice.u, lattice.v, lattice.patch, lattice.patches,
-            lattice.breaks_u, lattice.breaks_v, self.segments, self.sag, self.sign, self.largest, self._map.period, shifts,
-            r0, r1, c0, c1, self._map.row_edges(), self._map.kind != "geographic", density, spacing, dens_row, dens_column,
-        )  # fmt: skip
-
-    def _shifts(self, lattice: corners.Lattice, c0: int, c1: int) -> Array:
-        """Multiples of the target's period that bring pixels of the lattice into columns c0..c1."""
-        period = self._map.period
-        if not period:
-            return np.zeros(1)
-        found = [u[np.isfinite(u)] for u in (lattice.u, lattice.patches[:, 0] if len(lattice.patches) else lattice.u)]
-        u = np.concatenate([f.ravel() for f in found])
-        if u.size == 0:
-            return np.zeros(0)
-        # Between nodes pixels may reach further, and round the back of the cylinder.
-        low, high = np.ceil((c0 - u.max() - period / 2) / period), np.floor((c1 - u.min() + period / 2) / period)
-        return np.arange(low, high + 1) * period
-
-    def _density(self, tile: tuple[int, int, int, int]) -> tuple[Array, float, int, int]:
-        if self._map.kind != "general":
-            return np.empty((0, 0)), 1.0, 0, 0
-        spacing = 4
-        r0, r1, c0, c1 = tile
-        row, column = np.arange(r0 // spacing - 2, r1 // spacing + 4), np.arange(c0 // spacing - 2, c1 // spacing + 4)
-        c, r = np.meshgrid(column * float(spacing), row * float(spacing))
-        return self._map.density(c, r), float(spacing), int(row[0]), int(column[0])
+    def _groups(
+        self, origin: tuple[int, int], shape: Sequence[int], tile: Tile, threads: int
+    ) -> Iterator[list[Group]]:
+        """Batches of row groups (between absolute multiples of GROUP_ROWS) with their corners."""
+        ya, yb, xa, xb = origin[0], origin[0] + shape[0], origin[1], origin[1] + shape[1]
+        edges = [ya, *range((ya // GROUP_ROWS + 1) * GROUP_ROWS, yb, GROUP_ROWS), yb]
+        groups = list(zip(edges[:-1], edges[1:]))
+        size = max(threads, BATCH_PIXELS // (GROUP_ROWS * max(xb - xa, 1)))
+        for i in range(0, len(groups), size):
+            batch = groups[i : i + size]
+            rows, columns = (batch[0][0] - 1, batch[-1][1] + 1), (xa - 1, xb + 1)
+            lattice = corners.build(self._map, self._step, self._node_tolerance, rows, columns)
+            yield [((xa, xb), _strips(top, bottom, self._map.breaks), lattice) for top, bottom in batch]
 
 
-def _groups(first: int, rows: int) -> list[tuple[int, int]]:
-    """The row groups (absolute multiples of GROUP_ROWS) of a window."""
-    stop = first + rows
-    edges = [first, *range((first // GROUP_ROWS + 1) * GROUP_ROWS, stop, GROUP_ROWS), stop]
-    return list(zip(edges[:-1], edges[1:]))
+def _in_order(
+    run: Callable[..., tuple[int, int]],
+    groups: list[Group],
+    shape: tuple[int, int],
+    dtype: np.dtype[Any],
+    start: Any,
+    threads: int,
+) -> Iterator[tuple[slice, NDArray[Any], Array]]:
+    """Partial results of all groups, one by one in their order: span of cells, totals, areas.
+
+    Each thread sums into buffers of its own and hands over only the cells that a group has touched.
+    """
+    spare: list[tuple[NDArray[Any], Array]] = []
+
+    def work(group: Group) -> tuple[slice, NDArray[Any], Array]:
+        part, area = spare.pop() if spare else (np.full(shape, start, dtype=dtype), np.zeros(shape))
+        first, last = run(group, part, area)
+        span = slice(first, last + 1)
+        found = span, part[:, span].copy(), area[:, span].copy()
+        part[:, span], area[:, span] = start, 0.0
+        spare.append((part, area))
+        return found
+
+    if threads <= 1 or len(groups) == 1:
+        yield from map(work, groups)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(work, groups)
 
 
-def _levels(ya: int, yb: int, breaks: tuple[float, ...]) -> tuple[NDArray[Any], ...]:
-    """Grid lines of rows ya <= row < yb, with one more on each side and the kinks between, and the
-    strips of pixels between them: row, first line, which neighbouring lines may bend its sides, share
-    of the pixel."""
+def _strips(ya: int, yb: int, breaks: tuple[float, ...]) -> Strips:
+    """The strips of pixels of rows ya <= row < yb: one a row, two where a kink cuts it."""
+    from xsoil.grids.sheared_rows import Strips
+
     lines = [(float(y), -1) for y in range(ya - 1, yb + 2)]
     lines += [(r, n) for n, r in enumerate(breaks) if ya - 1 < r < yb + 1 and r != int(r)]
     lines.sort()
-    level_row = np.array([int(np.floor(r)) for r, _ in lines], dtype=np.int64)
-    level_break = np.array([n for _, n in lines], dtype=np.int64)
-    kinks = set(breaks)
-    strips = []
-    for i in range(1, len(lines) - 2):
-        r = lines[i][0]
-        if not ya <= r < yb:
-            continue
-        around = [lines[j][1] < 0 and lines[j][0] not in kinks for j in (i - 1, i, i + 1, i + 2)]
-        bend = int(around[0] and around[1] and around[2]) + 2 * int(around[1] and around[2] and around[3])
-        strips.append((int(np.floor(r)), i, bend, lines[i + 1][0] - r))
-    row, top, bends, share = (np.array(column) for column in zip(*strips))
-    return (
-        level_row,
-        level_break,
-        row.astype(np.int64),
-        top.astype(np.int64),
-        bends.astype(np.int64),
-        share.astype(float),
+    # Lines along a kink have no second difference across it.
+    plain = [n < 0 and r not in breaks for r, n in lines]
+    at = [i for i in range(1, len(lines) - 2) if ya <= lines[i][0] < yb]
+    return Strips(
+        line=np.array([int(np.floor(r)) for r, _ in lines], dtype=np.int64),
+        kink=np.array([n for _, n in lines], dtype=np.int64),
+        row=np.array([int(np.floor(lines[i][0])) for i in at], dtype=np.int64),
+        top=np.array(at, dtype=np.int64),
+        bend=np.array([all(plain[i - 1 : i + 2]) + 2 * all(plain[i : i + 3]) for i in at], dtype=np.int64),
+        share=np.array([lines[i + 1][0] - lines[i][0] for i in at]),
     )
 
 
@@ -366,6 +367,6 @@ def _start(dtype: np.dtype[Any], how: str) -> Any:
 def _finish(total: NDArray[Any], area: Array, how: str) -> NDArray[Any]:
     empty = ~(area > 0.0)
     if how == "mean":
-        total[~empty] /= area[~empty]
+        np.divide(total, area, out=total, where=~empty)
     total[empty] = np.nan if total.dtype.kind == "f" else 0
     return total

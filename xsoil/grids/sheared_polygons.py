@@ -1,124 +1,18 @@
-"""Exact overlaps of the curved pixels of one grid with the straight cells of another, compiled.
+"""The general way: outlines of curved pixels, and their overlaps with target cells of any size; compiled.
 
 Pixels are quads between corners in target indices; their edges are cubics through the four nearest
-corners of their grid line, followed by `segments` chords. Every number that a target cell receives
-depends on absolute indices alone and is added in absolute order: rows, then columns.
+corners of their grid line, followed by chords.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from xsoil.grids.sheared_lines import row_near, wrap
 from xsoil.jit import kernel
-
-# Adding and subtracting it rounds to multiples of 2**-30 (index_map.QUANTUM).
-ROUND = 1.5 * 2.0**22
 
 # Overlaps below this share of the smaller cell are dropped.
 SLIVER = 1e-9
-
-MEAN, SUM, MIN, MAX = 0, 1, 2, 3
-
-
-@kernel
-def wrap(d, period):
-    """A difference of columns on the shorter way round."""
-    if period > 0.0:
-        if d > 0.5 * period:
-            return d - period
-        if d < -0.5 * period:
-            return d + period
-    return d
-
-
-@kernel
-def fill_row(
-    level_row,
-    level_break,
-    step,
-    first_row,
-    first_column,
-    nodes_u,
-    nodes_v,
-    patch,
-    patches,
-    breaks_u,
-    breaks_v,
-    period,
-    x0,
-    node_u,
-    node_v,
-    out_u,
-    out_v,
-):
-    """Corners of one grid line from column x0 on into out_u, out_v; node_* are scratch (node columns)."""
-    n = out_u.size
-    if level_break >= 0:
-        for x in range(n):
-            out_u[x] = breaks_u[level_break, x]
-            out_v[x] = breaks_v[level_break, x]
-        return
-    i = level_row // step - first_row
-    t = (level_row - (first_row + i) * step) / step
-    wa = -t * (t - 1.0) * (t - 2.0) / 6.0
-    wc = -(t + 1.0) * t * (t - 2.0) / 2.0
-    wd = (t + 1.0) * t * (t - 1.0) / 6.0
-    for j in range(node_u.size):
-        base = nodes_u[i + 1, j]
-        a, c, d = nodes_u[i, j] - base, nodes_u[i + 2, j] - base, nodes_u[i + 3, j] - base
-        a, c, d = wrap(a, period), wrap(c, period), wrap(d, period)
-        node_u[j] = base + ((wa * a + wc * c + wd * d + ROUND) - ROUND)
-        base = nodes_v[i + 1, j]
-        a, c, d = nodes_v[i, j] - base, nodes_v[i + 2, j] - base, nodes_v[i + 3, j] - base
-        node_v[j] = base + ((wa * a + wc * c + wd * d + ROUND) - ROUND)
-    scale = 1.0 / step
-    x1 = x0 + n
-    for jb in range(x0 // step, (x1 - 1) // step + 1):
-        j = jb - first_column
-        lo, hi = max(jb * step, x0), min((jb + 1) * step, x1)
-        p = patch[i, j]
-        if p >= 0:
-            r = level_row - (first_row + i) * step
-            for x in range(lo, hi):
-                out_u[x - x0] = patches[p, 0, r, x - jb * step]
-                out_v[x - x0] = patches[p, 1, r, x - jb * step]
-            continue
-        base_u, base_v = node_u[j + 1], node_v[j + 1]
-        a, b, c = (
-            wrap(node_u[j] - base_u, period),
-            wrap(node_u[j + 2] - base_u, period),
-            wrap(node_u[j + 3] - base_u, period),
-        )
-        p1, p2, p3 = -a / 3.0 + b - c / 6.0, 0.5 * (a + b), -a / 6.0 - b / 2.0 + c / 6.0
-        a, b, c = node_v[j] - base_v, node_v[j + 2] - base_v, node_v[j + 3] - base_v
-        q1, q2, q3 = -a / 3.0 + b - c / 6.0, 0.5 * (a + b), -a / 6.0 - b / 2.0 + c / 6.0
-        off = jb * step
-        for x in range(lo, hi):
-            s = (x - off) * scale
-            out_u[x - x0] = base_u + ((s * (p1 + s * (p2 + s * p3)) + ROUND) - ROUND)
-            out_v[x - x0] = base_v + ((s * (q1 + s * (q2 + s * q3)) + ROUND) - ROUND)
-
-
-@kernel
-def row_of(v, edges, uniform):
-    """Target row whose edges hold v: -1 above the first, the number of rows below the last."""
-    n = edges.size - 1
-    if uniform:
-        if not v >= 0.0:
-            return -1
-        return n if v >= n else int(v)
-    if not v >= edges[0]:
-        return -1
-    if v >= edges[n]:
-        return n
-    lo, hi = 0, n
-    while hi - lo > 1:
-        mid = (lo + hi) // 2
-        if v >= edges[mid]:
-            lo = mid
-        else:
-            hi = mid
-    return lo
 
 
 @kernel
@@ -280,104 +174,94 @@ def centroid(u, v, m):
 
 
 @kernel
-def density_at(u, v, density, spacing, first_row, first_column):
-    """Area per target cell at (u, v) from its values at nodes each `spacing` cells (bicubic)."""
+def cubic_weight(t, node):
+    """Lagrange weight of the node at `node` - 1 among -1, 0, 1, 2."""
+    if node == 0:
+        return -t * (t - 1.0) * (t - 2.0) / 6.0
+    if node == 1:
+        return (t + 1.0) * (t - 1.0) * (t - 2.0) / 2.0
+    if node == 2:
+        return -(t + 1.0) * t * (t - 2.0) / 2.0
+    return (t + 1.0) * t * (t - 1.0) / 6.0
+
+
+@kernel
+def density_at(u, v, tile):
+    """Area per target cell at (u, v), bicubic between its values at every `spacing` cells."""
+    spacing, density = tile.spacing, tile.density
     i, j = int(np.floor(v / spacing)), int(np.floor(u / spacing))
-    i = min(max(i - first_row, 1), density.shape[0] - 3)
-    j = min(max(j - first_column, 1), density.shape[1] - 3)
-    t, s = v / spacing - (i + first_row), u / spacing - (j + first_column)
+    i = min(max(i - tile.density_row, 1), density.shape[0] - 3)
+    j = min(max(j - tile.density_column, 1), density.shape[1] - 3)
+    t, s = v / spacing - (i + tile.density_row), u / spacing - (j + tile.density_column)
     total = 0.0
     for a in range(4):
-        wa = (
-            -t * (t - 1) * (t - 2) / 6
-            if a == 0
-            else (t + 1) * (t - 1) * (t - 2) / 2
-            if a == 1
-            else -(t + 1) * t * (t - 2) / 2
-            if a == 2
-            else (t + 1) * t * (t - 1) / 6
-        )
+        line = 0.0
         for b in range(4):
-            wb = (
-                -s * (s - 1) * (s - 2) / 6
-                if b == 0
-                else (s + 1) * (s - 1) * (s - 2) / 2
-                if b == 1
-                else -(s + 1) * s * (s - 2) / 2
-                if b == 2
-                else (s + 1) * s * (s - 1) / 6
-            )
-            total += wa * wb * density[i - 1 + a, j - 1 + b]
+            line += cubic_weight(s, b) * density[i - 1 + a, j - 1 + b]
+        total += cubic_weight(t, a) * line
     return total
 
 
 @kernel
-def pixel_cells(
-    pu,
-    pv,
-    m,
-    area,
-    r0,
-    r1,
-    c0,
-    c1,
-    edges,
-    uniform,
-    density,
-    spacing,
-    dens_row,
-    dens_column,
-    here,
-    right,
-    work,
-    cells,
-    areas,
-):
+def clipped_cells(pu, pv, m, sign, least_of, r, left, right, tile, work, cells, areas, n):
+    """Append the overlaps of a polygon with cells left..right of row r, weighted with the density."""
+    width = tile.c1 - tile.c0
+    k = clip(pu, pv, m, 1, tile.edges[r], True, work[0], work[1])
+    k = clip(work[0], work[1], k, 1, tile.edges[r + 1], False, work[2], work[3])
+    for c in range(max(left, tile.c0), min(right, tile.c1)):
+        i = clip(work[2], work[3], k, 0, float(c), True, work[0], work[1])
+        i = clip(work[0], work[1], i, 0, float(c + 1), False, work[4], work[5])
+        if i < 3:
+            continue
+        a, cu, cv = centroid(work[4], work[5], i)
+        true = sign * a * density_at(cu, cv, tile)
+        if sign * a > least_of and true > 0.0:
+            cells[n] = (r - tile.r0) * width + c - tile.c0
+            areas[n] = true
+            n += 1
+    return n
+
+
+@kernel
+def pixel_cells(pu, pv, m, area, tile, sweep, work, cells, areas):
     """Overlaps of one pixel with the cells of a tile: numbers within the tile and areas.
 
     `area` > 0 is the pixel's own in target indices; returns (how many, the pixel's true area).
-    The scratch rows `here`, `right` must hold its columns + 2.
     """
     low_u, high_u, low_v, high_v = pu[0], pu[0], pv[0], pv[0]
     for i in range(1, m):
         low_u, high_u = min(low_u, pu[i]), max(high_u, pu[i])
         low_v, high_v = min(low_v, pv[i]), max(high_v, pv[i])
-    if high_u <= c0 or low_u >= c1:
+    if high_u <= tile.c0 or low_u >= tile.c1:
         return 0, area
-    ra, rb = row_of(low_v, edges, uniform), row_of(high_v, edges, uniform)
-    ra, rb = max(ra, r0), min(rb + 1, r1)
+    edges = tile.edges
+    ra = row_near(low_v, edges, 0 if not tile.uniform else int(low_v))
+    rb = row_near(high_v, edges, ra)
+    ra, rb = max(ra, tile.r0), min(rb + 1, tile.r1)
     left = int(np.floor(low_u))
     columns = int(np.floor(high_u)) - left + 1
-    general = density.size > 0
+    if columns + 2 > sweep.shape[1]:
+        sweep = np.empty((2, columns + 2))
+    here, right = sweep[0], sweep[1]
     sign = 1.0 if signed_area(pu, pv, m) > 0.0 else -1.0
     true = area
+    general = tile.density.size > 0
     if general:
         _, cu, cv = centroid(pu, pv, m)
-        true = area * density_at(cu, cv, density, spacing, dens_row, dens_column)
+        true = area * density_at(cu, cv, tile)
     n = 0
     for r in range(ra, rb):
         least = SLIVER * min(area, edges[r + 1] - edges[r])
-        if not general:
-            sweep_row(pu, pv, m, edges[r], edges[r + 1], left, columns, here, right)
-            covered = 0.0
-            for c in range(min(columns, c1 - left)):
-                covered += right[c]
-                a = -sign * (here[c] + covered)
-                if c >= c0 - left and a > least:
-                    cells[n] = (r - r0) * (c1 - c0) + left + c - c0
-                    areas[n] = a
-                    n += 1
+        if general:
+            n = clipped_cells(pu, pv, m, sign, least, r, left, left + columns, tile, work, cells, areas, n)
             continue
-        k = clip(pu, pv, m, 1, edges[r], True, work[0], work[1])
-        k = clip(work[0], work[1], k, 1, edges[r + 1], False, work[2], work[3])
-        for c in range(max(left, c0), min(left + columns, c1)):
-            i = clip(work[2], work[3], k, 0, float(c), True, work[0], work[1])
-            i = clip(work[0], work[1], i, 0, float(c + 1), False, work[4], work[5])
-            if i < 3:
-                continue
-            a, cu, cv = centroid(work[4], work[5], i)
-            if sign * a > least:
-                cells[n] = (r - r0) * (c1 - c0) + c - c0
-                areas[n] = sign * a * density_at(cu, cv, density, spacing, dens_row, dens_column)
+        sweep_row(pu, pv, m, edges[r], edges[r + 1], left, columns, here, right)
+        covered = 0.0
+        for c in range(min(columns, tile.c1 - left)):
+            covered += right[c]
+            a = -sign * (here[c] + covered)
+            if c >= tile.c0 - left and a > least:
+                cells[n] = (r - tile.r0) * (tile.c1 - tile.c0) + left + c - tile.c0
+                areas[n] = a
                 n += 1
     return n, true
