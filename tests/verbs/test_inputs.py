@@ -65,7 +65,7 @@ def test_undecoded_scale_is_applied_after_nodata():
 def test_contradicting_nodata():
     with pytest.raises(NodataError, match="contradicting nodata"):
         _inputs.read(sand([1], "i2", units="percent", _FillValue=-1, missing_value=-2), SAND)
-    with pytest.raises(NodataError, match="expected one nodata"):
+    with pytest.raises(NodataError, match="contradicting nodata"):
         _inputs.read(sand([1], "i2", units="percent", nodatavals=(-1, -2)), SAND)
 
 

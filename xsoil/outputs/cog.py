@@ -19,9 +19,9 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from xsoil.data.objects import NODATA_ATTRS, as_dataset, nodata_of
 from xsoil.errors import ArgumentError, AxisError, MissingVariableError, UnknownNameError
 from xsoil.grids.geobox import has_grid, locate
-from xsoil.outputs._objects import NODATA_ATTRS, dataset_of, declared_nodata
 from xsoil.outputs._paths import is_remote, refuse_existing, replacing
 from xsoil.vocabulary import VARIABLES
 
@@ -103,7 +103,7 @@ def to_cog(
     ...     raster.shape, raster.overviews(1)
     ((71, 157), [2])
     """
-    ds = dataset_of(ds)
+    ds = as_dataset(ds)
     if compress not in COMPRESSIONS:
         raise UnknownNameError.of("compression", compress, COMPRESSIONS)
     if overview is not None and overview not in OVERVIEWS:
@@ -184,7 +184,7 @@ class _Raster:
             )
         if bands.shape[0] == 0:
             raise ArgumentError(f"{array.name!r} has no step along {others[0]!r}; there is nothing to write")
-        declared = declared_nodata(array)
+        declared = nodata_of(array)
         bands, value = _storable(bands, declared, nodata)
         geobox = located.geobox
         row = VARIABLES.get(str(array.name))

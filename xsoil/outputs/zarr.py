@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xsoil.data.objects import as_dataset
 from xsoil.errors import ArgumentError
 from xsoil.grids.geobox import has_grid, locate
-from xsoil.outputs._objects import dataset_of
 from xsoil.outputs._paths import is_remote, refuse_existing, replacing
 
 CHUNK_BYTES = 64 * 2**20
@@ -90,7 +90,7 @@ def to_zarr(
     >>> xr.open_zarr(store)["sand"].shape
     (71, 157)
     """
-    ds = dataset_of(ds)
+    ds = as_dataset(ds)
     for what, sizes in (("chunks", chunks), ("shards", shards)):
         _check_sizes(ds, what, sizes)
     stored = _laid_out(_georeferenced(_undecorated(ds)), chunks or {}, shards or {})

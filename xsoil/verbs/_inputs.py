@@ -8,33 +8,25 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xsoil.errors import GridMismatchError, MissingVariableError, NodataError, SoilError, TimeError, UnitsError
+from xsoil.data.objects import NODATA_ATTRS, as_dataset, nodata_of
+from xsoil.errors import GridMismatchError, MissingVariableError, SoilError, TimeError, UnitsError
 from xsoil.grids.geobox import has_grid, locate
 from xsoil.vocabulary import VARIABLES, Variable
 
+__all__ = [
+    "as_dataset",
+    "carry",
+    "decode",
+    "nodata_of",
+    "numbers",
+    "pick",
+    "read",
+    "require_daily",
+    "require_same_grid",
+]
+
 # Attributes that describe the stored numbers: once these are decoded or converted they are wrong.
-STORAGE_ATTRS = (
-    "_FillValue",
-    "missing_value",
-    "nodata",
-    "nodatavals",
-    "scale_factor",
-    "add_offset",
-    "valid_range",
-    "valid_min",
-    "valid_max",
-)
-
-
-def as_dataset(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """The dataset itself, or a named DataArray as a dataset of one variable."""
-    if isinstance(obj, xr.Dataset):
-        return obj
-    if isinstance(obj, xr.DataArray):
-        if obj.name is None:
-            raise SoilError("the DataArray has no name; expected a variable's name: da.rename('sand')")
-        return obj.to_dataset()
-    raise SoilError(f"expected an xarray Dataset or a named DataArray, found {type(obj).__name__}")
+STORAGE_ATTRS = (*NODATA_ATTRS, "scale_factor", "add_offset", "valid_range", "valid_min", "valid_max")
 
 
 def read(ds: xr.Dataset, variable: Variable) -> xr.DataArray:
@@ -64,32 +56,6 @@ def read(ds: xr.Dataset, variable: Variable) -> xr.DataArray:
         array = array + array.dtype.type(conversion.offset)
     kept = {k: v for k, v in ds[variable.name].attrs.items() if k == "grid_mapping"}
     return array.assign_attrs(kept | variable.attrs)
-
-
-def read_optional(ds: xr.Dataset, variable: Variable) -> xr.DataArray | None:
-    """`read`, or None where the dataset does not hold the variable."""
-    return read(ds, variable) if variable.name in ds.variables else None
-
-
-def nodata_of(array: xr.DataArray) -> float | None:
-    """The nodata value declared in attributes (or, for integers, in the encoding); two different ones raise."""
-    found: dict[str, float] = {}
-    for key in ("_FillValue", "missing_value", "nodata", "nodatavals"):
-        value = array.attrs.get(key)
-        if value is None and array.dtype.kind in "iu":
-            value = array.encoding.get(key)
-        if value is None:
-            continue
-        numbers = {float(v) for v in np.ravel(np.asarray(value, dtype=float)) if not np.isnan(v)}
-        if len(numbers) > 1:
-            raise NodataError(f"{array.name!r} declares {sorted(numbers)} as {key}; expected one nodata value")
-        if numbers:
-            found[key] = numbers.pop()
-    if len(set(found.values())) > 1:
-        raise NodataError(
-            f"{array.name!r} declares contradicting nodata values {found}; delete the wrong one from .attrs"
-        )
-    return next(iter(found.values()), None)
 
 
 def decode(array: xr.DataArray) -> xr.DataArray:

@@ -1,4 +1,4 @@
-"""What the writers take: a dataset or a named array, and the nodata value that it declares."""
+"""What xsoil takes: a dataset or a named array, and the nodata value that it declares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xsoil.errors import NodataError, SoilError
 NODATA_ATTRS = ("_FillValue", "missing_value", "nodata", "nodatavals")
 
 
-def dataset_of(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
+def as_dataset(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """The dataset itself, or a named DataArray as a dataset of one variable."""
     if isinstance(obj, xr.Dataset):
         return obj
@@ -23,7 +23,7 @@ def dataset_of(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
     raise SoilError(f"expected an xarray Dataset or a named DataArray, found {type(obj).__name__}")
 
 
-def declared_nodata(array: xr.DataArray) -> float | int | None:
+def nodata_of(array: xr.DataArray) -> float | int | None:
     """The value that stands for "no data" in the numbers of `array`; two different ones are an error.
 
     That of the attributes; for integers also that of the encoding. (Where a reader masked the data, they are floats
