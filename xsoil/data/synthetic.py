@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 import xarray as xr
 from dask.array import Array
 from dask.array.core import normalize_chunks
