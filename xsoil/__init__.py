@@ -1,5 +1,7 @@
 """xsoil: soil maps to soil moisture at continental scale, as the xarray accessor `ds.soil`."""
 
+import rioxarray  # noqa: F401  (registers ds.rio, to which messages about the CRS point)
+
 from xsoil import data, errors
 from xsoil.accessor import SoilAccessor
 from xsoil.grids.ease import ease_grid, ease_rowcol

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
+
+from numpy.typing import NDArray
 
 
 @lru_cache(maxsize=4)
@@ -50,3 +53,13 @@ def in_bands(work: Callable[[int, int], object], count: int, threads: int, *, sm
     edges = [count * i // bands for i in range(bands + 1)]
     for done in [_pool(threads).submit(work, a, b) for a, b in pairwise(edges)]:
         done.result()
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A view of input that several threads share: none can write to it.
+
+    It also spares numba a second compilation, for arrays that come writable here and read-only from a worker.
+    """
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -33,7 +33,10 @@ _SYMBOLS = {
 }  # fmt: skip
 _WHOLE = {
     "-": "1", "fraction": "1", "dimensionless": "1", "unitless": "1", "none": "1", "frac": "1",
-    "percentage": "percent", "% vol": "percent", "vol%": "percent", "vol %": "percent",
+    "percentage": "percent", "wt%": "percent", "wt %": "percent", "mass%": "percent", "mass %": "percent",
+    "weight %": "percent", "percent by weight": "percent", "percent by mass": "percent", "ph units": "pH",
+    "g/100 g": "100g-1 g", "meq/100 g": "100g-1 meq", "m of water equivalent": "m", "mm/24h": "d-1 mm",
+    "percent": "percent", "% vol": "percent", "vol%": "percent", "vol %": "percent",
     "% (w/w)": "percent", "per mille": "permille", "per mil": "permille", "vol per mille": "permille",
     "ph": "pH", "ph*10": "pH*10", "phx10": "pH*10", "ph x 10": "pH*10", "ph * 10": "pH*10",
     "cm3/dm3 (vol per mille)": "permille", "cm3/dm3 (vol ‰)": "permille", "cm3/dm3 (vol‰)": "permille",

@@ -35,7 +35,7 @@ def raster() -> xr.Dataset:
 
 @pytest.mark.parametrize("name", [name for name in PTFS if not name.startswith("rosetta")])
 def test_ptf(ratio, raster, monkeypatch, name):
-    monkeypatch.setattr(_cells, "_cores", lambda: 1)  # as a task under dask
+    monkeypatch.setattr(_cells, "available_cores", lambda: 1)  # as a task under dask
     source = raster.sand.values / 50
     target = np.empty_like(source)
     # processor time, which neighbours on the machine disturb less

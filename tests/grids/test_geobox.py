@@ -114,6 +114,16 @@ def test_crs_faults():
         grid_of(42)
 
 
+def test_free_text_is_not_searched_for_a_crs():
+    plain = latlon().rename(lat="y", lon="x")
+    for text in ("lat-lon", "plate carree grid", "WGS84"):
+        with pytest.raises(CRSError, match="no CRS"):
+            grid_of(plain.assign_attrs(crs=text))
+    assert grid_of(plain.assign_attrs(crs="EPSG:3035")).crs.epsg == 3035
+    with pytest.raises(CRSError, match="which is no CRS"):
+        grid_of(plain.assign_attrs(crs="EPSG:999999"))
+
+
 def test_real_files(data):
     mosel = xr.open_dataset(data / "rasters" / "mhm_mosel_l0_500m.nc")
     assert (grid_of(mosel).crs.epsg, grid_of(mosel).shape, grid_of(mosel).affine.a) == (3035, (432, 288), 500.0)

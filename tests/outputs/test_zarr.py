@@ -286,3 +286,9 @@ def test_faults(soil, tmp_path):
     with pytest.raises(CRSError, match="write_crs"):
         to_zarr(soil.drop_vars("spatial_ref").drop_attrs(), tmp_path / "a.zarr")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_cell_of_unknown_size(tmp_path):
+    """There is no GeoTransform to write, but everything else is kept."""
+    one = xr.Dataset({"sand": (("lat", "lon"), [[40.0]], {"units": "percent"})}, {"lat": [45.0], "lon": [5.0]})
+    xr.testing.assert_equal(xr.open_zarr(to_zarr(one, tmp_path / "one.zarr", progress=False)), one)

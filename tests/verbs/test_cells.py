@@ -95,7 +95,7 @@ def test_all_cores(monkeypatch):
         names.add(threading.current_thread().name)
         return (a * 2,)
 
-    monkeypatch.setattr(_cells, "_cores", lambda: 3)
+    monkeypatch.setattr(_cells, "available_cores", lambda: 3)
     a = field(100, 64)
     (eager,) = map_cells(slow, [a], ["f4"], block=64)
     xr.testing.assert_identical(eager, a * 2)
@@ -106,7 +106,7 @@ def test_all_cores(monkeypatch):
 
 
 def test_errors_of_threads_come_through(monkeypatch):
-    monkeypatch.setattr(_cells, "_cores", lambda: 2)
+    monkeypatch.setattr(_cells, "available_cores", lambda: 2)
 
     def fails(a):
         raise ZeroDivisionError("in a thread")

@@ -102,11 +102,15 @@ def test_same_grid():
         (["2020-01-02", "2020-01-01"], "unsorted or has duplicates"),
         (["2020-01-01", "2020-01-01"], "unsorted or has duplicates"),
         (["2020-01-01T00", "2020-01-01T06"], "resample"),
+        ([0, 1, 2], r"time holds .*0.*, expected dates"),
+        (["1 Jan", "2 Jan"], "expected dates"),
     ],
 )
 def test_daily(times, message):
+    if "Jan" not in str(times) and not isinstance(times[0], int):
+        times = pd.to_datetime(times)
     with pytest.raises(TimeError, match=message):
-        _inputs.require_daily(xr.Dataset(coords={"time": pd.to_datetime(times)}), "forcing")
+        _inputs.require_daily(xr.Dataset(coords={"time": times}), "forcing")
 
 
 def test_daily_needs_dates():

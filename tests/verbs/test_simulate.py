@@ -438,3 +438,20 @@ def test_missing_parameters_show_the_keywords():
         assert text in message
     assert "theta_s=" not in message
     assert "ptf" in message
+
+
+def test_one_site_of_a_map_with_weather_maps():
+    """The scalar x and y of a single site do not collide with those of the weather maps."""
+    days = pd.date_range("2020-01-01", periods=3)
+    units, dims = {"units": "mm d-1"}, ("time", "y", "x")
+    place = {"y": [2.0, 1.0], "x": [5.0, 6.0]}
+    weather = xr.Dataset(
+        {"precipitation": (dims, np.ones((3, 2, 2)), units), "pet": (dims, np.ones((3, 2, 2)), units)},
+        {"time": days, **place},
+    )
+    k_sat = xr.Dataset({"k_sat": (("y", "x"), np.full((2, 2), 30.0), {"units": "cm d-1"})}, place)
+    li = {"theta_s": 0.5, "theta_fc": 0.2, "theta_wp": 0.078}
+    li |= {"root_depth": 1.0, "depletion_fraction": 0.1, "crop_coefficient": 0.5}
+    run = simulate(k_sat.isel(y=0, x=0), weather, **li)
+    np.testing.assert_array_equal(run.theta, simulate(k_sat, weather, **li).theta)
+    np.testing.assert_array_equal(run.x, weather.x)

@@ -407,6 +407,71 @@ def test_integers():
     assert int(upscale(ds, "EASE2_M36km").clay.isnull().sum()) == 1
 
 
+@pytest.mark.parametrize("how", HOWS)
+def test_packed_integers_are_decoded(how):
+    box = ease_grid("EASE2_M09km", ease_grid("EASE2_M36km", REGION))
+    values = np.random.default_rng(0).integers(1200, 1600, box.shape).astype("i2")
+    packed = on(box, values, "bulk_density")
+    packed.bulk_density.attrs["scale_factor"] = 0.001
+    got = upscale(packed, "EASE2_M36km", how).bulk_density
+    expected = upscale(on(box, values * 0.001), "EASE2_M36km", how).clay
+    assert got.dtype.kind == "f"
+    assert "scale_factor" not in got.attrs
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">i2"])
+@pytest.mark.parametrize("how", HOWS)
+def test_foreign_byte_order(dtype, how):
+    box = ease_grid("EASE2_M09km", ease_grid("EASE2_M36km", REGION))
+    values = np.random.default_rng(0).integers(1, 90, box.shape)
+    got = upscale(on(box, values.astype(dtype)), "EASE2_M36km", how).clay
+    assert got.dtype.isnative
+    np.testing.assert_array_equal(got, upscale(on(box, values.astype(dtype[1:])), "EASE2_M36km", how).clay)
+
+
+@pytest.mark.parametrize("start", [-300, -180, 0, 77, 217, 220, 239, 300, 359])
+def test_a_global_axis_may_start_anywhere(start):
+    ds = xr.Dataset(
+        {"v": (("lat", "lon"), np.ones((90, 180)))},
+        {"lat": np.arange(89.0, -90, -2), "lon": start + 1 + np.arange(0.0, 360, 2)},
+    )
+    assert upscale(ds, "EASE2_M36km").sizes == {"y": 406, "x": 964}
+    assert ease_grid("EASE2_M36km", ds) == ease_grid("EASE2_M36km")
+
+
+@pytest.mark.parametrize(
+    ("box", "columns"),
+    [
+        (ease_grid("EASE2_M36km"), 964),
+        (ease_grid("EASE2_M25km"), 964),
+        (ease_grid("EASE2_M09km", (-150, -10, 150, 10)), 804),
+        (ease_grid("EASE2_M09km", (-91, -10, 91, 10)), 488),
+        (ease_grid("EASE2_M09km", (175, -10, -165, 10)), 54),
+        (GeoBox.from_bbox((-20037508, -9e6, 20037508, 9e6), "EPSG:3857", shape=(180, 400)), 964),
+    ],
+    ids=["global", "global 25 km", "300 degrees", "182 degrees", "across the dateline", "Web Mercator"],
+)
+def test_wide_footprints(box, columns):
+    source = xr.Dataset({"v": (box.dimensions, da.ones(tuple(box.shape), chunks=500))}, xr_coords(box))
+    assert upscale(source, "EASE2_M36km").sizes["x"] == columns
+
+
+def test_attributes_of_another_grid_are_dropped():
+    ds = latlon().assign_attrs({"proj:code": "EPSG:4326", "spatial:shape": [60, 70], "title": "t"})
+    assert upscale(ds, "EASE2_M09km").attrs == {"title": "t"}
+
+
+def test_what_is_left_out():
+    ds = latlon().assign(
+        lat_bnds=(("lat", "bnds"), np.zeros((60, 2))), crs=((), 0, {"crs_wkt": "EPSG:4326"}), row=("lat", np.arange(60))
+    )
+    with pytest.warns(UserWarning, match="'row' is left out"):
+        out = upscale(ds, "EASE2_M09km")
+    assert list(out.data_vars) == ["clay"]
+    assert out.rio.crs.to_epsg() == 6933
+
+
 def test_flags_are_united():
     box = ease_grid("EASE2_M09km", ease_grid("EASE2_M36km", REGION))
     bits = np.zeros(box.shape, "u1")
@@ -448,14 +513,20 @@ def test_faults():
         upscale(ds, "EASE2_M9km")
     with pytest.raises(UnknownNameError, match="unknown operator 'men'; did you mean 'mean'"):
         upscale(ds, "EASE2_M09km", "men")
+    with pytest.raises(UnknownNameError, match="unknown engine 'gdl'"):
+        upscale(ds, "EASE2_M09km", engine="gdl")
+    with pytest.raises(ArgumentError, match="'topsoil' holds classes or flags"):
+        upscale(ds.rename(clay="topsoil"), "EASE2_M09km")
     with pytest.raises(MissingVariableError, match="'silt'"):
         upscale(ds, "EASE2_M09km", {"silt": "max"})
     with pytest.raises(ArgumentError, match="min_valid=2"):
         upscale(ds, "EASE2_M09km", min_valid=2)
     with pytest.raises(ArgumentError, match="region goes with the name"):
         upscale(ds, ease_grid("EASE2_M09km", REGION), region="conus")
-    with pytest.raises(ArgumentError, match="chunks=-3"):
-        upscale(ds.chunk(), "EASE2_M09km", chunks=-3)
+    for wrong in (-3, (4,), 2.5):
+        for source in (ds, ds.chunk()):
+            with pytest.raises(ArgumentError, match="chunks="):
+                upscale(source, "EASE2_M09km", chunks=wrong)
     with pytest.raises(ArgumentError, match="classes or flags, which have no mean"):
         upscale(ds.clay.assign_attrs(flag_values=[1, 2]).to_dataset(), "EASE2_M09km")
     with pytest.raises(NoOverlapError, match="do not overlap"):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xsoil.errors import NodataError, SoilError
+from xsoil.errors import ArgumentError, NodataError
 
 NODATA_ATTRS = ("_FillValue", "missing_value", "nodata", "nodatavals")
 
@@ -18,9 +18,9 @@ def as_dataset(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
         return obj
     if isinstance(obj, xr.DataArray):
         if obj.name is None:
-            raise SoilError("the DataArray has no name; expected a variable's name: da.rename('sand')")
+            raise ArgumentError("the DataArray has no name; expected a variable's name: da.rename('sand')")
         return obj.to_dataset()
-    raise SoilError(f"expected an xarray Dataset or a named DataArray, found {type(obj).__name__}")
+    raise ArgumentError(f"expected an xarray Dataset or a named DataArray, found {type(obj).__name__}")
 
 
 def nodata_of(array: xr.DataArray) -> float | int | None:

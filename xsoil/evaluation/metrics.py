@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xsoil.threads import in_bands
+
 METRICS = ("r", "rmse", "ubrmse", "bias", "nse", "kge")
 MOMENTS = ("n", "sim", "obs", "diff", "sim2", "obs2", "cross", "diff2", "sim_low", "sim_high", "obs_low", "obs_high")
 """Count, means of simulation, observation and difference, sums of squares and products about them, extremes."""
@@ -25,13 +27,15 @@ SAMPLES = 2**18
 Real = NDArray[np.floating[Any]]
 
 
-def series_metrics(simulated: Real, observed: Real) -> tuple[NDArray[Any], ...]:
+def series_metrics(simulated: Real, observed: Real, *, threads: int = 1) -> tuple[NDArray[Any], ...]:
     """Metrics along the last axis.
 
     Parameters
     ----------
     simulated, observed : (..., samples) array
         Of one shape, or shapes that broadcast.
+    threads : int
+        Blocks of series that are worked on at a time.
 
     Returns
     -------
@@ -48,9 +52,14 @@ def series_metrics(simulated: Real, observed: Real) -> tuple[NDArray[Any], ...]:
     out = np.full((len(METRICS), rows), np.nan)
     count = np.zeros(rows, np.int64)
     step = max(1, SAMPLES // max(samples, 1))
-    for first in range(0, rows if samples else 0, step):
-        part = slice(first, first + step)
-        out[:, part], count[part] = _series_block(simulated[part], observed[part])
+
+    def blocks(first: int, last: int) -> None:
+        for block in range(first, last):
+            part = slice(block * step, (block + 1) * step)
+            out[:, part], count[part] = _series_block(simulated[part], observed[part])
+
+    if samples:
+        in_bands(blocks, -(-rows // step), threads)
     return (*(metric.reshape(shape) for metric in out), count.reshape(shape))
 
 

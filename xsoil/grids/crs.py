@@ -112,7 +112,8 @@ def axis_edges(geobox: GeoBox, working: str) -> tuple[np.ndarray, np.ndarray] | 
     forward = transformer(text, working)
     # A lattice shows whether x depends on the column alone and y on the row alone.
     at_x, at_y = np.linspace(x[0], x[-1], 9), np.linspace(y[0], y[-1], 9)
-    lattice_x, lattice_y = (np.asarray(v) for v in forward.transform(*np.meshgrid(at_x, at_y)))
+    wrapped = np.remainder(at_x + 180.0, 360.0) - 180.0 if geographic else at_x  # PROJ refuses more than 10 radians
+    lattice_x, lattice_y = (np.asarray(v) for v in forward.transform(*np.meshgrid(wrapped, at_y)))
     if geographic:
         expected = at_x * (WORLD / 360.0)
         lattice_x = expected + np.remainder(lattice_x - expected + WORLD / 2, WORLD) - WORLD / 2
@@ -125,7 +126,7 @@ def axis_edges(geobox: GeoBox, working: str) -> tuple[np.ndarray, np.ndarray] | 
     if np.ptp(lattice_x, axis=0).max() > 1e-9 * cell_x + 1e-7 or np.ptp(lattice_y, axis=1).max() > 1e-9 * cell_y + 1e-7:
         return None
     middle = np.full(max(rows, columns) + 1, 0.0)
-    working_y = np.asarray(forward.transform(middle[: rows + 1] + at_x[4], y)[1])
+    working_y = np.asarray(forward.transform(middle[: rows + 1] + wrapped[4], y)[1])
     if geographic:
         return x * (WORLD / 360.0), working_y
     working_x = np.asarray(forward.transform(x, middle[: columns + 1] + at_y[4])[0])

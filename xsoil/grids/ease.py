@@ -10,7 +10,6 @@ correction, ISPRS Int. J. Geo-Inf. 3, 1154-1156 (2014), doi:10.3390/ijgi3031154.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,10 +148,11 @@ def ease_grid(name: str, region: object = None) -> GeoBox:
 
     Examples
     --------
-    >>> ease_grid("EASE2_M36km").shape
+    >>> import xsoil
+    >>> xsoil.ease_grid("EASE2_M36km").shape
     Shape2d(x=964, y=406)
-    >>> ease_grid("EASE2_M09km", "conus").shape
-    Shape2d(x=626, y=275)
+    >>> xsoil.ease_grid("EASE2_M09km", "conus").shape
+    Shape2d(x=627, y=283)
     """
     grid = named_grid(name)
     if region is None:
@@ -227,9 +227,12 @@ def footprint_points(geobox: GeoBox, epsg: int) -> tuple[np.ndarray, np.ndarray]
 def project(x: np.ndarray, y: np.ndarray, source: str, epsg: int) -> tuple[np.ndarray, np.ndarray]:
     """Transform points; between longitudes and EPSG:6933 the x axis is not wrapped at 180 degrees."""
     geographic = is_geographic(source)
-    if geographic:
-        y = np.clip(y, -90.0, 90.0)
-    px, py = (np.asarray(v) for v in transformer(source, f"EPSG:{epsg}").transform(x, y))
+    if same_crs(source, f"EPSG:{epsg}"):
+        return x, y
+    wrapped = x
+    if geographic:  # PROJ refuses longitudes beyond 10 radians
+        y, wrapped = np.clip(y, -90.0, 90.0), np.remainder(x + 180.0, 360.0) - 180.0
+    px, py = (np.asarray(v) for v in transformer(source, f"EPSG:{epsg}").transform(wrapped, y))
     if epsg == 6933 and geographic:
         px = x * (WORLD / 360.0)
     elif epsg == 6933 and np.isfinite(px).any():
@@ -282,8 +285,3 @@ def find_ease(geobox: GeoBox, tolerance: float = 1e-4) -> tuple[EaseGrid, int, i
         if abs(geobox.affine.a / grid.cell - 1) < 1e-3 and (rowcol := grid.locate(geobox, tolerance)):
             return grid, *rowcol
     return None
-
-
-def ease_names() -> list[str]:
-    """All grid names, coarse first."""
-    return sorted(EASE_GRIDS, key=lambda name: (re.sub(r"[\d.]", "", name), -EASE_GRIDS[name].cell))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
@@ -10,8 +11,9 @@ import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import CRS
+from pyproj.exceptions import CRSError as PyprojCRSError
 
-from xsoil.errors import AxisError, CRSError, SoilError
+from xsoil.errors import ArgumentError, AxisError, CRSError
 from xsoil.grids.ease import ease_grid, find_ease
 
 # Standard names, axis attributes and, last, plain names that mark the two spatial dimensions.
@@ -69,7 +71,8 @@ def grid_of(obj: object) -> GeoBox:
 
     Examples
     --------
-    >>> grid_of("EASE2_M09km").shape
+    >>> import xsoil
+    >>> xsoil.grid_of("EASE2_M09km").shape
     Shape2d(x=3856, y=1624)
     """
     return locate(obj).geobox
@@ -84,7 +87,7 @@ def locate(obj: object) -> Located:
             raise CRSError("the GeoBox has no CRS; build it with crs=...")
         return Located(obj, *obj.dimensions)
     if not isinstance(obj, (xr.Dataset, xr.DataArray)):
-        raise SoilError(
+        raise ArgumentError(
             f"{type(obj).__name__} has no grid; expected the name of an EASE-Grid, a GeoBox or an xarray object"
         )
     y, x = spatial_dims(obj)
@@ -171,9 +174,9 @@ def _crs(obj: xr.Dataset | xr.DataArray, mapping: dict[Hashable, dict[str, objec
                 f"the grid mapping {name!r} cannot be read ({error}); write it with ds.rio.write_crs(...)"
             ) from error
     if not found:
-        code = obj.attrs.get("proj:code") or obj.attrs.get("crs")
-        if isinstance(code, str) and code:
-            return CRS.from_user_input(code.removeprefix("+init="))
+        stated = _stated_crs(obj)
+        if stated is not None:
+            return stated
         if _is_geographic(obj, y, x):
             return CRS.from_epsg(4326)
         raise CRSError(
@@ -188,6 +191,20 @@ def _crs(obj: xr.Dataset | xr.DataArray, mapping: dict[Hashable, dict[str, objec
                 "drop the wrong one with ds.drop_vars(...), or split the dataset"
             )
     return first[1]
+
+
+def _stated_crs(obj: xr.Dataset | xr.DataArray) -> CRS | None:
+    """The CRS of an attribute; free text ("lat-lon grid") is not searched for a name that sounds alike."""
+    for key in ("proj:code", "proj:wkt2", "crs", "crs_wkt"):
+        text = str(obj.attrs.get(key, "")).removeprefix("+init=").strip()
+        if re.fullmatch(r"\w+:\w+", text) or "+proj=" in text or re.match(r"(GEOG|PROJ|GEOD|BOUND)\w*\[", text):
+            try:
+                return CRS.from_user_input(text)
+            except PyprojCRSError as error:
+                raise CRSError(
+                    f"the attribute {key!r} is {text!r}, which is no CRS ({error}); delete it, or ds.rio.write_crs(...)"
+                ) from error
+    return None
 
 
 def _is_geographic(obj: xr.Dataset | xr.DataArray, y: Hashable, x: Hashable) -> bool:

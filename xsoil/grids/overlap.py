@@ -14,11 +14,9 @@ from xsoil.grids.ease import EaseGrid, cover, project
 from xsoil.grids.points import NearestSampler
 from xsoil.grids.separable import SeparableOverlap
 from xsoil.grids.sheared import ShearedOverlap
+from xsoil.threads import read_only
 
 Overlap = SeparableOverlap | ShearedOverlap
-
-OPERATORS = ("mean", "sum", "min", "max", "nearest")
-"""Operators of `reduce_tile`."""
 
 
 def overlap_of(source: GeoBox, target: GeoBox) -> Overlap:
@@ -30,7 +28,8 @@ def footprint_on(grid: EaseGrid, source: GeoBox) -> GeoBox:
     """The window of an EASE grid that covers the source's footprint."""
     rows, columns = source.shape
     if SeparableOverlap.of(source, grid.geobox) is not None:
-        at_row, at_column = np.array([0, 0, rows, rows]), np.array([0, columns, 0, columns])
+        # Aligned axes: two edges do, but with points between, so that a wide one is not taken for its complement.
+        at_column, at_row = np.tile(np.linspace(0, columns, 65), 2), np.repeat([0, rows], 65)
     else:
         # All round the edge at nearly every cell (straight lines bulge), and a lattice for poles inside.
         r = np.linspace(0, rows, min(rows, 4096) + 1)
@@ -72,6 +71,7 @@ def reduce_tile(
     result, fraction : ndarray (k, rows, cols)
         In `dtype`, and the valid fraction of each target cell (for nearest: 1 or 0).
     """
+    values = read_only(values)
     if how == "nearest":
         picked, inside = NearestSampler(overlap.source, overlap.target).sample(values, origin, rows, cols)
         result = np.where(inside, picked, np.nan).astype(dtype, copy=False)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xsoil.jit import kernel
 from xsoil.physics.water_balance import water_balance_substep
-from xsoil.threads import in_bands
+from xsoil.threads import in_bands, read_only
 
 __all__ = ["FLAGS", "SERIES", "run"]
 
@@ -181,12 +181,6 @@ def _sweep(
             theta[start + i] = state[i]
 
 
-def _read_only(array: Array) -> Array:
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
 def run(
     precipitation: Array,
     pet: Array,
@@ -260,7 +254,7 @@ def run(
         # Forcing is read where it lies if it can be.
         columns = everything if in_place else at
         rain, demand = (
-            _read_only(np.ascontiguousarray(np.broadcast_to(array, (days, cells))[:, columns], dtype))
+            read_only(np.ascontiguousarray(np.broadcast_to(array, (days, cells))[:, columns], dtype))
             for array in (precipitation, pet)
         )
         _sweep(

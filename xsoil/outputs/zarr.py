@@ -15,8 +15,8 @@ import numpy as np
 import xarray as xr
 
 from xsoil.data.objects import as_dataset
-from xsoil.errors import ArgumentError
-from xsoil.grids.geobox import has_grid, locate
+from xsoil.errors import ArgumentError, AxisError
+from xsoil.grids.geobox import has_grid, locate, spatial_dims
 from xsoil.outputs._paths import is_remote, refuse_existing, replacing
 
 CHUNK_BYTES = 64 * 2**20
@@ -71,7 +71,8 @@ def to_zarr(
     ArgumentError
         `path` exists, or `chunks` or `shards` do not fit the data.
     CRSError, AxisError
-        There are spatial dims, but no CRS or no even axis.
+        There are spatial dims, but no CRS or no even axis. (An axis of one cell of unknown size is written without
+        a GeoTransform.)
 
     Notes
     -----
@@ -173,7 +174,12 @@ def _georeferenced(ds: xr.Dataset) -> xr.Dataset:
     """Add the grid mapping, coordinates and GeoZarr attributes of a dataset with spatial dims (in place of a copy)."""
     if not has_grid(ds):
         return _linked(ds)
-    located = locate(ds)
+    try:
+        located = locate(ds)
+    except AxisError:
+        if all(ds.sizes[dim] > 1 for dim in spatial_dims(ds)):
+            raise
+        return _linked(ds)  # one cell of unknown size: nothing to say beyond its coordinates
     geobox, y, x = located.geobox, located.y, located.x
     crs, affine = geobox.crs, geobox.transform
     on_grid = [name for name, v in ds.variables.items() if {y, x} <= set(v.dims)]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -13,6 +11,7 @@ import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 
 from xsoil.errors import GridMismatchError
+from xsoil.threads import available_cores, in_bands, read_only
 
 __all__ = ["CELLS_PER_BLOCK", "map_cells"]
 
@@ -56,14 +55,15 @@ def map_cells(
         Where the inputs' coordinates or sizes differ.
     """
     lazy = any(array.chunks is not None for array in inputs)
-    run = partial(_run_blocks, function, tuple(np.dtype(d) for d in dtypes), block, 1 if lazy else _cores())
+    threads = 1 if lazy else available_cores()
+    run = partial(_run_blocks, function, tuple(np.dtype(d) for d in dtypes), block, threads)
     # The widest input sets the order of the dims; a dim that it lacks comes in front of them.
     widest = max(inputs, key=lambda array: array.ndim)
     order = [*dict.fromkeys(d for array in inputs for d in array.dims if d not in widest.dims), *widest.dims]
     try:
         # checked first: apply_ufunc would raise, but with errors of several kinds
         xr.align(*inputs, join="exact", copy=False)
-    except (xr.AlignmentError, ValueError) as error:
+    except ValueError as error:
         raise GridMismatchError(
             f"the inputs are not on one grid: {error}; bring them to one grid with ds.soil.upscale(...)"
         ) from error
@@ -82,13 +82,6 @@ def map_cells(
     return tuple(array if [*array.dims] == order else array.transpose(*order) for array in arrays)
 
 
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        return os.cpu_count() or 1
-
-
 def _run_blocks(
     function: Callable[..., tuple[Array, ...]],
     dtypes: tuple[np.dtype[Any], ...],
@@ -100,23 +93,16 @@ def _run_blocks(
     the same bits, whatever the layout and the chunks."""
     shape = np.broadcast_shapes(*(np.shape(a) for a in arrays))
     flat = [np.broadcast_to(a, shape).reshape(-1) for a in arrays]
-    flat = [f if f.flags.c_contiguous else np.ascontiguousarray(f) for f in flat]
+    flat = [read_only(np.ascontiguousarray(f)) for f in flat]
     cells = flat[0].size
     outputs = tuple(np.empty(cells, dtype) for dtype in dtypes)
 
     def run(first: int, last: int) -> None:
-        for start in range(first, last, block):
-            part = slice(start, min(start + block, last))
+        for start in range(first * block, min(last * block, cells), block):
+            part = slice(start, min(start + block, cells))
             for output, result in zip(outputs, function(*(f[part] for f in flat)), strict=True):
                 output[part] = result
 
-    blocks = -(-cells // block)
-    if threads == 1 or blocks < 4:
-        run(0, cells)
-    else:
-        span = -(-blocks // (4 * threads)) * block  # whole blocks; four spans a thread even out their pace
-        with ThreadPoolExecutor(threads) as pool:
-            for task in [pool.submit(run, at, min(at + span, cells)) for at in range(0, cells, span)]:
-                task.result()
+    in_bands(run, -(-cells // block), threads)
     shaped = tuple(output.reshape(shape) for output in outputs)
     return shaped if len(shaped) > 1 else shaped[0]

@@ -40,6 +40,8 @@ def read(ds: xr.Dataset, variable: Variable) -> xr.DataArray:
         )
     array = ds[variable.name]
     units = array.attrs.get("units")
+    if isinstance(units, bytes):
+        units = units.decode(errors="replace")
     conversion = variable.conversion(None if units is None else str(units))
     if conversion is None:
         found = "no units" if not units else f"units {units!r}"
@@ -68,6 +70,8 @@ def decode(array: xr.DataArray) -> xr.DataArray:
     nodata = nodata_of(array)
     scale, offset = float(array.attrs.get("scale_factor", 1.0)), float(array.attrs.get("add_offset", 0.0))
     attrs = {k: v for k, v in array.attrs.items() if k not in STORAGE_ATTRS}
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     dtype = array.dtype
     if nodata is not None:
         real = dtype if dtype.kind == "f" else np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
@@ -130,9 +134,13 @@ def require_daily(ds: xr.Dataset | xr.DataArray, what: str) -> None:
         )
     if "time" not in ds.indexes:
         raise TimeError(f"{what} has no time coordinate; add the dates: ds.assign_coords(time=...)")
+    index = ds.indexes["time"]
+    if index.dtype.kind in "iufUSb" or (index.dtype.kind == "O" and isinstance(index[0], str)):
+        raise TimeError(
+            f"{what}: time holds {index[0]!r}, expected dates; ds['time'] = pd.to_datetime(...), or xr.decode_cf(ds)"
+        )
     if ds.sizes["time"] < 2:
         return
-    index = ds.indexes["time"]
     steps = np.diff(index.to_numpy())
     try:
         days = steps.astype("timedelta64[s]").astype(float) / 86400.0

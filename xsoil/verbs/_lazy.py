@@ -91,6 +91,7 @@ def map_tiles(data: Any, step: TileReduction, chunks: int | tuple[int, int] | No
     dimensions, which gathers its source window from the blocks that the window touches.
     """
     height, width = step.overlap.target.shape
+    asked = _asked_tile(chunks)
     if not isinstance(data, da.Array):
         result, fraction = step.run(
             np.asarray(data), (0, 0), slice(0, height), slice(0, width), threads=available_cores()
@@ -98,13 +99,13 @@ def map_tiles(data: Any, step: TileReduction, chunks: int | tuple[int, int] | No
         return result, fraction if step.with_fraction else None
     lead_chunks = data.chunks[:-2]
     layers = math.prod(max(sizes) for sizes in lead_chunks)
-    tile = _tile_shape(step, data.dtype.itemsize * layers, chunks)
+    tile = _tile_shape(step, data.dtype.itemsize * max(layers, 1), asked)
     row_sizes, col_sizes = _sizes(height, tile[0]), _sizes(width, tile[1])
     row_edges, col_edges = np.cumsum([0, *row_sizes]), np.cumsum([0, *col_sizes])
     block_rows, block_cols = np.cumsum([0, *data.chunks[-2]]), np.cumsum([0, *data.chunks[-1]])
     name = f"upscale-{tokenize(data.name, step, tile)}"
     step_key = f"overlap-{tokenize(step)}"
-    graph: dict[Any, Any] = {step_key: step}
+    graph: dict[Any, Any] = {}
     for i, j in itertools.product(range(len(row_sizes)), range(len(col_sizes))):
         rows, cols = slice(int(row_edges[i]), int(row_edges[i + 1])), slice(int(col_edges[j]), int(col_edges[j + 1]))
         window = step.overlap.window(rows, cols)
@@ -128,15 +129,20 @@ def map_tiles(data: Any, step: TileReduction, chunks: int | tuple[int, int] | No
                 cols,
             )
     out_chunks = (*lead_chunks, row_sizes, col_sizes)
-    both = HighLevelGraph.from_collections(name, graph, dependencies=[data])
+    inputs = HighLevelGraph.from_collections(name, graph, dependencies=[data])
+    layers_of = {**inputs.layers, step_key: {step_key: step}}
+    needs = {**inputs.dependencies, step_key: set()}
+    needs[name] = {*needs[name], step_key}
+    if not step.with_fraction:
+        return da.Array(HighLevelGraph(layers_of, needs), name, out_chunks, dtype=step.out), None
     picked = []
-    for part, dtype in ((0, step.out), (1, np.dtype(float)))[: 2 if step.with_fraction else 1]:
-        part_name = f"{name}-{'fraction' if part else 'value'}"
+    for part, dtype, what in ((0, step.out, "value"), (1, np.dtype(float), "fraction")):
+        part_name = f"{name}-{what}"
         keys = itertools.product(*(range(len(sizes)) for sizes in out_chunks))
         layer = {(part_name, *key): (operator.getitem, (name, *key), part) for key in keys}
-        full = HighLevelGraph({**both.layers, part_name: layer}, {**both.dependencies, part_name: {name}})
+        full = HighLevelGraph({**layers_of, part_name: layer}, {**needs, part_name: {name}})
         picked.append(da.Array(full, part_name, out_chunks, dtype=dtype))
-    return picked[0], picked[1] if step.with_fraction else None
+    return picked[0], picked[1]
 
 
 def _reduce_tile(
@@ -146,18 +152,20 @@ def _reduce_tile(
     origin: tuple[int, int],
     rows: slice,
     cols: slice,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Any:
     """One task: cut the window out of its blocks, reduce it."""
     cut = [
         [np.asarray(block)[..., r0:r1, c0:c1] for block, (c0, c1) in zip(line, spans[1], strict=True)]
         for line, (r0, r1) in zip(blocks, spans[0], strict=True)
     ]
     window = cut[0][0] if len(cut) == 1 and len(cut[0]) == 1 else np.block(cut)
-    return step.run(window, origin, rows, cols)
+    both = step.run(window, origin, rows, cols)
+    return both if step.with_fraction else both[0]
 
 
-def _empty_tile(step: TileReduction, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    return step.empty(shape)
+def _empty_tile(step: TileReduction, shape: tuple[int, ...]) -> Any:
+    both = step.empty(shape)
+    return both if step.with_fraction else both[0]
 
 
 def _pieces(window: slice, edges: np.ndarray) -> list[tuple[int, tuple[int, int]]]:
@@ -174,14 +182,24 @@ def _pieces(window: slice, edges: np.ndarray) -> list[tuple[int, tuple[int, int]
     return pieces
 
 
-def _tile_shape(step: TileReduction, bytes_per_cell: int, chunks: int | tuple[int, int] | None) -> tuple[int, int]:
+def _asked_tile(chunks: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """Rows and columns of a target tile as the caller wants them."""
+    if chunks is None:
+        return None
+    try:
+        pair = tuple(operator.index(n) for n in (chunks if isinstance(chunks, Sequence) else (chunks, chunks)))
+    except TypeError:
+        pair = ()
+    if len(pair) != 2 or min(pair) < 1:
+        raise ArgumentError(f"chunks={chunks!r}; expected a positive number of cells, or (rows, columns)")
+    return pair[0], pair[1]
+
+
+def _tile_shape(step: TileReduction, bytes_per_cell: int, asked: tuple[int, int] | None) -> tuple[int, int]:
     """Rows and columns of a target tile: as asked for, else with a source window near WINDOW_BYTES."""
     height, width = step.overlap.target.shape
-    if chunks is not None:
-        pair = (chunks, chunks) if isinstance(chunks, int) else tuple(chunks)
-        if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
-            raise ArgumentError(f"chunks={chunks!r}; expected a positive number of cells, or (rows, columns)")
-        return min(pair[0], height), min(pair[1], width)
+    if asked is not None:
+        return min(asked[0], height), min(asked[1], width)
     whole = step.overlap.window(slice(0, height), slice(0, width))
     if whole is None:
         return min(512, height), min(512, width)

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xsoil.evaluation.metrics import METRICS, MOMENTS, class_moments, merge_moments, metrics_of_moments, series_metrics
+from xsoil.threads import available_cores
 from xsoil.verbs._groups import Groups
 
 BLOCK_SAMPLES = 8 * 2**20
@@ -28,7 +29,8 @@ def _plain(array: xr.DataArray) -> xr.DataArray:
 def by_series(sim: xr.DataArray, obs: xr.DataArray, dim: Hashable) -> tuple[xr.DataArray, ...]:
     """Whole series in each task: `dim` in one chunk, the others in chunks of a bounded size."""
     sim, obs = _plain(sim), _plain(obs)
-    if sim.chunks is not None or obs.chunks is not None:
+    lazy = sim.chunks is not None or obs.chunks is not None
+    if lazy:
         chunks = _bounded(sim, obs, dim)
         sim, obs = (a.chunk({d: c for d, c in chunks.items() if d in a.dims}) for a in (sim, obs))
     return xr.apply_ufunc(  # type: ignore[no-any-return]
@@ -37,6 +39,7 @@ def by_series(sim: xr.DataArray, obs: xr.DataArray, dim: Hashable) -> tuple[xr.D
         obs,
         input_core_dims=[[dim], [dim]],
         output_core_dims=[[]] * (len(METRICS) + 1),
+        kwargs={"threads": 1 if lazy else available_cores()},
         dask="parallelized",
         output_dtypes=[np.float64] * len(METRICS) + [np.int64],
     )

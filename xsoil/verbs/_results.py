@@ -12,11 +12,15 @@ __all__ = ["carry_grid_mapping", "coordinates"]
 def coordinates(*sources: tuple[xr.Dataset, Iterable[Hashable]]) -> xr.Dataset:
     """A dataset without data: the coordinates of each source on the dims given with it, the first source winning."""
     out = xr.Dataset()
+    taken = {dim for _, dims in sources for dim in dims}
     for source, dims in sources:
         wanted = [
             name
             for name, coord in source.coords.items()
-            if set(coord.dims) <= set(dims) and name not in out.coords and (name in dims or name != "time")
+            if set(coord.dims) <= set(dims)
+            and name not in out.coords
+            and (name in dims or name != "time")
+            and (name not in taken or coord.dims == (name,))  # the place of a single site is not that of a map
         ]
         bounds = {source[name].attrs.get("bounds", source[name].encoding.get("bounds")) for name in wanted}
         wanted += [name for name in source.variables if name in bounds and name not in wanted]

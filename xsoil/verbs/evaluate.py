@@ -149,10 +149,10 @@ def _pair(
         theirs = _comparable(reference)
     else:
         raise ArgumentError(f"the reference is {type(reference).__name__}; expected an xarray Dataset or DataArray")
-    if isinstance(variable, tuple):
+    if isinstance(variable, (tuple, list)):
         if len(variable) != 2:
             raise ArgumentError(f"variable={variable!r}; expected one name, or (simulated, observed)")
-        names = variable
+        names = (variable[0], variable[1])
     elif variable is not None:
         names = (variable, variable)
         if isinstance(reference, xr.DataArray):

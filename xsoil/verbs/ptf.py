@@ -91,7 +91,7 @@ def ptf(
 
     source = _provenance(entry)
     out = xr.Dataset(
-        {v.name: array.assign_attrs(v.attrs | source) for v, array in zip(wanted, results, strict=quality is False)}
+        {v.name: array.assign_attrs(v.attrs | source) for v, array in zip(wanted, results[: len(wanted)], strict=True)}
     )
     if quality:
         flags = {"flag_masks": np.array(list(FLAGS.values()), np.int16), "flag_meanings": " ".join(FLAGS)}

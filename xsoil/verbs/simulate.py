@@ -207,8 +207,16 @@ def final_state(ds: xr.Dataset) -> xr.Dataset:
 
     Examples
     --------
-    >>> first = soil.soil.simulate(forcing.sel(time="2019"))  # doctest: +SKIP
-    >>> second = soil.soil.simulate(forcing.sel(time="2020"), initial=first.soil.final_state())  # doctest: +SKIP
+    >>> import xsoil
+    >>> grid = xsoil.ease_grid("EASE2_M36km", (5, 45, 8, 47))
+    >>> soil = xsoil.data.synthetic_soil(grid).soil.ptf("saxton_rawls2006")
+    >>> weather = xsoil.data.synthetic_forcing(grid, ("2019-12-30", "2020-01-02"))
+    >>> fixed = {"root_depth": 0.5, "depletion_fraction": 0.3, "crop_coefficient": 0.9}
+    >>> first = soil.soil.simulate(weather.sel(time="2019"), **fixed)
+    >>> second = soil.soil.simulate(weather.sel(time="2020"), initial=first.soil.final_state(), **fixed)
+    >>> whole = soil.soil.simulate(weather, **fixed)
+    >>> bool((second.theta == whole.theta.sel(time="2020")).all())
+    True
     """
     names = [name for name in ds.data_vars if str(name).startswith("final_")]
     if not names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal, cast
 
@@ -20,6 +21,7 @@ How = Literal["mean", "sum", "min", "max", "nearest"]
 CELL_METHODS = {"mean": "mean", "sum": "sum", "min": "minimum", "max": "maximum", "nearest": "point"}
 """The operators, and what CF calls them."""
 HOWS: tuple[str, ...] = tuple(CELL_METHODS)
+ENGINES = ("exact",)
 UNION = "union"
 """What becomes of bit flags: each bit that any overlapping cell has."""
 
@@ -31,6 +33,7 @@ def upscale(
     *,
     region: object = None,
     min_valid: float | None = None,
+    engine: Literal["exact"] = "exact",
     chunks: int | tuple[int, int] | None = None,
     valid_fraction: bool = False,
 ) -> xr.Dataset:
@@ -57,6 +60,8 @@ def upscale(
     min_valid : float, optional
         A target cell is NaN where the valid part of its area is below this; default 0 for sum, else
         0.5. Not used by nearest.
+    engine : {"exact"}
+        What computes the overlaps: true areas, by xsoil itself.
     chunks : int or (int, int), optional
         Rows and columns of the result's dask chunks. By default a task's source window stays near 32 MB.
     valid_fraction : bool
@@ -68,7 +73,13 @@ def upscale(
         On the target grid, spatial dimensions last, named as the target names them, with its CRS. Floats
         keep their dtype (sums are accumulated in float64); integers stay integers for min, max and nearest
         (missing cells hold the declared nodata, else the smallest (unsigned: largest) integer, declared as
-        ``_FillValue``) and become float64 for mean and sum.
+        ``_FillValue``) and become float64 for mean and sum; beyond 2**53 they are rounded. Integers with an undecoded
+        ``scale_factor`` or ``add_offset`` are decoded to floats.
+
+    Warns
+    -----
+    UserWarning
+        A variable that has only one of the spatial dimensions is left out (bounds of the axes silently).
 
     Raises
     ------
@@ -88,15 +99,18 @@ def upscale(
 
     Examples
     --------
+    >>> import xsoil
     >>> soil = xsoil.data.synthetic_soil(xsoil.ease_grid("EASE2_M09km", (5, 45, 8, 47)))
     >>> soil.soil.upscale("EASE2_M36km").sand.shape
-    (7, 9)
+    (6, 9)
     """
     ds = _inputs.as_dataset(ds)
     source, ds = _canonical(ds)
     target, y, x = _target(to, region, source)
     spatial = [name for name, var in ds.data_vars.items() if source.x in var.dims and source.y in var.dims]
     operators = _operators(how, spatial, ds)
+    if engine not in ENGINES:
+        raise UnknownNameError.of("engine", engine, ENGINES)
     if min_valid is not None and not 0 <= min_valid <= 1:
         raise ArgumentError(f"min_valid={min_valid!r}; expected a fraction of the cell's area, 0 to 1")
     if (y in ds.dims and y not in source.dims) or (x in ds.dims and x not in source.dims):
@@ -112,15 +126,20 @@ def upscale(
             f"source and target do not overlap: {_extent(source.geobox)} against {_extent(target)}; "
             "check the CRS of both"
         )
+    bounds = {ds[dim].attrs.get("bounds", ds[dim].encoding.get("bounds", f"{dim}_bnds")) for dim in source.dims}
     out: dict[Hashable, xr.Variable] = {}
     for name, var in ds.data_vars.items():
         if name not in operators:
             if not set(source.dims) & set(var.dims):
-                out[name] = var.variable
-                continue
-            raise ArgumentError(
-                f"{name!r} has only one of the spatial dimensions {source.dims}; drop it or give it both"
-            )
+                if not _is_mapping(var):  # that of the source; the result has its own
+                    out[name] = var.variable
+            elif name not in bounds:
+                warnings.warn(
+                    f"{name!r} is left out: it has only one of the spatial dimensions {source.dims}, "
+                    "which the target does not have",
+                    stacklevel=3,
+                )
+            continue
         operator = operators[name]
         least = min_valid if min_valid is not None else (0.0 if operator == "sum" else 0.5)
         result, fraction = _one(var, source, overlap, operator, least, chunks, valid_fraction)
@@ -138,7 +157,13 @@ def upscale(
         if not set(source.dims) & set(coord.dims) and not _is_mapping(coord)
     }
     coords = kept | xr_coords(target, dims=(str(y), str(x)))
-    result_ds = xr.Dataset(out, coords=coords, attrs=ds.attrs)
+    # What other attributes say about the source's grid (GeoZarr, GDAL) is not true of the target's.
+    attrs = {
+        k: v
+        for k, v in ds.attrs.items()
+        if not str(k).startswith(("proj:", "spatial:")) and k not in ("crs", "crs_wkt", "transform", "GeoTransform")
+    }
+    result_ds = xr.Dataset(out, coords=coords, attrs=attrs)
     for name in result_ds.data_vars:
         if y in result_ds[name].dims:
             result_ds[name].encoding["grid_mapping"] = "spatial_ref"
@@ -203,9 +228,7 @@ def _operators(how: object, spatial: list[Hashable], ds: xr.Dataset) -> dict[Has
         if "flag_masks" in attrs and ds[name].dtype.kind in "iu" and not (isinstance(how, Mapping) and name in how):
             table[name] = UNION
             continue
-        is_class = (
-            "flag_values" in attrs or "flag_masks" in attrs or (variable is not None and variable.kind == "class")
-        )
+        is_class = "flag_values" in attrs or "flag_masks" in attrs or (variable is not None and variable.kind != "real")
         if operator in ("mean", "sum") and is_class:
             raise ArgumentError(
                 f"{name!r} holds classes or flags, which have no {operator}; "
@@ -233,7 +256,8 @@ def _one(
         bits = int(np.bitwise_or.reduce(np.atleast_1d(var.attrs["flag_masks"]).astype(np.int64)))
         step = _lazy.TileReduction(overlap, how, 0.0, np.dtype(np.float32), var.dtype, 0, valid_fraction, bits)
         return _lazy.map_tiles(var.data, step, chunks)
-    integer = var.dtype.kind in "iub" and how in ("min", "max", "nearest")
+    packed = var.attrs.get("scale_factor", 1.0) != 1.0 or var.attrs.get("add_offset", 0.0) != 0.0
+    integer = var.dtype.kind in "iub" and not packed and how in ("min", "max", "nearest")
     fill = _fill(var) if integer else None
     decoded = _inputs.decode(var)
     exact = (
@@ -241,15 +265,12 @@ def _one(
         if decoded.dtype.kind == "f"
         else np.dtype(np.float32 if decoded.dtype.itemsize <= 2 else np.float64)
     )
-    out = (
-        np.dtype(np.uint8 if var.dtype.kind == "b" else var.dtype)
-        if integer
-        else (var.dtype if var.dtype.kind == "f" else np.dtype(float))
-    )
-    if out.kind == "f" and out.itemsize < 4:
-        out = np.dtype(np.float32)
     if exact.itemsize < 4:
         exact = np.dtype(np.float32)
+    if integer:
+        out = np.dtype(np.uint8) if var.dtype.kind == "b" else var.dtype.newbyteorder("=")
+    else:
+        out = exact if var.dtype.kind == "f" else np.dtype(np.float64)
     step = _lazy.TileReduction(overlap, how, min_valid, exact, out, fill, valid_fraction)
     return _lazy.map_tiles(decoded.data, step, chunks)
 
