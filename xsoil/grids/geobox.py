@@ -14,6 +14,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError as PyprojCRSError
 
 from xsoil.errors import ArgumentError, AxisError, CRSError
+from xsoil.grids.crs import crs_of, short_name
 from xsoil.grids.ease import ease_grid, find_ease
 
 # Standard names, axis attributes and, last, plain names that mark the two spatial dimensions.
@@ -112,8 +113,7 @@ def locate(obj: object) -> Located:
             f"dimensions {y!r} and {x!r} have no coordinates and there is no GeoTransform; "
             "add coordinates, or ds.rio.write_transform(...)"
         )
-    epsg = crs.to_epsg()
-    geobox = GeoBox((rows, columns), affine, f"EPSG:{epsg}" if epsg else crs.to_wkt())
+    geobox = GeoBox((rows, columns), affine, short_name(crs.srs))
     found = find_ease(geobox)
     if found is not None:
         grid, row, column = found
@@ -168,7 +168,7 @@ def _crs(obj: xr.Dataset | xr.DataArray, mapping: dict[Hashable, dict[str, objec
     for name, attrs in mapping.items():
         try:
             text = attrs.get("crs_wkt") or attrs.get("spatial_ref")
-            found[name] = CRS.from_user_input(text) if text else CRS.from_cf(attrs)
+            found[name] = crs_of(str(text)) if text else CRS.from_cf(attrs)
         except Exception as error:
             raise CRSError(
                 f"the grid mapping {name!r} cannot be read ({error}); write it with ds.rio.write_crs(...)"
