@@ -95,7 +95,7 @@ def build(imap: IndexMap, step: int, tolerance: float, rows: tuple[int, int], co
     patch = np.full(bad.shape, -1, dtype=np.int64)
     where = np.argwhere(bad)
     patch[bad] = np.arange(len(where))
-    patches = _patches(imap, step, tolerance, (where + (i0, j0)) * step)
+    patches = _patches(imap, step, tolerance, (where + np.array([i0, j0])) * step)
     breaks_u, breaks_v = _break_rows(imap, columns)
     inner = (slice(1, -1), slice(1, -1))
     return Lattice(

@@ -7,6 +7,7 @@ same bit for bit for any tile, source window and number of threads.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -21,15 +22,19 @@ from xsoil.grids.index_map import Array, IndexMap
 from xsoil.grids.windows import Windows
 
 if TYPE_CHECKING:
-    from xsoil.grids.sheared_rows import Rule, Strips, Tile
+    from xsoil.grids.sheared_types import Rule, Strips, Tile
 
 VALUE_BOUND = 1e-6
 """Largest error of a mean, relative to the values, for white noise with a standard deviation of 0.4 of
 the mean (float64), and of valid fractions."""
 
-EDGE_TOLERANCE = 3e-7
+EDGE_TOLERANCE = 1e-7
 """Distance [target cells] between true pixel edges and the chords that stand for them; larger by
 1/sqrt(L) for source pixels L < 1 target cells wide, as errors then average out."""
+
+CLOSED_FORM_SAG = 5e-4
+"""Bulge of edges, relative to the pixel (or a target cell, if that is smaller), up to which pixels may be
+cut in closed form."""
 
 NODE_TOLERANCE = 2.5e-7
 """Distance [target cells] between interpolated and exact corners, at the centre of each lattice block;
@@ -45,8 +50,8 @@ work of a thread."""
 LAYERS = 16
 """Layers (times, depths) that share one pass over the geometry."""
 
-BATCH_PIXELS = 2**26
-"""Pixels whose corners are prepared together: bounds the memory of a large window."""
+BATCH_GROUPS = 3
+"""Groups whose corners are prepared together."""
 
 DENSITY_SPACING = 4
 """Target cells between the nodes of the area per cell, where that varies."""
@@ -54,9 +59,9 @@ DENSITY_SPACING = 4
 HOWS = ("mean", "sum", "min", "max")
 """Operators of `ShearedOverlap.reduce`."""
 
-_MAX_SEGMENTS = 32
+_MAX_SEGMENTS = 128
 
-Group = tuple[tuple[int, int], "Strips", corners.Lattice]
+Group = tuple[tuple[int, int], "Strips", corners.Lattice, Array, "Tile"]
 
 
 class ShearedOverlap:
@@ -112,7 +117,8 @@ class ShearedOverlap:
         valid_fraction : array of float64 (k, rows, cols)
             Valid overlap area / area of the target cell.
         """
-        from xsoil.grids import sheared_rows
+        from xsoil.grids import sheared_sums
+        from xsoil.grids.sheared_lines import RING
 
         if how not in HOWS:
             raise UnknownNameError.of("area operator", how, HOWS)
@@ -120,32 +126,31 @@ class ShearedOverlap:
         tile = self._tile(rows, cols)
         work, dtype = _working(values, extreme)
         start = _start(work.dtype, how) if extreme else 0.0
-        width = tile.c1 - tile.c0
-        layers, cells = len(values), (tile.r1 - tile.r0) * width
-        total = np.full((layers, cells), start, dtype=work.dtype if extreme else np.float64)
-        area = np.zeros((layers, cells))
-        kernel, flag = (
-            (sheared_rows.extreme_group, how == "max") if extreme else (sheared_rows.sum_group, how == "mean")
-        )
-        for groups in self._groups(origin, values.shape[1:], tile, threads):
-            for k in range(0, layers, LAYERS):
-                layer, these = work[k : k + LAYERS], slice(k, min(k + LAYERS, layers))
+        shape = len(values), tile.r1 - tile.r0, tile.c1 - tile.c0
+        total, area = np.full(shape, start, dtype=work.dtype if extreme else np.float64), np.zeros(shape)
+        kernel: Any = sheared_sums.extreme_group if extreme else sheared_sums.sum_group
+        flag = how == "max" if extreme else how == "mean"
+        combine = np.add if not extreme else np.minimum if how == "min" else np.maximum
 
-                def run(
-                    group: Group, part: NDArray[Any], part_area: Array, layer: NDArray[Any] = layer
-                ) -> tuple[int, int]:
-                    span, strips, lattice = group
-                    return kernel(layer, origin, span, strips, lattice, tile, self._rule, flag, part, part_area)
+        def run(group: Group, layer: NDArray[Any]) -> tuple[slice, NDArray[Any], Array]:
+            *geometry, part_tile = group
+            size = len(layer), part_tile.r1 - part_tile.r0 + 2 * RING, shape[2] + 2 * RING
+            part, part_area = np.full(size, start, dtype=total.dtype), np.zeros(size)
+            flat = (len(layer), -1)
+            kernel(layer, origin, *geometry, part_tile, self._rule, flag, part.reshape(flat), part_area.reshape(flat))
+            inner = (slice(None), slice(RING, -RING), slice(RING, -RING))
+            return slice(part_tile.r0 - tile.r0, part_tile.r1 - tile.r0), part[inner], part_area[inner]
 
-                for span, part, part_area in _in_order(run, groups, (len(layer), cells), total.dtype, start, threads):
-                    area[these, span] += part_area
-                    block = total[these, span]
-                    if extreme:
-                        (np.minimum if how == "min" else np.maximum)(block, part, out=block)
-                    else:
-                        block += part
-        result = _finish(total, area, how).reshape(layers, -1, width)
-        fraction = area.reshape(layers, -1, width) / self.target_area(rows, cols)
+        for k in range(0, shape[0], LAYERS):
+            layer, these = work[k : k + LAYERS], slice(k, min(k + LAYERS, shape[0]))
+
+            def batch_of(batch: Any, layer: NDArray[Any] = layer) -> list[tuple[slice, NDArray[Any], Array]]:
+                return [run(group, layer) for group in self._groups(batch, origin, layer.shape[1:], tile)]
+
+            for span, part, part_area in _in_order(batch_of, _batches(origin[0], layer.shape[1]), threads):
+                combine(total[these, span], part, out=total[these, span])
+                area[these, span] += part_area
+        result, fraction = _finish(total, area, how), area / self.target_area(rows, cols)
         fraction[np.abs(fraction - 1.0) <= FULL] = 1.0
         return (result.astype(dtype, copy=False) if extreme else result), fraction
 
@@ -158,19 +163,22 @@ class ShearedOverlap:
         that `shape`, row-major and ascending. Areas are in target cells for an equal-area target, in
         columns x authalic rows for a geographic one, else in m2: see `target_area`.
         """
-        from xsoil.grids import sheared_rows
+        from xsoil.grids import sheared_sums
+        from xsoil.grids.sheared_lines import RING
 
         tile = self._tile(rows, cols)
-        cells = (tile.r1 - tile.r0) * (tile.c1 - tile.c0)
-        found = [
-            sheared_rows.list_group(origin, shape[1], span, strips, lattice, tile, self._rule)
-            for groups in self._groups(origin, shape, tile, 1)
-            for span, strips, lattice in groups
-        ]
-        indptr = np.zeros(cells + 1, dtype=np.int64)
-        if not found:
-            return indptr, np.empty(0, dtype=np.int64), np.empty(0)
-        cell, pixel, area = (np.concatenate(part) for part in zip(*found))
+        height, width = tile.r1 - tile.r0, tile.c1 - tile.c0
+        list_group: Any = sheared_sums.list_group
+        none = np.empty(0, dtype=np.int64)
+        lists: list[tuple[NDArray[Any], ...]] = [(none, none, np.empty(0))]
+        for batch in _batches(origin[0], shape[0]):
+            for *geometry, part in self._groups(batch, origin, shape, tile):
+                row, column, cell, area = list_group(origin, *geometry, part, self._rule)
+                r, c = cell // (width + 2 * RING) - RING, cell % (width + 2 * RING) - RING
+                here = (r >= 0) & (r < part.r1 - part.r0) & (c >= 0) & (c < width)
+                pixel = (row[here].astype(np.int64) - origin[0]) * shape[1] + column[here] - origin[1]
+                lists.append(((r[here].astype(np.int64) + part.r0 - tile.r0) * width + c[here], pixel, area[here]))
+        cell, pixel, area = (np.concatenate(part) for part in zip(*lists))
         order = np.lexsort((pixel, cell))
         cell, pixel, area = cell[order], pixel[order], area[order]
         # A pixel cut by a kink of the projection comes in two pieces.
@@ -178,7 +186,8 @@ class ShearedOverlap:
         new[1:] = (np.diff(cell) != 0) | (np.diff(pixel) != 0)
         (at,) = np.nonzero(new)
         area = np.add.reduceat(area, at) if at.size else area
-        np.cumsum(np.bincount(cell[at], minlength=cells), out=indptr[1:])
+        indptr = np.zeros(height * width + 1, dtype=np.int64)
+        np.cumsum(np.bincount(cell[at], minlength=height * width), out=indptr[1:])
         return indptr, pixel[at], area
 
     def target_area(self, rows: slice, cols: slice) -> Array:
@@ -190,7 +199,7 @@ class ShearedOverlap:
         return np.diff(tile.edges[tile.r0 : tile.r1 + 1])[:, None]
 
     def _tile(self, rows: slice, cols: slice) -> Tile:
-        from xsoil.grids.sheared_rows import Tile
+        from xsoil.grids.sheared_types import Tile
 
         nr, nc = self._map.target_shape
         r0, r1, _ = rows.indices(nr)
@@ -205,15 +214,9 @@ class ShearedOverlap:
             column = np.arange(c0 // DENSITY_SPACING - margin, c1 // DENSITY_SPACING + margin + 2)
             at = np.meshgrid(column * float(DENSITY_SPACING), row * float(DENSITY_SPACING))
             density, first_row, first_column = self._map.density(*at), int(row[0]), int(column[0])
-        shifts = np.zeros(1)
-        if period := self._map.period:
-            # Corners lie within one turn of the CRS; pixels may reach over its ends by half of one.
-            low, high = self._map.turn
-            first, last = np.ceil((c0 - high) / period - 0.5), np.floor((c1 - low) / period + 0.5)
-            shifts = np.arange(first, last + 1) * period
         return Tile(
             r0, r1, c0, c1, self._map.row_edges(), self._map.kind != "geographic", density, float(DENSITY_SPACING),
-            first_row, first_column, shifts,
+            first_row, first_column,
         )  # fmt: skip
 
     def _decide(self) -> None:
@@ -221,7 +224,8 @@ class ShearedOverlap:
         columns, rows = self._samples()
         period = self._map.period
         u, v = self._map.forward(columns, rows)
-        bend, sides = np.zeros(columns.shape), []
+        bend: Array = np.zeros(columns.shape)
+        sides = []
         for dc, dr in ((1.0, 0.0), (0.0, 1.0)):
             ua, va = self._map.forward(columns - dc, rows - dr)
             ub, vb = self._map.forward(columns + dc, rows + dr)
@@ -232,13 +236,17 @@ class ShearedOverlap:
         area, reach = cu * rv - ru * cv, np.maximum(np.hypot(cu, cv), np.hypot(ru, rv))
         seen = np.isfinite(area)
         if not seen.any():
-            area, reach, bend, seen = np.ones(1), np.ones(1), np.zeros(1), np.ones(1, dtype=bool)
+            area, reach = np.ones(1), np.ones(1)
+            bend, seen = np.zeros(1), np.ones(1, dtype=bool)
         area, reach, bend = area[seen], reach[seen], bend[seen]
         relax = 1.0 / np.sqrt(min(max(float(np.sqrt(np.median(np.abs(area)))), 1e-4), 1.0))
         # A pole or a kink among the samples must not slow all the rest.
         sag = min(float(bend.max()), 8.0 * float(np.median(bend)))
+        size = float(np.sqrt(np.median(np.abs(area))))
         self._segments = int(np.clip(np.ceil(np.sqrt(sag / (EDGE_TOLERANCE * relax))), 1, _MAX_SEGMENTS))
-        self._sag = 2.0 * sag if self._segments > 1 else 0.0
+        self._sag = 2.0 * sag + 1e-8
+        # Closed forms are right to first order in the bulge, and miss that of edges that touch a line.
+        self._closed = sag <= CLOSED_FORM_SAG * min(size, 1.0)
         self._sign = -1.0 if np.median(area) < 0 else 1.0
         self._largest = 8.0 * float(np.abs(area).max())
         self._reach = 2.0 * float(reach.max()) + 2.0
@@ -247,9 +255,9 @@ class ShearedOverlap:
 
     @property
     def _rule(self) -> Rule:
-        from xsoil.grids.sheared_rows import Rule
+        from xsoil.grids.sheared_types import Rule
 
-        return Rule(self._segments, self._sag, self._sign, self._largest)
+        return Rule(self._segments, self._sag, self._sign, self._largest, self._closed)
 
     def _smooth(self, columns: Array, rows: Array, step: int) -> bool:
         """True where a lattice of that spacing is good enough at most of the positions."""
@@ -276,53 +284,73 @@ class ShearedOverlap:
         return column.ravel(), row.ravel()
 
     def _groups(
-        self, origin: tuple[int, int], shape: Sequence[int], tile: Tile, threads: int
-    ) -> Iterator[list[Group]]:
-        """Batches of row groups (between absolute multiples of GROUP_ROWS) with their corners."""
-        ya, yb, xa, xb = origin[0], origin[0] + shape[0], origin[1], origin[1] + shape[1]
-        edges = [ya, *range((ya // GROUP_ROWS + 1) * GROUP_ROWS, yb, GROUP_ROWS), yb]
-        groups = list(zip(edges[:-1], edges[1:]))
-        size = max(threads, BATCH_PIXELS // (GROUP_ROWS * max(xb - xa, 1)))
-        for i in range(0, len(groups), size):
-            batch = groups[i : i + size]
-            rows, columns = (batch[0][0] - 1, batch[-1][1] + 1), (xa - 1, xb + 1)
-            lattice = corners.build(self._map, self._step, self._node_tolerance, rows, columns)
-            yield [((xa, xb), _strips(top, bottom, self._map.breaks), lattice) for top, bottom in batch]
+        self, batch: list[tuple[int, int]], origin: tuple[int, int], shape: Sequence[int], tile: Tile
+    ) -> Iterator[Group]:
+        """What the kernels need to know of each group of rows, and the rows of the tile that it may touch."""
+        span = (origin[1], origin[1] + shape[1])
+        rows, columns = (batch[0][0] - 1, batch[-1][1] + 1), (span[0] - 1, span[1] + 1)
+        lattice = corners.build(self._map, self._step, self._node_tolerance, rows, columns)
+        shifts = self._shifts(lattice, tile)
+        for top, bottom in batch:
+            part = self._reached(lattice, top, bottom, tile)
+            if part is not None and shifts.size:
+                yield span, _strips(top, bottom, self._map.breaks), lattice, shifts, part
+
+    def _reached(self, lattice: corners.Lattice, top: int, bottom: int, tile: Tile) -> Tile | None:
+        """The rows of a tile that source rows top..bottom may touch."""
+        first, last = top // self._step - lattice.first_row, bottom // self._step - lattice.first_row
+        if (lattice.patch[first : last + 1] >= 0).any():
+            return tile
+        v = lattice.v[first : last + 4]
+        if not np.isfinite(v).any():
+            return None
+        # Between nodes lines bulge by an eighth of the second difference.
+        bulge = max(float(np.nanmax(np.abs(d), initial=0.0)) for d in (np.diff(v, 2, axis=0), np.diff(v, 2, axis=1)))
+        low, high = float(np.nanmin(v)) - bulge, float(np.nanmax(v)) + bulge
+        r0, r1 = (int(r) for r in np.searchsorted(tile.edges, [low, high], side="right"))
+        r0, r1 = max(r0 - 2, tile.r0), min(r1 + 1, tile.r1)
+        return tile._replace(r0=r0, r1=r1) if r1 > r0 else None
+
+    def _shifts(self, lattice: corners.Lattice, tile: Tile) -> Array:
+        """Multiples of the target's period that bring pixels of the lattice into the tile."""
+        period = self._map.period
+        u = np.concatenate([lattice.u.ravel(), lattice.patches[:, 0].ravel()])
+        u = u[np.isfinite(u)]
+        if not period or u.size == 0:
+            return np.zeros(1)
+        # Between nodes pixels reach little further, unless a pole is near.
+        reach = period / 2 if len(lattice.patches) else self._reach
+        low, high = u.min() - reach, u.max() + reach
+        return np.arange(np.ceil((tile.c0 - high) / period), np.floor((tile.c1 - low) / period) + 1) * period
 
 
-def _in_order(
-    run: Callable[..., tuple[int, int]],
-    groups: list[Group],
-    shape: tuple[int, int],
-    dtype: np.dtype[Any],
-    start: Any,
-    threads: int,
-) -> Iterator[tuple[slice, NDArray[Any], Array]]:
-    """Partial results of all groups, one by one in their order: span of cells, totals, areas.
+def _batches(first: int, rows: int) -> list[list[tuple[int, int]]]:
+    """Row groups of a window, between absolute multiples of GROUP_ROWS, in batches that share corners."""
+    stop = first + rows
+    edges = [first, *range((first // GROUP_ROWS + 1) * GROUP_ROWS, stop, GROUP_ROWS), stop]
+    groups = list(zip(edges[:-1], edges[1:]))
+    return [groups[i : i + BATCH_GROUPS] for i in range(0, len(groups), BATCH_GROUPS)]
 
-    Each thread sums into buffers of its own and hands over only the cells that a group has touched.
-    """
-    spare: list[tuple[NDArray[Any], Array]] = []
 
-    def work(group: Group) -> tuple[slice, NDArray[Any], Array]:
-        part, area = spare.pop() if spare else (np.full(shape, start, dtype=dtype), np.zeros(shape))
-        first, last = run(group, part, area)
-        span = slice(first, last + 1)
-        found = span, part[:, span].copy(), area[:, span].copy()
-        part[:, span], area[:, span] = start, 0.0
-        spare.append((part, area))
-        return found
-
-    if threads <= 1 or len(groups) == 1:
-        yield from map(work, groups)
+def _in_order(work: Callable[[Any], list[Any]], batches: list[Any], threads: int) -> Iterator[Any]:
+    """The results of all batches in their order; no more of them at work or waiting than 2 per thread."""
+    if threads <= 1 or len(batches) == 1:
+        for batch in batches:
+            yield from work(batch)
         return
     with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(work, groups)
+        waiting = deque(pool.submit(work, batch) for batch in batches[: 2 * threads])
+        for batch in [*batches[2 * threads :], *[None] * (2 * threads)]:
+            if waiting:
+                found = waiting.popleft().result()
+                if batch is not None:
+                    waiting.append(pool.submit(work, batch))
+                yield from found
 
 
 def _strips(ya: int, yb: int, breaks: tuple[float, ...]) -> Strips:
     """The strips of pixels of rows ya <= row < yb: one a row, two where a kink cuts it."""
-    from xsoil.grids.sheared_rows import Strips
+    from xsoil.grids.sheared_types import Strips
 
     lines = [(float(y), -1) for y in range(ya - 1, yb + 2)]
     lines += [(r, n) for n, r in enumerate(breaks) if ya - 1 < r < yb + 1 and r != int(r)]

@@ -1,445 +1,317 @@
-"""Overlaps of one row of pixels with the cells of a tile, and their sums over groups of rows; compiled.
+"""Overlaps of strips of pixels with the cells of a tile; compiled.
 
 Pixels within one cell keep their area in place. Pixels across one line, or one line each way, are
-collected and cut in closed form (Green's theorem along their edges); all others go the general way.
-Every number that a cell receives depends on absolute indices alone and is added in absolute order.
+listed and cut in closed form (Green's theorem along their edges); all others go the general way. Cells
+are numbered within the tile and a ring of cells around it, which takes what belongs elsewhere.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
-
 from xsoil.grids.sheared_lines import (
-    cell_numbers, chord_integrals, corner_integrals, fill_line, floor_high, floor_low, pair_extremes, products,
-    quad_areas, row_near, rows_high, rows_low,
-)  # fmt: skip
-from xsoil.grids.sheared_polygons import SLIVER, density_at, outline, pixel_cells, signed_area
+    RING,
+    add_bulge,
+    chord_integrals,
+    classify,
+    corner_cells,
+    corner_cells_uneven,
+    corner_integrals,
+    count_rough,
+    edge_integrals,
+    fill_line,
+    gather,
+    note,
+    pick,
+    quad_areas,
+    split,
+)
+from xsoil.grids.sheared_polygons import (
+    SLIVER,
+    density_at,
+    outline,
+    pixel_cells,
+    signed_area,
+)
+from xsoil.grids.sheared_types import (
+    BAND,
+    grown,
+)
 from xsoil.jit import kernel
 
-MEAN, SUM, MIN, MAX = 0, 1, 2, 3
-
-# With more chords per edge than this, pixels are so large that most go the general way.
-CLOSED_FORM_SEGMENTS = 4
-
-
-class Tile(NamedTuple):
-    """A tile of the target: cells r0 <= row < r1, c0 <= column < c1; all row edges of the target; area
-    per cell at nodes (empty where it is 1); shifts of u by periods that bring pixels into the tile."""
-
-    r0: int
-    r1: int
-    c0: int
-    c1: int
-    edges: np.ndarray
-    uniform: bool
-    density: np.ndarray
-    spacing: float
-    density_row: int
-    density_column: int
-    shifts: np.ndarray
-
-
-class Rule(NamedTuple):
-    """How pixels are drawn: chords per edge, margin for their bulge, orientation, largest sane area."""
-
-    segments: int
-    sag: float
-    sign: float
-    largest: float
-
-
-class Strips(NamedTuple):
-    """Grid lines (row, number of the kink or -1), and strips of pixels between them: source row, first
-    line, bits for the neighbouring lines that may bend its sides, share of the pixel."""
-
-    line: np.ndarray
-    kink: np.ndarray
-    row: np.ndarray
-    top: np.ndarray
-    bend: np.ndarray
-    share: np.ndarray
-
-
-class Lines(NamedTuple):
-    """Four consecutive grid lines of corners in a ring, and the extremes of neighbouring corners."""
-
-    u: np.ndarray
-    v: np.ndarray
-    low_u: np.ndarray
-    high_u: np.ndarray
-    low_v: np.ndarray
-    high_v: np.ndarray
-    node_u: np.ndarray
-    node_v: np.ndarray
-    fractions: np.ndarray
-
-
-class Scratch(NamedTuple):
-    """Buffers of one row: interior pixels (weight, key), lists of cut pixels, scratch of the general way."""
-
-    weight: np.ndarray
-    key: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    above: np.ndarray
-    below: np.ndarray
-    shape: np.ndarray
-    total: np.ndarray
-    part: np.ndarray
-    pixel: np.ndarray
-    place: np.ndarray
-    points: np.ndarray
-    work: np.ndarray
-    sweep: np.ndarray
-    cells: np.ndarray
-    areas: np.ndarray
-
-
-class Entries(NamedTuple):
-    """Overlaps of the cut pixels of one row: pixel, cell, area, share of the pixel."""
-
-    pixel: np.ndarray
-    cell: np.ndarray
-    area: np.ndarray
-    share: np.ndarray
-
 
 @kernel
-def new_lines(n, nodes, step):
-    corners, pairs = (4, n + 3), (4, n)
-    return Lines(
-        np.empty(corners), np.empty(corners), np.empty(pairs), np.empty(pairs), np.empty(pairs), np.empty(pairs),
-        np.empty(nodes), np.empty(nodes), np.arange(step) / step,
-    )  # fmt: skip
-
-
-@kernel
-def new_scratch(n, cells, segments):
-    return Scratch(
-        np.empty(n), np.empty(n, dtype=np.int32), np.empty(n), np.empty(n), np.empty(n), np.empty(n),
-        np.empty((2, 16, n)), np.empty((2, n)), np.empty((4, n)), np.empty((2, n), dtype=np.int32),
-        np.empty((3, n), dtype=np.int32), np.empty((2, 4 * segments)), np.empty((6, 8 * segments + 16)), np.empty((2, 64)),
-        np.empty(cells, dtype=np.int64), np.empty(cells),
-    )  # fmt: skip
-
-
-@kernel
-def new_entries(n):
-    return Entries(np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32), np.empty(n), np.empty(n))
-
-
-@kernel
-def grown(entries, n, size):
-    """A larger buffer that holds the first n entries."""
-    larger = new_entries(size)
-    larger.pixel[:n], larger.cell[:n] = entries.pixel[:n], entries.cell[:n]
-    larger.area[:n], larger.share[:n] = entries.area[:n], entries.share[:n]
-    return larger
-
-
-@kernel
-def next_line(lines, number, line, kink, lattice, x0):
-    """Fill the grid line of that number into its place in the ring."""
-    i = number % 4
-    u, v = lines.u[i], lines.v[i]
-    n = u.size - 3
-    fill_line(line, kink, lattice, x0 - 1, lines.fractions, lines.node_u, lines.node_v, u, v)
-    pair_extremes(u[1 : n + 1], u[2 : n + 2], lines.low_u[i], lines.high_u[i])
-    pair_extremes(v[1 : n + 1], v[2 : n + 2], lines.low_v[i], lines.high_v[i])
-
-
-@kernel
-def classify(lines, i1, i2, shift, tile, rule, s):
-    """Area and cell of every pixel between two lines; the cell is -1 for those to cut."""
-    n = s.weight.size
-    u1, v1, u2, v2 = lines.u[i1], lines.v[i1], lines.u[i2], lines.v[i2]
-    quad_areas(u1[1 : n + 1], u1[2 : n + 2], u2[2 : n + 2], u2[1 : n + 1], v1[1 : n + 1], v1[2 : n + 2], v2[2 : n + 2],
-               v2[1 : n + 1], 0.5 * rule.sign, s.weight)  # fmt: skip
-    floor_low(lines.low_u[i1], lines.low_u[i2], shift - rule.sag, s.left)
-    floor_high(lines.high_u[i1], lines.high_u[i2], shift + rule.sag, s.right)
-    if tile.uniform:
-        floor_low(lines.low_v[i1], lines.low_v[i2], -rule.sag, s.above)
-        floor_high(lines.high_v[i1], lines.high_v[i2], rule.sag, s.below)
-    else:
-        rows_low(lines.low_v[i1], lines.low_v[i2], -rule.sag, tile.edges, s.above)
-        rows_high(lines.high_v[i1], lines.high_v[i2], rule.sag, tile.edges, s.below)
-    cell_numbers(s.left, s.right, s.above, s.below, s.weight, rule.largest, tile.r0, tile.r1, tile.c0, tile.c1, s.key)
-
-
-@kernel
-def collect(u0, v0, u1, v1, u2, v2, u3, v3, x, shift, rule, kind, line_u, line_v, shape, at):
-    """Corners and bends of one pixel relative to its lines into column `at` of a list; returns its area,
-    -1 where it is not smooth enough. Kind 1: p is v, q is u; else p is u, q is v."""
-    bu, cu, eu, du = u1[x + 1], u1[x + 2], u2[x + 1], u2[x + 2]
-    bv, cv, ev, dv = v1[x + 1], v1[x + 2], v2[x + 1], v2[x + 2]
-    k = 0.0625 if rule.segments > 1 else 0.0
-    tu, tv = (bu + cu - u1[x] - u1[x + 3]) * k, (bv + cv - v1[x] - v1[x + 3]) * k
-    ru, rv = (cu + du - u0[x + 2] - u3[x + 2]) * k, (cv + dv - v0[x + 2] - v3[x + 2]) * k
-    lu, lv = (bu + eu - u0[x + 1] - u3[x + 1]) * k, (bv + ev - v0[x + 1] - v3[x + 1]) * k
-    wu, wv = (eu + du - u2[x] - u2[x + 3]) * k, (ev + dv - v2[x] - v2[x + 3]) * k
-    bends = max(max(abs(tu) + abs(tv), abs(ru) + abs(rv)), max(abs(lu) + abs(lv), abs(wu) + abs(wv)))
-    # A sum of all is NaN where any is; the comparison then fails.
-    if not bends + abs(tu + tv + ru + rv + lu + lv + wu + wv) <= 9.0 * rule.sag:
-        return -1.0
-    area = 0.5 * ((du - bu) * (ev - cv) - (eu - cu) * (dv - bv))
-    f = 2.0 / 3.0 * (1.0 - 1.0 / (rule.segments * rule.segments))
-    area += f * (
-        tu * (cv - bv) - tv * (cu - bu) + ru * (dv - cv) - rv * (du - cu)
-        + wu * (ev - dv) - wv * (eu - du) + lu * (bv - ev) - lv * (bu - eu)
-    )  # fmt: skip
-    area *= rule.sign
-    if not 0.0 < area <= rule.largest:
-        return -1.0
-    p, q = (4, 0) if kind == 1 else (0, 4)
-    line_u -= shift
-    shape[p, at], shape[p + 1, at], shape[p + 2, at], shape[p + 3, at] = bu - line_u, cu - line_u, du - line_u, eu - line_u
-    shape[q, at], shape[q + 1, at], shape[q + 2, at], shape[q + 3, at] = bv - line_v, cv - line_v, dv - line_v, ev - line_v
-    p, q = p + 8, q + 8
-    shape[p, at], shape[p + 1, at], shape[p + 2, at], shape[p + 3, at] = tu, ru, wu, lu
-    shape[q, at], shape[q + 1, at], shape[q + 2, at], shape[q + 3, at] = tv, rv, wv, lv
-    return area
-
-
-@kernel
-def integrals(shape, m, segments, swap, corner, out):
-    """Area of `m` collected pixels where p < 0 (q < 0 if `swap`; both if `corner`), unsigned."""
-    out[:m] = 0.0
-    p, q = (4, 0) if swap else (0, 4)
-    for e in range(4):
-        f = (e + 1) % 4
-        for i in range(segments):
-            t0, t1 = i / segments, (i + 1) / segments
-            if corner:
-                corner_integrals(shape[p + e, :m], shape[p + f, :m], shape[q + e, :m], shape[q + f, :m], shape[p + 8 + e, :m],
-                                 shape[q + 8 + e, :m], t0, t1, out[:m])  # fmt: skip
-            else:
-                chord_integrals(shape[p + e, :m], shape[p + f, :m], shape[q + e, :m], shape[q + f, :m], shape[p + 8 + e, :m],
-                                shape[q + 8 + e, :m], t0, t1, out[:m])  # fmt: skip
+def find_quarters(s, top, bottom, width, m):
+    """Move the pixels across one line each way from the list of `m` others to list 2, their first cells
+    into s.first; returns the lengths of both."""
+    both, others = 0, 0
     for i in range(m):
-        out[i] = 0.5 * abs(out[i])
-
-
-@kernel
-def cell_at(row, column, tile):
-    """Number within the tile, or -1."""
-    if row < tile.r0 or row >= tile.r1 or column < tile.c0 or column >= tile.c1:
-        return -1
-    return (row - tile.r0) * (tile.c1 - tile.c0) + column - tile.c0
-
-
-@kernel
-def add_entry(entries, n, pixel, cell, area, total, row_height):
-    """Append an overlap unless it is outside of the tile (cell -1) or a sliver; returns the new count."""
-    if cell < 0 or not area > SLIVER * min(total, row_height):
-        return n
-    entries.pixel[n], entries.cell[n], entries.area[n], entries.share[n] = pixel, cell, area, area / total
-    return n + 1
-
-
-@kernel
-def overlaps(lines, number, shift, bend, lattice, tile, rule, s, entries):
-    """Overlaps of the strip of pixels below the grid line of that number.
-
-    Fills s.weight and s.key for pixels within one cell; returns the entries of the others (perhaps in a
-    larger buffer) and how many they are.
-    """
-    n = s.weight.size
-    i0, i1, i2, i3 = (number + 3) % 4, number % 4, (number + 1) % 4, (number + 2) % 4
-    u0, u1, u2, u3 = lines.u[i0], lines.u[i1], lines.u[i2], lines.u[i3]
-    v0, v1, v2, v3 = lines.v[i0], lines.v[i1], lines.v[i2], lines.v[i3]
-    classify(lines, i1, i2, shift, tile, rule, s)
-    edges, general = tile.edges, tile.density.size > 0
-    closed = bend == 3 and not general and rule.segments <= CLOSED_FORM_SEGMENTS
-    ones, corners, others = 0, 0, 0
-    for x in range(n):
-        if s.key[x] >= 0 or s.weight[x] != s.weight[x]:
+        x = s.listed[3, i]
+        if s.weight[x] != s.weight[x]:
             continue
-        wide, high = s.right[x] - s.left[x], s.below[x] - s.above[x]
-        jump = lattice.period > 0.0 and not wide < 0.5 * lattice.period
-        if not jump and not (
-            s.right[x] >= tile.c0 and s.left[x] < tile.c1 and s.below[x] >= tile.r0 and s.above[x] < tile.r1
-        ):
-            continue
-        area = -1.0
-        if closed and wide <= 1.0 and high <= 1.0 and wide + high >= 1.0 and s.above[x] >= 0.0 and s.below[x] < edges.size - 1:
-            row, column = int(s.above[x]), int(s.left[x])
-            if wide + high == 1.0:
-                line_u, line_v = float(column + int(wide)), edges[row + int(high)]
-                area = collect(u0, v0, u1, v1, u2, v2, u3, v3, x, shift, rule, int(high), line_u, line_v, s.shape[0], ones)
-                if area > 0.0:
-                    s.total[0, ones], s.pixel[0, ones], s.place[0, ones] = area, x, int(high)
-                    ones += 1
-            else:
-                area = collect(u0, v0, u1, v1, u2, v2, u3, v3, x, shift, rule, 0, float(column + 1), edges[row + 1], s.shape[1], corners)
-                if area > 0.0:
-                    s.total[1, corners], s.pixel[1, corners] = area, x
-                    corners += 1
-        if area < 0.0:
-            s.place[2, others] = x
+        b, c, d, e = s.cells[top, x + 1], s.cells[top, x + 2], s.cells[bottom, x + 2], s.cells[bottom, x + 1]
+        low, high = min(min(b, c), min(d, e)), max(max(b, c), max(d, e))
+        four = first_of_four(b, c, d, e, low, high, width) if high > low else -1
+        if four >= 0:
+            s.listed[2, both], s.first[both] = x, four
+            both += 1
+        else:
+            s.listed[3, others] = x
             others += 1
-    count = 0
-    integrals(s.shape[0], ones, rule.segments, False, False, s.part[0])
-    for i in range(ones):
-        x, total, area = s.pixel[0, i], s.total[0, i], s.part[0, i]
-        row, column, down = int(s.above[x]), int(s.left[x]), s.place[0, i]
-        height = edges[row + 1] - edges[row]
-        count = add_entry(entries, count, x, cell_at(row, column, tile), area, total, height)
-        count = add_entry(entries, count, x, cell_at(row + down, column + 1 - down, tile), total - area, total, height)
-    integrals(s.shape[1], corners, rule.segments, False, False, s.part[0])
-    integrals(s.shape[1], corners, rule.segments, True, False, s.part[1])
-    integrals(s.shape[1], corners, rule.segments, False, True, s.part[2])
-    for i in range(corners):
-        x, total, left, top, both = s.pixel[1, i], s.total[1, i], s.part[0, i], s.part[1, i], s.part[2, i]
-        row, column = int(s.above[x]), int(s.left[x])
-        height = edges[row + 1] - edges[row]
-        count = add_entry(entries, count, x, cell_at(row, column, tile), both, total, height)
-        count = add_entry(entries, count, x, cell_at(row, column + 1, tile), top - both, total, height)
-        count = add_entry(entries, count, x, cell_at(row + 1, column, tile), left - both, total, height)
-        count = add_entry(entries, count, x, cell_at(row + 1, column + 1, tile), total - left - top + both, total, height)
+    return both, others
+
+
+@kernel
+def first_of_four(b, c, d, e, low, high, width):
+    """Upper left of the 2 x 2 cells that hold four corners, or -1."""
+    across = high - low
+    if across == width - 1:
+        first = low - 1
+    elif across == width + 1:
+        first = low
+    elif across == width:
+        left = b == high - 1 or c == high - 1 or d == high - 1 or e == high - 1
+        first = low - 1 if left else low
+    else:
+        return -1
+    next_row = first + width
+    if (
+        (b == first or b == first + 1 or b == next_row or b == next_row + 1)
+        and (c == first or c == first + 1 or c == next_row or c == next_row + 1)
+        and (d == first or d == first + 1 or d == next_row or d == next_row + 1)
+        and (e == first or e == first + 1 or e == next_row or e == next_row + 1)
+    ):
+        return first
+    return -1
+
+
+@kernel
+def list_cuts(u, v, cells, weight, index, first, kind, m, top, y, x0, shift, share, edges, uniform, r0, width, limit,
+              largest, shape, pixel, shares, area, zero, size, line, at, others):  # fmt: skip
+    """Append the `m` pixels of list `kind` to the cuts from number `at` on; those that are not smooth go
+    to the other list instead. Returns the lengths of both.
+
+    Takes arrays one by one: reaching into a tuple counts references, which costs more than short loops.
+    """
+    i0, i1, i2, i3, row = (top + 3) % 4, top % 4, (top + 1) % 4, (top + 2) % 4, 3 * kind
+    note(cells, i1, i2, kind, index, m, y, x0, pixel, row, at)
+    if kind == 2:
+        for i in range(m):
+            pixel[row + 2, at + i] = first[i]
+    pick(weight, kind, index, m, share, area, shares, size, at)
+    # Along the line only differences matter.
+    corner, crossed = 16 * kind, kind != 0
+    gather(u, i0, i1, i2, i3, kind, index, m, shift, kind != 1, zero, shape, corner, corner + 8, at, size)
+    if crossed and not uniform:
+        for i in range(at, at + m):
+            line[i] = edges[min(max(pixel[row + 2, i] // width + r0 - RING + 1, 0), edges.size - 1)]
+        gather(v, i0, i1, i2, i3, kind, index, m, 0.0, False, line, shape, corner + 4, corner + 12, at, size)
+    else:
+        gather(v, i0, i1, i2, i3, kind, index, m, 0.0, crossed, zero, shape, corner + 4, corner + 12, at, size)
+    if count_rough(size, area, kind, at, m, limit, largest) == 0:
+        return at + m, others
+    return drop_rough(index, kind, m, limit, largest, shape, pixel, area, size, at, others)
+
+
+@kernel
+def drop_rough(index, kind, m, limit, largest, shape, pixel, area, size, at, others):
+    """Move the pixels that are not smooth from the end of the cuts to the other list."""
+    kept = at
+    for i in range(m):
+        k = at + i
+        if not (size[k] <= limit and 0.0 < area[kind, k] <= largest):
+            index[3, others] = index[kind, i]
+            others += 1
+            continue
+        for row in range(16):
+            shape[16 * kind + row, kept] = shape[16 * kind + row, k]
+        for row in range(3):
+            pixel[3 * kind + row, kept] = pixel[3 * kind + row, k]
+        area[kind, kept] = area[kind, k]
+        kept += 1
+    return kept, others
+
+
+@kernel
+def cut(shape, area, part, kind, m, rule):
+    """Areas of listed pixels into `area`, and of their parts into `part`: left of a column line (kind 0),
+    above a row line (1), or left, above and both (2)."""
+    # Across one line edges are parabolas; across two, chords, as their corner is cut from chords.
+    segments, row = rule.segments, 16 * kind
+    bulge = 2.0 / 3.0 if kind < 2 else 2.0 / 3.0 * (1.0 - 1.0 / (segments * segments))
+    for e in range(4):
+        add_bulge(shape, row, e, (e + 1) % 4, rule.sign * bulge, m, area, kind)
+    for k in range(3):
+        if k != kind and kind != 2:
+            continue
+        p, q, to = (row + 4, row, 3 * kind + k) if k == 1 else (row, row + 4, 3 * kind + k)
+        part[to, :m] = 0.0
+        for e in range(4):
+            f = (e + 1) % 4
+            if kind < 2:
+                edge_integrals(shape, p + e, p + f, q + e, q + f, p + 8 + e, q + 8 + e, m, part, to)
+                continue
+            for i in range(segments):
+                t0, t1 = i / segments, (i + 1) / segments
+                if k < 2:
+                    chord_integrals(shape, p + e, p + f, q + e, q + f, p + 8 + e, q + 8 + e, m, t0, t1, part, to)
+                else:
+                    corner_integrals(shape, p + e, p + f, q + e, q + f, p + 8 + e, q + 8 + e, m, t0, t1, part, to)
+        for i in range(m):
+            part[to, i] = abs(part[to, i])
+
+
+@kernel
+def add_entry(entries, n, row, column, cell, area, share, total):
+    """Append an overlap unless it is a sliver; returns the new count."""
+    if area > SLIVER * min(total, 1.0):
+        entries.row[n], entries.column[n], entries.cell[n] = row, column, cell
+        entries.area[n], entries.share[n] = area, share * area / total
+        return n + 1
+    return n
+
+
+@kernel
+def quarters(cuts, m, width, entries, count):
+    """Append the entries of pixels across two lines."""
+    pixel, part, shares, areas = cuts.pixel, cuts.part, cuts.share, cuts.area
+    for i in range(m):
+        y, x, cell, share, total = pixel[6, i], pixel[7, i], pixel[8, i], shares[2, i], areas[2, i]
+        left, top, both = part[6, i], part[7, i], part[8, i]
+        count = add_entry(entries, count, y, x, cell, both, share, total)
+        count = add_entry(entries, count, y, x, cell + 1, top - both, share, total)
+        count = add_entry(entries, count, y, x, cell + width, left - both, share, total)
+        count = add_entry(entries, count, y, x, cell + width + 1, total - left - top + both, share, total)
+    return count
+
+
+@kernel
+def weigh(s, n, top, bottom, shift, tile):
+    """Multiply the areas of interior pixels with the density at their middles."""
+    u, v = s.u, s.v
+    for x in range(n):
+        if s.key[x] >= 0:
+            a = 0.25 * (u[top, x + 1] + u[top, x + 2] + u[bottom, x + 1] + u[bottom, x + 2]) + shift
+            b = 0.25 * (v[top, x + 1] + v[top, x + 2] + v[bottom, x + 1] + v[bottom, x + 2])
+            density = density_at(a, b, tile)
+            s.weight[x] = s.weight[x] * density if density > 0.0 else 0.0
+
+
+@kernel
+def general(s, lines, bend, shift, period, x, tile, rule):
+    """Overlaps of one pixel the general way into s.found (numbers within the tile), s.areas; returns how
+    many they are, and the pixel's area."""
+    i0, i1, i2, i3 = lines
+    u, v = s.u, s.v
+    m = outline(u[i0], v[i0], u[i1], v[i1], u[i2], v[i2], u[i3], v[i3], x, rule.segments, (bend & 1) != 0,
+                (bend & 2) != 0, period, shift, s.points[0], s.points[1])  # fmt: skip
+    area = rule.sign * signed_area(s.points[0], s.points[1], m) if m > 0 else 0.0
+    if not 0.0 < area <= rule.largest:
+        return 0, area
+    return pixel_cells(s.points[0], s.points[1], m, area, tile, s.sweep, s.work, s.found, s.areas)
+
+
+@kernel
+def next_line(s, number, strips, lattice, x0, n):
+    """Corners of the grid line of that number into its place in the ring."""
+    fill_line(
+        strips.line[number], strips.kink[number], lattice, x0 - 1, n + 3, s.fractions, s.nodes, s.u, s.v, number % 4
+    )
+
+
+@kernel
+def locate(s, number, n, shift, tile, rule):
+    """Cells of the corners of a grid line: one, or the lowest and highest if edges may bulge."""
+    line, low = number % 4, 0.0 if rule.closed else -rule.sag
+    if tile.uniform:
+        corner_cells(s.u, s.v, line, n + 3, shift, low, tile.r0, tile.r1, tile.c0, tile.c1, s.cells)
+        if not rule.closed:
+            corner_cells(s.u, s.v, line, n + 3, shift, rule.sag, tile.r0, tile.r1, tile.c0, tile.c1, s.outer)
+    else:
+        corner_cells_uneven(s.u, s.v, line, n + 3, shift, low, tile.edges, tile.r0, tile.r1, tile.c0, tile.c1, s.cells)
+        if not rule.closed:
+            corner_cells_uneven(
+                s.u, s.v, line, n + 3, shift, rule.sag, tile.edges, tile.r0, tile.r1, tile.c0, tile.c1, s.outer
+            )
+
+
+@kernel
+def only_interior(s, top, bottom, n, closed):
+    """Leave all pixels but the interior ones to the general way; edges that may bulge over a line are
+    seen by the cells of their corners moved out (s.outer)."""
+    for x in range(n):
+        a = s.key[x]
+        if a < 0:
+            s.key[x] = -3
+        elif not closed:
+            o = s.outer
+            if a != o[top, x + 1] or a != o[top, x + 2] or a != o[bottom, x + 1] or a != o[bottom, x + 2]:
+                s.key[x] = -3
+
+
+@kernel
+def strip(s, p, strips, x0, n, shift, several, lattice, tile, rule, cuts, counts, entries):
+    """Overlaps of one stretch of a strip: interior pixels into s.key and s.weight, cut ones appended to
+    the lists `cuts` (lengths: counts), all others as entries. Returns how many entries, and the entries."""
+    top, bend, y, share = strips.top[p], strips.bend[p], strips.row[p], strips.share[p]
+    i1, i2 = top % 4, (top + 1) % 4
+    u, v, cells, weight, index, first = s.u, s.v, s.cells, s.weight, s.listed, s.first
+    width, heavy = tile.c1 - tile.c0 + 2 * RING, tile.density.size > 0
+    if several or p == 0 or strips.top[p - 1] + 1 != top:
+        locate(s, top, n, shift, tile, rule)
+    locate(s, top + 1, n, shift, tile, rule)
+    quad_areas(u, v, i1, i2, n, 0.5 * rule.sign, weight)
+    classify(cells, i1, i2, n, width, weight, rule.largest, s.key)
+    closed = rule.closed and bend == 3 and not heavy
+    if not closed:
+        only_interior(s, i1, i2, n, rule.closed)
+    columns, rows, others = split(s.key, n, index)
+    both, others = find_quarters(s, i1, i2, width if closed else -9, others)
+    if columns + rows + both > 0:
+        shape, pixel, shares, area, zero = cuts.shape, cuts.pixel, cuts.share, cuts.area, cuts.zero
+        size, line, edges, limit = cuts.size, cuts.part[0], tile.edges, 8.0 * rule.sag
+        for kind in range(3):
+            m = columns if kind == 0 else rows if kind == 1 else both
+            counts[kind], others = list_cuts(
+                u, v, cells, weight, index, first, kind, m, top, y, x0, shift, share, edges, tile.uniform, tile.r0,
+                width, limit, rule.largest, shape, pixel, shares, area, zero, size, line, counts[kind], others,
+            )  # fmt: skip
+    if heavy:
+        weigh(s, n, i1, i2, shift, tile)
+    if others == 0:
+        return 0, entries
+    return general_entries(s, others, top, bend, y, x0, share, shift, lattice.period, tile, rule, entries)
+
+
+@kernel
+def general_entries(s, others, top, bend, y, x0, share, shift, period, tile, rule, entries):
+    """Entries of the pixels of the other list; returns how many, and the entries."""
+    count, tw = 0, tile.c1 - tile.c0
+    width, lines = tw + 2 * RING, ((top + 3) % 4, top % 4, (top + 1) % 4, (top + 2) % 4)
     for i in range(others):
-        x = s.place[2, i]
-        m = outline(u0, v0, u1, v1, u2, v2, u3, v3, x, rule.segments, (bend & 1) != 0, (bend & 2) != 0, lattice.period, shift,
-                    s.points[0], s.points[1])  # fmt: skip
-        if m == 0:
-            continue
-        area = rule.sign * signed_area(s.points[0], s.points[1], m)
-        if not 0.0 < area <= rule.largest:
-            continue
-        found, total = pixel_cells(s.points[0], s.points[1], m, area, tile, s.sweep, s.work, s.cells, s.areas)
+        x = s.listed[3, i]
+        found, total = general(s, lines, bend, shift, period, x, tile, rule)
         if count + found > entries.cell.size:
             entries = grown(entries, count, 2 * (count + found))
         for f in range(found):
-            entries.pixel[count], entries.cell[count] = x, s.cells[f]
-            entries.area[count], entries.share[count] = s.areas[f], s.areas[f] / total
+            r, area = s.found[f] // tw, s.areas[f]
+            entries.row[count], entries.column[count] = y, x0 + x
+            entries.cell[count] = (r + RING) * width + s.found[f] - r * tw + RING
+            entries.area[count], entries.share[count] = area, share * area / total
             count += 1
-    if general:
-        for x in range(n):
-            if s.key[x] >= 0 and s.key[x] < (tile.r1 - tile.r0) * (tile.c1 - tile.c0):
-                mu, mv = 0.25 * (u1[x + 1] + u1[x + 2] + u2[x + 1] + u2[x + 2]), 0.25 * (v1[x + 1] + v1[x + 2] + v2[x + 1] + v2[x + 2])
-                density = density_at(mu + shift, mv, tile)
-                s.weight[x] = s.weight[x] * density if density > 0.0 else 0.0
     return count, entries
 
 
 @kernel
-def add_runs(sums, areas, key, total, area_sum, touched):
-    """Add the contributions of interior pixels, runs of pixels of one cell at a time."""
-    cell, a, b = -1, 0.0, 0.0
-    outside = total.size
-    for x in range(sums.size):
-        k = key[x]
-        if k != cell and k >= 0:
-            if cell >= 0 and cell < outside:
-                total[cell] += a
-                area_sum[cell] += b
-                touched[0], touched[1] = min(touched[0], cell), max(touched[1], cell)
-            cell, a, b = k, 0.0, 0.0
-        a += sums[x]
-        b += areas[x]
-    if cell >= 0 and cell < outside:
-        total[cell] += a
-        area_sum[cell] += b
-        touched[0], touched[1] = min(touched[0], cell), max(touched[1], cell)
+def close_band(cuts, counts, width, rule, entries):
+    """Cut the listed pixels of a band; those across two lines become entries. Returns how many entries,
+    and the entries; the lists of the others stay."""
+    for kind in range(3):
+        cut(cuts.shape, cuts.area, cuts.part, kind, counts[kind], rule)
+    if entries.cell.size < 4 * counts[2]:
+        entries = grown(entries, 0, 8 * counts[2])
+    return quarters(cuts, counts[2], width, entries, 0), entries
 
 
 @kernel
-def add_extremes(values, weight, key, largest, total, area_sum, touched):
-    """Lower (or raise) the extremes of the cells of interior pixels."""
-    outside = total.size
-    for x in range(key.size):
-        k, value = key[x], values[x]
-        if k >= 0 and k < outside and value == value and weight[x] > 0.0:
-            area_sum[k] += weight[x]
-            if (value > total[k]) if largest else (value < total[k]):
-                total[k] = value
-            touched[0], touched[1] = min(touched[0], k), max(touched[1], k)
-
-
-@kernel
-def sum_group(values, origin, span, strips, lattice, tile, rule, by_area, total, area_sum):
-    """Add a group of rows to `total` (value x overlap, or x share of the pixel) and `area_sum` (layers,
-    cells of the tile); returns the first and the last cell touched."""
-    x0, n, cells = span[0], span[1] - span[0], total.shape[1]
-    lines, s = new_lines(n, lattice.u.shape[1], lattice.step), new_scratch(n, cells, rule.segments)
-    entries = new_entries(4 * n)
-    sums, areas, touched = np.empty(n), np.empty(n), np.array([cells, -1])
-    filled, offset = -1, x0 - origin[1]
-    for p in range(strips.row.size):
-        while filled < strips.top[p] + 2:
-            filled += 1
-            next_line(lines, filled, strips.line[filled], strips.kink[filled], lattice, x0)
-        share = strips.share[p]
-        for shift in tile.shifts:
-            count, entries = overlaps(lines, strips.top[p], shift, strips.bend[p], lattice, tile, rule, s, entries)
-            for k in range(values.shape[0]):
-                row = values[k, strips.row[p] - origin[0], offset : offset + n]
-                products(row, s.weight, s.key, share, by_area, sums, areas)
-                add_runs(sums, areas, s.key, total[k], area_sum[k], touched)
-                for e in range(count):
-                    value = row[entries.pixel[e]]
-                    if value == value:
-                        cell = entries.cell[e]
-                        total[k, cell] += value * (entries.area[e] if by_area else entries.share[e] * share)
-                        area_sum[k, cell] += entries.area[e]
-            for e in range(count):
-                touched[0], touched[1] = min(touched[0], entries.cell[e]), max(touched[1], entries.cell[e])
-    return touched[0], touched[1]
-
-
-@kernel
-def extreme_group(values, origin, span, strips, lattice, tile, rule, largest, total, area_sum):
-    """Like `sum_group`, for the largest or smallest value of all pixels that overlap a cell."""
-    x0, n, cells = span[0], span[1] - span[0], total.shape[1]
-    lines, s = new_lines(n, lattice.u.shape[1], lattice.step), new_scratch(n, cells, rule.segments)
-    entries, touched = new_entries(4 * n), np.array([cells, -1])
-    filled, offset = -1, x0 - origin[1]
-    for p in range(strips.row.size):
-        while filled < strips.top[p] + 2:
-            filled += 1
-            next_line(lines, filled, strips.line[filled], strips.kink[filled], lattice, x0)
-        for shift in tile.shifts:
-            count, entries = overlaps(lines, strips.top[p], shift, strips.bend[p], lattice, tile, rule, s, entries)
-            for k in range(values.shape[0]):
-                row = values[k, strips.row[p] - origin[0], offset : offset + n]
-                add_extremes(row, s.weight, s.key, largest, total[k], area_sum[k], touched)
-                for e in range(count):
-                    value, cell = row[entries.pixel[e]], entries.cell[e]
-                    if value == value:
-                        area_sum[k, cell] += entries.area[e]
-                        if (value > total[k, cell]) if largest else (value < total[k, cell]):
-                            total[k, cell] = value
-            for e in range(count):
-                touched[0], touched[1] = min(touched[0], entries.cell[e]), max(touched[1], entries.cell[e])
-    return touched[0], touched[1]
-
-
-@kernel
-def list_group(origin, width, span, strips, lattice, tile, rule):
-    """Overlaps of a group of rows: cell of the tile, pixel of the window, area; row by row."""
-    x0, n, cells = span[0], span[1] - span[0], (tile.r1 - tile.r0) * (tile.c1 - tile.c0)
-    lines, s = new_lines(n, lattice.u.shape[1], lattice.step), new_scratch(n, cells, rule.segments)
-    entries = new_entries(4 * n)
-    cell, pixel, area = np.empty(16 * n, dtype=np.int64), np.empty(16 * n, dtype=np.int64), np.empty(16 * n)
-    filled, used = -1, 0
-    for p in range(strips.row.size):
-        while filled < strips.top[p] + 2:
-            filled += 1
-            next_line(lines, filled, strips.line[filled], strips.kink[filled], lattice, x0)
-        first = (strips.row[p] - origin[0]) * width + x0 - origin[1]
-        for shift in tile.shifts:
-            count, entries = overlaps(lines, strips.top[p], shift, strips.bend[p], lattice, tile, rule, s, entries)
-            if used + n + count > cell.size:
-                size = 2 * (used + n + count)
-                cell_2, pixel_2, area_2 = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64), np.empty(size)
-                cell_2[:used], pixel_2[:used], area_2[:used] = cell[:used], pixel[:used], area[:used]
-                cell, pixel, area = cell_2, pixel_2, area_2
-            for x in range(n):
-                if s.key[x] >= 0 and s.key[x] < cells and s.weight[x] > 0.0:
-                    cell[used], pixel[used], area[used] = s.key[x], first + x, s.weight[x]
-                    used += 1
-            for e in range(count):
-                cell[used], pixel[used], area[used] = entries.cell[e], first + entries.pixel[e], entries.area[e]
-                used += 1
-    return cell[:used], pixel[:used], area[:used]
+def ends_band(strips, p):
+    """True for the last strip of a band of rows, or of all."""
+    return p + 1 == strips.row.size or strips.row[p] // BAND != strips.row[p + 1] // BAND

@@ -35,9 +35,9 @@ class Windows:
         """Windows of all tiles between consecutive edges."""
         r, c = np.asarray(row_edges), np.asarray(col_edges)
         i, j = np.meshgrid(np.arange(r.size - 1), np.arange(c.size - 1), indexing="ij")
-        i, j = i.ravel(), j.ravel()
-        found = self._find(r[i], r[i + 1], c[j], c[j + 1])
-        return {(int(a), int(b)): window for a, b, window in zip(i, j, found) if window is not None}
+        tiles = list(zip(i.ravel().tolist(), j.ravel().tolist(), strict=True))
+        found = self._find(r[i.ravel()], r[i.ravel() + 1], c[j.ravel()], c[j.ravel() + 1])
+        return {tile: window for tile, window in zip(tiles, found, strict=True) if window is not None}
 
     def _find(self, r0: NDArray, r1: NDArray, c0: NDArray, c1: NDArray) -> list[tuple[slice, slice] | None]:
         t = np.linspace(0.0, 1.0, _POINTS)
@@ -47,7 +47,7 @@ class Windows:
         period = self._map.source_period
         if period:
             x = x[:, :1, :1] + (x - x[:, :1, :1]) - period * np.round((x - x[:, :1, :1]) / period)
-        smooth = np.isfinite(x).all(axis=(1, 2)) & np.isfinite(y).all(axis=(1, 2))
+        smooth = np.asarray((np.isfinite(x) & np.isfinite(y)).all(axis=(1, 2)))
         bend_x, bend_y = np.zeros(len(x)), np.zeros(len(x))
         for axis in (1, 2):
             for values, bend in ((x, bend_x), (y, bend_y)):
