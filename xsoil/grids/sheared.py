@@ -50,8 +50,8 @@ work of a thread."""
 LAYERS = 16
 """Layers (times, depths) that share one pass over the geometry."""
 
-BATCH_GROUPS = 3
-"""Groups whose corners are prepared together."""
+BATCH_PIXELS = 2**24
+"""Pixels whose corners are prepared together: bounds the memory of a large window."""
 
 DENSITY_SPACING = 4
 """Target cells between the nodes of the area per cell, where that varies."""
@@ -147,7 +147,7 @@ class ShearedOverlap:
             def batch_of(batch: Any, layer: NDArray[Any] = layer) -> list[tuple[slice, NDArray[Any], Array]]:
                 return [run(group, layer) for group in self._groups(batch, origin, layer.shape[1:], tile)]
 
-            for span, part, part_area in _in_order(batch_of, _batches(origin[0], layer.shape[1]), threads):
+            for span, part, part_area in _in_order(batch_of, _batches(origin[0], *layer.shape[1:], threads), threads):
                 combine(total[these, span], part, out=total[these, span])
                 area[these, span] += part_area
         result, fraction = _finish(total, area, how), area / self.target_area(rows, cols)
@@ -171,7 +171,7 @@ class ShearedOverlap:
         list_group: Any = sheared_sums.list_group
         none = np.empty(0, dtype=np.int64)
         lists: list[tuple[NDArray[Any], ...]] = [(none, none, np.empty(0))]
-        for batch in _batches(origin[0], shape[0]):
+        for batch in _batches(origin[0], *shape, 1):
             for *geometry, part in self._groups(batch, origin, shape, tile):
                 row, column, cell, area = list_group(origin, *geometry, part, self._rule)
                 r, c = cell // (width + 2 * RING) - RING, cell % (width + 2 * RING) - RING
@@ -225,28 +225,32 @@ class ShearedOverlap:
         period = self._map.period
         u, v = self._map.forward(columns, rows)
         bend: Array = np.zeros(columns.shape)
+        sag: Array = np.zeros(columns.shape)
         sides = []
         for dc, dr in ((1.0, 0.0), (0.0, 1.0)):
             ua, va = self._map.forward(columns - dc, rows - dr)
             ub, vb = self._map.forward(columns + dc, rows + dr)
             da, db = corners.turn(ua - u, period), corners.turn(ub - u, period)
-            bend = np.fmax(bend, np.hypot(da + db, va - 2 * v + vb) / 8.0)
-            sides.append(((db - da) / 2, (vb - va) / 2))
+            du, dv, bu, bv = (db - da) / 2, (vb - va) / 2, da + db, va - 2 * v + vb
+            bend = np.fmax(bend, (np.abs(bu) + np.abs(bv)) / 8.0)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                sag = np.fmax(sag, np.abs(bu * dv - bv * du) / np.hypot(du, dv) / 8.0)
+            sides.append((du, dv))
         (cu, cv), (ru, rv) = sides
         area, reach = cu * rv - ru * cv, np.maximum(np.hypot(cu, cv), np.hypot(ru, rv))
         seen = np.isfinite(area)
         if not seen.any():
             area, reach = np.ones(1), np.ones(1)
-            bend, seen = np.zeros(1), np.ones(1, dtype=bool)
-        area, reach, bend = area[seen], reach[seen], bend[seen]
+            bend, sag, seen = np.zeros(1), np.zeros(1), np.ones(1, dtype=bool)
+        area, reach, bend, sag = area[seen], reach[seen], bend[seen], sag[seen]
         relax = 1.0 / np.sqrt(min(max(float(np.sqrt(np.median(np.abs(area)))), 1e-4), 1.0))
         # A pole or a kink among the samples must not slow all the rest.
-        sag = min(float(bend.max()), 8.0 * float(np.median(bend)))
+        bulge, bending = (min(float(a.max()), 8.0 * float(np.median(a))) for a in (sag, bend))
         size = float(np.sqrt(np.median(np.abs(area))))
-        self._segments = int(np.clip(np.ceil(np.sqrt(sag / (EDGE_TOLERANCE * relax))), 1, _MAX_SEGMENTS))
-        self._sag = 2.0 * sag + 1e-8
+        self._segments = int(np.clip(np.ceil(np.sqrt(bulge / (EDGE_TOLERANCE * relax))), 1, _MAX_SEGMENTS))
+        self._sag = 2.0 * bending + 1e-8
         # Closed forms are right to first order in the bulge, and miss that of edges that touch a line.
-        self._closed = sag <= CLOSED_FORM_SAG * min(size, 1.0)
+        self._closed = bulge <= CLOSED_FORM_SAG * min(size, 1.0)
         self._sign = -1.0 if np.median(area) < 0 else 1.0
         self._largest = 8.0 * float(np.abs(area).max())
         self._reach = 2.0 * float(reach.max()) + 2.0
@@ -324,12 +328,13 @@ class ShearedOverlap:
         return np.arange(np.ceil((tile.c0 - high) / period), np.floor((tile.c1 - low) / period) + 1) * period
 
 
-def _batches(first: int, rows: int) -> list[list[tuple[int, int]]]:
+def _batches(first: int, rows: int, columns: int, threads: int) -> list[list[tuple[int, int]]]:
     """Row groups of a window, between absolute multiples of GROUP_ROWS, in batches that share corners."""
     stop = first + rows
     edges = [first, *range((first // GROUP_ROWS + 1) * GROUP_ROWS, stop, GROUP_ROWS), stop]
     groups = list(zip(edges[:-1], edges[1:]))
-    return [groups[i : i + BATCH_GROUPS] for i in range(0, len(groups), BATCH_GROUPS)]
+    size = max(1, min(-(-len(groups) // threads), BATCH_PIXELS // (GROUP_ROWS * max(columns, 1))))
+    return [groups[i : i + size] for i in range(0, len(groups), size)]
 
 
 def _in_order(work: Callable[[Any], list[Any]], batches: list[Any], threads: int) -> Iterator[Any]:
@@ -352,20 +357,19 @@ def _strips(ya: int, yb: int, breaks: tuple[float, ...]) -> Strips:
     """The strips of pixels of rows ya <= row < yb: one a row, two where a kink cuts it."""
     from xsoil.grids.sheared_types import Strips
 
-    lines = [(float(y), -1) for y in range(ya - 1, yb + 2)]
-    lines += [(r, n) for n, r in enumerate(breaks) if ya - 1 < r < yb + 1 and r != int(r)]
-    lines.sort()
+    line = np.arange(ya - 1, yb + 2, dtype=float)
+    kink = np.full(line.size, -1)
     # Lines along a kink have no second difference across it.
-    plain = [n < 0 and r not in breaks for r, n in lines]
-    at = [i for i in range(1, len(lines) - 2) if ya <= lines[i][0] < yb]
-    return Strips(
-        line=np.array([int(np.floor(r)) for r, _ in lines], dtype=np.int64),
-        kink=np.array([n for _, n in lines], dtype=np.int64),
-        row=np.array([int(np.floor(lines[i][0])) for i in at], dtype=np.int64),
-        top=np.array(at, dtype=np.int64),
-        bend=np.array([all(plain[i - 1 : i + 2]) + 2 * all(plain[i : i + 3]) for i in at], dtype=np.int64),
-        share=np.array([lines[i + 1][0] - lines[i][0] for i in at]),
-    )
+    plain = ~np.isin(line, breaks)
+    for n, r in enumerate(breaks):
+        if ya - 1 < r < yb + 1 and r != int(r):
+            at = int(np.searchsorted(line, r))
+            line, kink, plain = np.insert(line, at, r), np.insert(kink, at, n), np.insert(plain, at, False)
+    top = np.arange(1, line.size - 2)
+    top = top[(line[top] >= ya) & (line[top] < yb)]
+    row, inner = np.floor(line).astype(np.int64), plain[top] & plain[top + 1]
+    bend = (inner & plain[top - 1]).astype(np.int64) + 2 * (inner & plain[top + 2])
+    return Strips(row, kink, row[top], top, bend, line[top + 1] - line[top])
 
 
 def _checked(values: NDArray[Any]) -> NDArray[Any]:

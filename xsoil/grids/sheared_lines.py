@@ -341,3 +341,12 @@ def add_bulge(shape, row, e, f, factor, m, area, kind):
     for i in range(m):
         across = shape[bend_u, i] * (shape[vf, i] - shape[ve, i])
         area[kind, i] += factor * (across - shape[bend_v, i] * (shape[uf, i] - shape[ue, i]))
+
+
+@kernel
+def products(row, weight, key, n, share, by_area, sums, areas):
+    """Contributions of interior pixels: value x area (or x share of the pixel), and area; 0 where missing."""
+    for x in range(n):
+        ok = (key[x] >= 0) & (row[x] == row[x])
+        sums[x] = row[x] * (weight[x] if by_area else share) if ok else 0.0
+        areas[x] = weight[x] if ok else 0.0

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xsoil.grids.sheared_lines import (
-    RING,
-)
-from xsoil.grids.sheared_polygons import (
-    SLIVER,
-)
+from xsoil.grids.sheared_lines import RING, products
+from xsoil.grids.sheared_polygons import SLIVER
 from xsoil.grids.sheared_rows import (
     add_entry,
     close_band,
@@ -33,21 +29,19 @@ from xsoil.jit import kernel
 
 
 @kernel
-def sum_runs(row, weight, key, n, share, by_area, total, area_sum):
-    """Add a stretch of interior pixels, runs of one cell at a time."""
-    cell, a, b = -1, 0.0, 0.0
+def sum_runs(row, weight, key, n, share, by_area, sums, areas, total, area_sum):
+    """Add a stretch of interior pixels, runs of one cell at a time; `sums` and `areas` are scratch."""
+    products(row, weight, key, n, share, by_area, sums, areas)
+    cell, a, b = np.int32(-1), 0.0, 0.0
     for x in range(n):
-        k, value = key[x], row[x]
+        k = key[x]
         if (k >= 0) & (k != cell):
             if cell >= 0:
                 total[cell] += a
                 area_sum[cell] += b
             cell, a, b = k, 0.0, 0.0
-        # No branch: which pixels are missing or cut cannot be predicted.
-        ok = (k >= 0) & (value == value)
-        weighted = value * (weight[x] if by_area else share)
-        a += weighted if ok else 0.0
-        b += weight[x] if ok else 0.0
+        a += sums[x]
+        b += areas[x]
     if cell >= 0:
         total[cell] += a
         area_sum[cell] += b
@@ -96,6 +90,7 @@ def sum_group(values, origin, span, strips, lattice, shifts, tile, rule, by_area
     size = (BAND + 2) * CHUNK * shifts.size
     cuts = new_cuts(size)
     entries, counts = new_entries(8 * CHUNK), np.zeros(3, dtype=np.int64)
+    sums, areas = np.empty(CHUNK), np.empty(CHUNK)
     x0 = span[0]
     while x0 < span[1]:
         n, filled = min((x0 // CHUNK + 1) * CHUNK, span[1]) - x0, -1
@@ -110,7 +105,7 @@ def sum_group(values, origin, span, strips, lattice, shifts, tile, rule, by_area
                 )
                 for k in range(values.shape[0]):
                     row = values[k, y, x0 - origin[1] : x0 - origin[1] + n]
-                    sum_runs(row, s.weight, s.key, n, strips.share[p], by_area, total[k], area_sum[k])
+                    sum_runs(row, s.weight, s.key, n, strips.share[p], by_area, sums, areas, total[k], area_sum[k])
                 sum_entries(values, origin, entries, count, by_area, total, area_sum)
             if ends_band(strips, p):
                 count, entries = close_band(cuts, counts, width, rule, entries)
