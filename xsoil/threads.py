@@ -6,10 +6,11 @@ Eager calls use it; under dask a task runs on the one thread that dask gave it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from numpy.typing import NDArray
@@ -53,6 +54,20 @@ def in_bands(work: Callable[[int, int], object], count: int, threads: int, *, sm
     edges = [count * i // bands for i in range(bands + 1)]
     for done in [_pool(threads).submit(work, a, b) for a, b in pairwise(edges)]:
         done.result()
+
+
+def in_order(work: Callable[[Any], list[Any]], batches: list[Any], threads: int) -> Iterator[Any]:
+    """The results of all batches in their order; no more of them at work or waiting than 2 per thread."""
+    if threads <= 1 or len(batches) == 1:
+        for batch in batches:
+            yield from work(batch)
+        return
+    pool, coming = _pool(threads), iter(batches)
+    waiting = deque(pool.submit(work, batch) for batch in islice(coming, 2 * threads))
+    while waiting:
+        found = waiting.popleft().result()
+        waiting.extend(pool.submit(work, batch) for batch in islice(coming, 1))
+        yield from found
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -105,9 +105,7 @@ EASE_GRIDS: dict[str, EaseGrid] = _grids()
 def _same_crs(geobox: GeoBox, epsg: int) -> bool:
     if geobox.crs is None:
         return False
-    if geobox.crs.epsg is not None:
-        return bool(geobox.crs.epsg == epsg)
-    return same_crs(str(geobox.crs), f"EPSG:{epsg}")
+    return same_crs(crs_text(geobox), f"EPSG:{epsg}")
 
 
 def named_grid(name: str) -> EaseGrid:

@@ -7,9 +7,7 @@ same bit for bit for any tile, source window and number of threads.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.grids import corners
 from xsoil.grids.index_map import Array, IndexMap
 from xsoil.grids.windows import Windows
+from xsoil.threads import in_order
 
 if TYPE_CHECKING:
     from xsoil.grids.sheared_types import Rule, Strips, Tile
@@ -147,7 +146,9 @@ class ShearedOverlap:
             def batch_of(batch: Any, layer: NDArray[Any] = layer) -> list[tuple[slice, NDArray[Any], Array]]:
                 return [run(group, layer) for group in self._groups(batch, origin, layer.shape[1:], tile)]
 
-            for span, part, part_area in _in_order(batch_of, _batches(origin[0], *layer.shape[1:], threads), threads):
+            for span, part, part_area in in_order(
+                batch_of, _batches(origin[0], layer.shape[1], layer.shape[2], threads), threads
+            ):
                 combine(total[these, span], part, out=total[these, span])
                 area[these, span] += part_area
         result, fraction = _finish(total, area, how), area / self.target_area(rows, cols)
@@ -171,7 +172,7 @@ class ShearedOverlap:
         list_group: Any = sheared_sums.list_group
         none = np.empty(0, dtype=np.int64)
         lists: list[tuple[NDArray[Any], ...]] = [(none, none, np.empty(0))]
-        for batch in _batches(origin[0], *shape, 1):
+        for batch in _batches(origin[0], shape[0], shape[1], 1):
             for *geometry, part in self._groups(batch, origin, shape, tile):
                 row, column, cell, area = list_group(origin, *geometry, part, self._rule)
                 r, c = cell // (width + 2 * RING) - RING, cell % (width + 2 * RING) - RING
@@ -335,22 +336,6 @@ def _batches(first: int, rows: int, columns: int, threads: int) -> list[list[tup
     groups = list(zip(edges[:-1], edges[1:]))
     size = max(1, min(-(-len(groups) // threads), BATCH_PIXELS // (GROUP_ROWS * max(columns, 1))))
     return [groups[i : i + size] for i in range(0, len(groups), size)]
-
-
-def _in_order(work: Callable[[Any], list[Any]], batches: list[Any], threads: int) -> Iterator[Any]:
-    """The results of all batches in their order; no more of them at work or waiting than 2 per thread."""
-    if threads <= 1 or len(batches) == 1:
-        for batch in batches:
-            yield from work(batch)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = deque(pool.submit(work, batch) for batch in batches[: 2 * threads])
-        for batch in [*batches[2 * threads :], *[None] * (2 * threads)]:
-            if waiting:
-                found = waiting.popleft().result()
-                if batch is not None:
-                    waiting.append(pool.submit(work, batch))
-                yield from found
 
 
 def _strips(ya: int, yb: int, breaks: tuple[float, ...]) -> Strips:
