@@ -21,6 +21,9 @@ Integers = NDArray[np.int64]
 STEPS = (24, 12, 6, 3)
 """Spacings of the lattice to choose from [pixels]."""
 
+NUDGE = 1e-6
+"""Distance from a kink at which its sides are told apart [pixels]."""
+
 
 class Lattice(NamedTuple):
     """Nodes over a window of blocks, and the blocks whose corners are given one by one.
@@ -124,6 +127,9 @@ def _patches(imap: IndexMap, step: int, tolerance: float, starts: Integers) -> A
         top, bottom, block = _pieces(row, step, imap.breaks)
         thirds = np.arange(4) / 3.0
         rows = top[:, None, None] + (bottom - top)[:, None, None] * thirds[:, None] + np.zeros(4)
+        # On the kink itself rounding decides which side is meant; the two differ by decimetres.
+        rows[:, 0] += NUDGE * np.isin(top, imap.breaks)[:, None]
+        rows[:, 3] -= NUDGE * np.isin(bottom, imap.breaks)[:, None]
         columns = column[block, None, None] + step * thirds + np.zeros((4, 1))
         u, v = imap.forward(columns, rows)
         middle = imap.forward(column[block] + step / 2, (top + bottom) / 2)

@@ -296,37 +296,46 @@ class ShearedOverlap:
         rows, columns = (batch[0][0] - 1, batch[-1][1] + 1), (span[0] - 1, span[1] + 1)
         lattice = corners.build(self._map, self._step, self._node_tolerance, rows, columns)
         shifts = self._shifts(lattice, tile)
+        if not shifts.size:
+            return
+        low, high = _reach(lattice)
         for top, bottom in batch:
-            part = self._reached(lattice, top, bottom, tile)
-            if part is not None and shifts.size:
-                yield span, _strips(top, bottom, self._map.breaks), lattice, shifts, part
-
-    def _reached(self, lattice: corners.Lattice, top: int, bottom: int, tile: Tile) -> Tile | None:
-        """The rows of a tile that source rows top..bottom may touch."""
-        first, last = top // self._step - lattice.first_row, bottom // self._step - lattice.first_row
-        if (lattice.patch[first : last + 1] >= 0).any():
-            return tile
-        v = lattice.v[first : last + 4]
-        if not np.isfinite(v).any():
-            return None
-        # Between nodes lines bulge by an eighth of the second difference.
-        bulge = max(float(np.nanmax(np.abs(d), initial=0.0)) for d in (np.diff(v, 2, axis=0), np.diff(v, 2, axis=1)))
-        low, high = float(np.nanmin(v)) - bulge, float(np.nanmax(v)) + bulge
-        r0, r1 = (int(r) for r in np.searchsorted(tile.edges, [low, high], side="right"))
-        r0, r1 = max(r0 - 2, tile.r0), min(r1 + 1, tile.r1)
-        return tile._replace(r0=r0, r1=r1) if r1 > r0 else None
+            first, last = top // self._step - lattice.first_row, bottom // self._step - lattice.first_row
+            r0, r1 = tile.r0, tile.r1
+            if not (lattice.patch[first : last + 1] >= 0).any():
+                lines = slice(first, last + 4)
+                # NaN (all outside of the projection) sorts last.
+                at = np.searchsorted(
+                    tile.edges, [np.fmin.reduce(low[lines]), np.fmax.reduce(high[lines])], side="right"
+                )
+                r0, r1 = max(int(at[0]) - 2, r0), min(int(at[1]) + 1, r1)
+            if r1 > r0:
+                yield span, _strips(top, bottom, self._map.breaks), lattice, shifts, tile._replace(r0=r0, r1=r1)
 
     def _shifts(self, lattice: corners.Lattice, tile: Tile) -> Array:
         """Multiples of the target's period that bring pixels of the lattice into the tile."""
         period = self._map.period
-        u = np.concatenate([lattice.u.ravel(), lattice.patches[:, 0].ravel()])
-        u = u[np.isfinite(u)]
-        if not period or u.size == 0:
+        if not period:
             return np.zeros(1)
+        ends = [
+            f.reduce(u, axis=None, initial=np.nan)
+            for u in (lattice.u, lattice.patches[:, 0])
+            for f in (np.fmin, np.fmax)
+        ]
         # Between nodes pixels reach little further, unless a pole is near.
         reach = period / 2 if len(lattice.patches) else self._reach
-        low, high = u.min() - reach, u.max() + reach
+        low, high = np.fmin.reduce(ends) - reach, np.fmax.reduce(ends) + reach
+        if np.isnan(low):
+            return np.zeros(0)
         return np.arange(np.ceil((tile.c0 - high) / period), np.floor((tile.c1 - low) / period) + 1) * period
+
+
+def _reach(lattice: corners.Lattice) -> tuple[Array, Array]:
+    """Lowest and highest v of each row of nodes and between them, where lines bulge by an eighth of the
+    second difference of the nodes."""
+    v = lattice.v
+    bulge = max(float(np.fmax.reduce(np.abs(np.diff(v, 2, axis=axis)), axis=None, initial=0.0)) for axis in (0, 1))
+    return np.fmin.reduce(v, axis=1) - bulge, np.fmax.reduce(v, axis=1) + bulge
 
 
 def _batches(first: int, rows: int, columns: int, threads: int) -> list[list[tuple[int, int]]]:
