@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
+from xsoil.errors import SoilError
 from xsoil.grids import sheared
+from xsoil.grids.ease import EASE_GRIDS, ease_grid
 from xsoil.grids.sheared import ShearedOverlap
 
 ALL = slice(None)
@@ -207,3 +209,152 @@ def test_tiles_windows_and_threads_change_no_bit(name, data):
             got, fraction = overlap.reduce(part, (y0, x0), slice(r0, r1), slice(c0, c1), how, threads)
             np.testing.assert_array_equal(got, whole[:, r0:r1, c0:c1])
             np.testing.assert_array_equal(fraction, whole_fraction[:, r0:r1, c0:c1])
+
+
+def test_coarse_pixels_bulge():
+    source = box("EPSG:5070", -100, 42, 30000, 24, 30)
+    target = cover(source, "EPSG:6933", 180161.10420292)
+    values = np.random.default_rng(1).normal(25.0, 10.0, source.shape)
+    found, fraction = ShearedOverlap(source, target).reduce(values[None], (0, 0), ALL, ALL, "mean")
+    want, want_fraction = expected(*oracle(source, target, per_edge=100), values, "mean")
+    solid = want_fraction > 0.1
+    assert (np.abs(found[0].ravel() - want)[solid] / 25.0).max() < sheared.VALUE_BOUND
+    np.testing.assert_allclose(fraction[0].ravel(), want_fraction, atol=sheared.VALUE_BOUND)
+
+
+def reduced(source, target, values, how="mean"):
+    return ShearedOverlap(source, target).reduce(values[None], (0, 0), ALL, ALL, how)
+
+
+def test_the_dateline_may_be_crossed_by_both_grids():
+    source = box("EPSG:3571", 180, 65, 5000, 80, 100)
+    values = np.random.default_rng(0).normal(25.0, 10.0, source.shape)
+    grid = EASE_GRIDS["EASE2_M36km"]
+    beyond = grid.window(10, 940, 60, 60)
+    assert beyond.affine.c + 60 * grid.cell > 17.4e6
+    across, across_fraction = reduced(source, beyond, values)
+    whole, _ = reduced(source, grid.geobox, values)
+    joined = np.concatenate([whole[..., 940:], whole[..., :36]], axis=2)[:, 10:70]
+    np.testing.assert_allclose(across, joined, rtol=1e-12)
+    assert (across_fraction[..., :24] == 1.0).any()
+    assert (across_fraction[..., 24:] == 1.0).any()
+    total, _ = reduced(source, grid.geobox, values, "sum")
+    np.testing.assert_allclose(np.nansum(total), values.sum(), rtol=1e-9)
+    for west in (-180, 0):
+        degrees = GeoBox((180, 360), Affine(1, 0, west, 0, -1, 90), "EPSG:4326")
+        total, _ = reduced(source, degrees, values, "sum")
+        np.testing.assert_allclose(np.nansum(total), values.sum(), rtol=1e-9)
+
+
+def test_a_pole_inside():
+    source = GeoBox((80, 80), Affine(25000, 0, -1e6, 0, -25000, 1e6), "EPSG:3413")
+    values = np.random.default_rng(0).normal(25.0, 10.0, source.shape)
+    degrees = GeoBox((45, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
+    total, fraction = reduced(source, degrees, values, "sum")
+    np.testing.assert_allclose(np.nansum(total), values.sum(), rtol=1e-9)
+    np.testing.assert_allclose(fraction[0, 1:8], 1.0, atol=1e-5)
+    # The four pixels that meet at the pole lose a part: a corner there has no longitude.
+    assert fraction[0, 0].min() > 0.94
+    grid = ease_grid("EASE2_N36km", (-180, 70, 180, 90))
+    globe = GeoBox((180, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
+    mean, fraction = reduced(globe, grid, np.full(globe.shape, 3.5))
+    np.testing.assert_allclose(fraction, 1.0, atol=1e-6)
+    np.testing.assert_allclose(mean, 3.5, rtol=1e-12)
+
+
+@pytest.mark.parametrize("crs", [SINU, "ESRI:54052", "ESRI:54009"])
+def test_what_lies_outside_of_the_projection_counts_for_nothing(crs):
+    source = GeoBox((125, 251), Affine(160000, 0, -20080000, 0, -160000, 10000000), crs)
+    _, fraction = reduced(source, ease_grid("EASE2_M36km"), np.ones(source.shape))
+    assert fraction.max() <= 1.0 + sheared.VALUE_BOUND
+    # Pixels cut by the edge of the world or of a lobe are left out.
+    assert fraction.mean() > 0.9
+
+
+def test_infinities_stay_where_they_are():
+    source = box("EPSG:5070", -100, 40, 1000, 40, 50)
+    target = cover(source, "EPSG:6933", 9008.055210146)
+    values = np.full(source.shape, 2.0)
+    values[20, 25] = np.inf
+    mean, _ = reduced(source, target, values)
+    assert np.isposinf(mean).sum() in (1, 2, 4)
+    seen = np.isfinite(mean)
+    np.testing.assert_allclose(mean[seen], 2.0, rtol=1e-12)
+    assert not np.isnan(mean[reduced(source, target, np.ones(source.shape))[1] > 0]).any()
+    low, _ = reduced(source, target, values, "min")
+    assert np.isinf(low).sum() == 0
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.int64])
+def test_extremes_of_integers(dtype):
+    source = box("EPSG:5070", -100, 40, 1000, 30, 30)
+    target = cover(source, "EPSG:6933", 9008.055210146)
+    values = np.random.default_rng(0).integers(0, 200, source.shape).astype(dtype)
+    if dtype == np.int64:
+        values += 2**60
+    high, fraction = reduced(source, target, values, "max")
+    assert high.dtype == dtype
+    whole, _ = reduced(source, target, (values - values.min()).astype(float), "max")
+    np.testing.assert_array_equal(high[fraction > 0] - values.min(), whole[fraction > 0])
+
+
+def test_single_pixels():
+    source = box("EPSG:5070", -100, 40, 5000, 1, 1)
+    target = cover(source, "EPSG:6933", 3002.6850700487)
+    mean, fraction = reduced(source, target, np.full((1, 1), 7.0))
+    np.testing.assert_allclose(mean[fraction > 0], 7.0, rtol=1e-12)
+    areas = (fraction * 3002.6850700487**2).sum()
+    np.testing.assert_allclose(areas, 25e6, rtol=1e-6)
+    cell = GeoBox((1, 1), Affine(1e6, 0, -1e7, 0, -1e6, 5e6), "EPSG:6933")
+    source = box("EPSG:5070", -96, 40, 100000, 30, 60)
+    mean, fraction = reduced(source, cell, np.full(source.shape, 7.0))
+    np.testing.assert_allclose(mean, 7.0, rtol=1e-12)
+    assert fraction == 1.0
+
+
+def test_any_orientation_of_the_source():
+    source = box("EPSG:5070", -100, 40, 1000, 40, 50)
+    target = cover(source, "EPSG:6933", 9008.055210146)
+    values = np.random.default_rng(0).normal(25.0, 10.0, source.shape)
+    want, _ = reduced(source, target, values)
+    a = source.affine
+    upward = GeoBox(source.shape, Affine(a.a, 0, a.c, 0, -a.e, a.f + 40 * a.e), source.crs)
+    turned = GeoBox(source.shape[::-1], Affine(0, a.a, a.c, a.e, 0, a.f), source.crs)
+    for grid, same in ((upward, values[::-1]), (turned, values.T)):
+        found, _ = reduced(grid, target, same)
+        np.testing.assert_allclose(found, want, rtol=1e-7)
+
+
+def test_no_overlap_has_no_window():
+    source = box("EPSG:5070", -100, 40, 1000, 10, 10)
+    far = EASE_GRIDS["EASE2_M09km"].window(100, 3000, 20, 20)
+    overlap = ShearedOverlap(source, far)
+    assert overlap.window(ALL, ALL) is None
+    assert overlap.windows([0, 10, 20], [0, 20]) == {}
+    mean, fraction = overlap.reduce(np.ones((1, 10, 10)), (0, 0), ALL, ALL, "mean")
+    assert np.isnan(mean).all()
+    assert not fraction.any()
+
+
+def test_a_window_is_small_and_sufficient():
+    source = box("EPSG:5070", -100, 40, 1000, 900, 900)
+    target = cover(source, "EPSG:6933", 9008.055210146)
+    overlap = ShearedOverlap(source, target)
+    values = np.random.default_rng(0).normal(25.0, 10.0, (1, 900, 900))
+    whole, _ = overlap.reduce(values, (0, 0), ALL, ALL, "mean")
+    rows, cols = slice(40, 60), slice(50, 70)
+    y, x = overlap.window(rows, cols)
+    assert (y.stop - y.start) * (x.stop - x.start) < 2.5 * (20 * 9.0) ** 2
+    part, _ = overlap.reduce(values[:, y, x], (y.start, x.start), rows, cols, "mean")
+    np.testing.assert_array_equal(part, whole[:, rows, cols])
+
+
+def test_it_refuses_what_it_does_not_know():
+    source = box("EPSG:5070", -100, 40, 1000, 10, 10)
+    overlap = ShearedOverlap(source, cover(source, "EPSG:6933", 9008.055210146))
+    with pytest.raises(SoilError, match="unknown area operator 'meen'; did you mean 'mean'"):
+        overlap.reduce(np.ones((1, 10, 10)), (0, 0), ALL, ALL, "meen")
+    with pytest.raises(SoilError, match=r"expected numbers of shape \(layers, rows, columns\)"):
+        overlap.reduce(np.ones((10, 10)), (0, 0), ALL, ALL, "mean")
+    with pytest.raises(SoilError, match="empty tile"):
+        overlap.reduce(np.ones((1, 10, 10)), (0, 0), slice(5, 5), ALL, "mean")

@@ -39,8 +39,11 @@ NODE_TOLERANCE = 2.5e-7
 """Distance [target cells] between interpolated and exact corners, at the centre of each lattice block;
 larger by 1/sqrt(L) likewise."""
 
-FULL = 1e-7
-"""Valid fractions this close to 1 are 1: the chords leave gaps of this order."""
+FULL = 1e-6
+"""Valid fractions this close to 1 are 1: areas are known to about this share of a cell."""
+
+FLAT = 2.5e-4
+"""Bulge of edges, relative to the pixel, from which the areas of whole pixels need to know of it."""
 
 GROUP_ROWS = 120
 """Source rows that are summed by themselves before they are added to the rest, in order: the unit of
@@ -151,7 +154,7 @@ class ShearedOverlap:
             ):
                 combine(total[these, span], part, out=total[these, span])
                 area[these, span] += part_area
-        result, fraction = _finish(total, area, how), area / self.target_area(rows, cols)
+        result, fraction = _finish(total, area, how, dtype), area / self.target_area(rows, cols)
         fraction[np.abs(fraction - 1.0) <= FULL] = 1.0
         return (result.astype(dtype, copy=False) if extreme else result), fraction
 
@@ -252,6 +255,7 @@ class ShearedOverlap:
         self._sag = 2.0 * bending + 1e-8
         # Closed forms are right to first order in the bulge, and miss that of edges that touch a line.
         self._closed = bulge <= CLOSED_FORM_SAG * min(size, 1.0)
+        self._bulging = bulge > FLAT * size
         self._sign = -1.0 if np.median(area) < 0 else 1.0
         self._largest = 8.0 * float(np.abs(area).max())
         self._reach = 2.0 * float(reach.max()) + 2.0
@@ -262,7 +266,7 @@ class ShearedOverlap:
     def _rule(self) -> Rule:
         from xsoil.grids.sheared_types import Rule
 
-        return Rule(self._segments, self._sag, self._sign, self._largest, self._closed)
+        return Rule(self._segments, self._sag, self._sign, self._largest, self._closed, self._bulging)
 
     def _smooth(self, columns: Array, rows: Array, step: int) -> bool:
         """True where a lattice of that spacing is good enough at most of the positions."""
@@ -317,11 +321,8 @@ class ShearedOverlap:
         period = self._map.period
         if not period:
             return np.zeros(1)
-        ends = [
-            f.reduce(u, axis=None, initial=np.nan)
-            for u in (lattice.u, lattice.patches[:, 0])
-            for f in (np.fmin, np.fmax)
-        ]
+        both = (lattice.u, lattice.patches[:, 0])
+        ends = [f.reduce(u, axis=None, initial=np.nan) for u in both for f in (np.fmin, np.fmax)]
         # Between nodes pixels reach little further, unless a pole is near.
         reach = period / 2 if len(lattice.patches) else self._reach
         low, high = np.fmin.reduce(ends) - reach, np.fmax.reduce(ends) + reach
@@ -390,9 +391,10 @@ def _start(dtype: np.dtype[Any], how: str) -> Any:
     return np.iinfo(dtype).max if how == "min" else np.iinfo(dtype).min
 
 
-def _finish(total: NDArray[Any], area: Array, how: str) -> NDArray[Any]:
+def _finish(total: NDArray[Any], area: Array, how: str, dtype: np.dtype[Any]) -> NDArray[Any]:
     empty = ~(area > 0.0)
     if how == "mean":
         np.divide(total, area, out=total, where=~empty)
-    total[empty] = np.nan if total.dtype.kind == "f" else 0
+    whole = dtype.kind in "iub" and how in ("min", "max")
+    total[empty] = 0 if whole else np.nan
     return total

@@ -196,6 +196,28 @@ def weigh(s, n, top, bottom, shift, tile):
 
 
 @kernel
+def bulge_out(s, n, top, bend, sign):
+    """Add the bulge of their edges to the areas of whole pixels, where all neighbours are known."""
+    u, v, weight, key = s.u, s.v, s.weight, s.key
+    i0, i1, i2, i3 = (top + 3) % 4, top % 4, (top + 1) % 4, (top + 2) % 4
+    for x in range(n):
+        if key[x] < 0 or bend != 3:
+            continue
+        bu, cu, du, eu = u[i1, x + 1], u[i1, x + 2], u[i2, x + 2], u[i2, x + 1]
+        bv, cv, dv, ev = v[i1, x + 1], v[i1, x + 2], v[i2, x + 2], v[i2, x + 1]
+        tu, tv = bu + cu - u[i1, x] - u[i1, x + 3], bv + cv - v[i1, x] - v[i1, x + 3]
+        wu, wv = eu + du - u[i2, x] - u[i2, x + 3], ev + dv - v[i2, x] - v[i2, x + 3]
+        ru, rv = cu + du - u[i0, x + 2] - u[i3, x + 2], cv + dv - v[i0, x + 2] - v[i3, x + 2]
+        lu, lv = bu + eu - u[i0, x + 1] - u[i3, x + 1], bv + ev - v[i0, x + 1] - v[i3, x + 1]
+        # Between chord and parabola lie 2/3 of chord x bend; the sums are 16 bends.
+        more = tu * (cv - bv) - tv * (cu - bu) + ru * (dv - cv) - rv * (du - cu)
+        more += wu * (ev - dv) - wv * (eu - du) + lu * (bv - ev) - lv * (bu - eu)
+        more *= sign / 24.0
+        if abs(more) < 0.1 * weight[x]:
+            weight[x] += more
+
+
+@kernel
 def general(s, lines, bend, shift, period, x, tile, rule):
     """Overlaps of one pixel the general way into s.found (numbers within the tile), s.areas; returns how
     many they are, and the pixel's area."""
@@ -260,6 +282,8 @@ def strip(s, p, strips, x0, n, shift, several, lattice, tile, rule, cuts, counts
     locate(s, top + 1, n, shift, tile, rule)
     quad_areas(u, v, i1, i2, n, 0.5 * rule.sign, weight)
     classify(cells, i1, i2, n, width, weight, rule.largest, s.key)
+    if rule.bulging:
+        bulge_out(s, n, top, bend, rule.sign)
     closed = rule.closed and bend == 3 and not heavy
     if not closed:
         only_interior(s, i1, i2, n, rule.closed)

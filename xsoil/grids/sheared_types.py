@@ -33,13 +33,14 @@ class Tile(NamedTuple):
 
 class Rule(NamedTuple):
     """How pixels are drawn: chords per edge, bulge of edges at most, orientation, largest sane area,
-    whether cut pixels may be cut in closed form."""
+    whether cut pixels may be cut in closed form, and whether whole ones have to bulge."""
 
     segments: int
     sag: float
     sign: float
     largest: float
     closed: bool
+    bulging: bool
 
 
 class Strips(NamedTuple):
