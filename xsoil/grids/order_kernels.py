@@ -1,0 +1,351 @@
+"""Compiled order statistics of target cells: quantiles, modes, class fractions; and the standard deviation of lists.
+
+Values are compared as integer keys that keep the order of floats, and areas are added as integers (2**60 is the
+whole valid area of a cell): integer sums are exact, so that neither the order of a list nor vector instructions can
+show in a result. A key is 32 bits wide for float32 and 64 for float64; its largest number stands for a missing value.
+"""
+
+# numba infers the types of what it compiles:
+# mypy: allow-untyped-defs, allow-incomplete-defs
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsoil.jit import kernel
+
+QUANTILE, MODE, STD, FRACTION = range(4)
+"""Operators of `reduce_lists`."""
+
+TIE = 1e-9
+"""Shares of the valid area (quantile), or areas relative to the largest (mode), that count as equal."""
+
+WHOLE = 2.0**60
+"""The valid area of a cell in integer units of area."""
+
+PAD = 32
+"""Scratch is filled up to a multiple of this, so that vector loops have no rest."""
+
+FEW = 256
+"""Whole numbers from 0 to below this are tallied by index, all other values by hash."""
+
+
+@kernel
+def scratch(bits, size):
+    """Working arrays for cells of up to `size` values, in the width of `bits`: keys, weights, and the tally.
+
+    The tally is its counts, hash keys, hash sums, stamps, used slots and the number of the last hash.
+    """
+    slots = 2
+    while slots < 2 * size:
+        slots *= 2
+    keys = np.empty(size + PAD, bits.dtype)
+    weights = np.empty(size + PAD, np.int64)
+    tally = (
+        np.zeros(FEW, np.int64),
+        np.empty(slots, bits.dtype),
+        np.empty(slots, np.int64),
+        np.zeros(slots, np.int64),
+        np.empty(size + 1, np.int64),
+        np.zeros(1, np.int64),
+    )
+    return keys, weights, tally
+
+
+@kernel
+def largest(spot):
+    """The largest integer of that width, here a missing value, and the key of infinity."""
+    if spot.itemsize == 4:
+        return spot.dtype.type(0x7FFFFFFF), spot.dtype.type(0x7F800000)
+    return spot.dtype.type(0x7FFFFFFFFFFFFFFF), spot.dtype.type(0x7FF0000000000000)
+
+
+@kernel
+def key_of(bits, missing, infinite):
+    """Key of a float's bits: both zeros are one, every NaN is `missing`."""
+    key = bits if bits >= 0 else bits ^ missing
+    key = key if key != -1 else 0
+    return key if (key <= infinite) & (key >= ~infinite) else missing
+
+
+@kernel
+def value_of(key, missing, spot, number):
+    """The float of a key, by way of `spot` and `number`, two views of the same bytes."""
+    spot[0] = key if key >= 0 else key ^ missing
+    return np.float64(number[0])
+
+
+@kernel
+def pad(keys, weights, n, missing):
+    """Fill up with missing values of no weight; returns the padded number."""
+    stop = -(-n // PAD) * PAD
+    for i in range(n, stop):
+        keys[i] = missing
+        weights[i] = 0
+    return stop
+
+
+@kernel
+def _span(keys, n, missing):
+    low, high = missing, keys.dtype.type(~missing)
+    for i in range(n):
+        low = min(low, keys[i])
+        high = max(high, keys[i])
+    return low, high
+
+
+@kernel
+def _split(keys, weights, m, pivot, missing):
+    """Weight of keys up to the pivot, the largest of them, and the smallest of the others."""
+    bottom, pivot = keys.dtype.type(~missing), keys.dtype.type(pivot)
+    weight, below, above = np.int64(0), bottom, missing
+    for i in range(m):
+        k = keys[i]
+        inside = k <= pivot
+        weight += weights[i] if inside else 0
+        below = max(below, k if inside else bottom)
+        above = min(above, missing if inside else k)
+    return weight, below, above
+
+
+@kernel
+def quantile_of(keys, weights, n, q, missing, spot, number):
+    """Weighted quantile of the first n > 0 keys, none of them missing; the scratch must have room for padding.
+
+    A bracket of two values is narrowed by counting the weight up to a pivot between them: interpolated by value, and
+    every third time halved by key, which bounds the number of passes by three times the bits.
+    """
+    low, high = _span(keys, n, missing)
+    if q <= 0.0:
+        return value_of(low, missing, spot, number)
+    if q >= 1.0 or low == high:
+        return value_of(high, missing, spot, number)
+    m = pad(keys, weights, n, missing)
+    whole = np.int64(0)
+    for i in range(m):
+        whole += weights[i]
+    goal = q * whole
+    enough, slack = np.int64(np.ceil((q - TIE) * whole)), TIE * whole
+    before, reached, after = np.int64(0), whole, missing
+    turn = 0
+    while low < high:
+        pivot = (low & high) + ((low ^ high) >> 1)
+        if turn % 3 < 2:
+            a, b = value_of(low, missing, spot, number), value_of(high, missing, spot, number)
+            guess = a + (b - a) * ((goal - before) / (reached - before))
+            if np.isfinite(guess):
+                number[0] = guess
+                key = spot[0] if spot[0] >= 0 else spot[0] ^ missing
+                pivot = min(max(key, low), high - 1)
+        weight, below, above = _split(keys, weights, m, pivot, missing)
+        if weight >= enough:
+            high, reached, after = below, weight, above
+        else:
+            low, before = above, weight
+        turn += 1
+    value = value_of(high, missing, spot, number)
+    if abs(reached - goal) <= slack and after != missing:
+        return 0.5 * value + 0.5 * value_of(after, missing, spot, number)
+    return value
+
+
+@kernel
+def _slot(key, shift):
+    mixed = np.uint64(np.int64(key)) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64((mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9) >> np.uint64(shift))
+
+
+@kernel
+def _count(keys, floats, weights, n, counts):
+    """Areas of whole numbers from 0 to FEW - 1, by index; False where there is any other value."""
+    for i in range(FEW):
+        counts[i] = 0
+    for i in range(n):
+        v = floats[i]
+        if keys[i] < 0 or v >= FEW:
+            return False
+        c = np.int64(v)
+        if c != v:
+            return False
+        counts[c] += weights[i]
+    return True
+
+
+@kernel
+def _hash(keys, weights, n, tally):
+    """Areas of any values, by open addressing; slots of earlier cells are told by their stamp."""
+    _, known, sums, stamps, used, generation = tally
+    generation[0] += 1
+    stamp = generation[0]
+    shift, slots = 63, 2
+    while slots < 2 * n:
+        slots *= 2
+        shift -= 1
+    values = 0
+    for i in range(n):
+        key = keys[i]
+        at = _slot(key, shift)
+        while stamps[at] == stamp and known[at] != key:
+            at = (at + 1) & (slots - 1)
+        if stamps[at] == stamp:
+            sums[at] += weights[i]
+        else:
+            stamps[at], known[at], sums[at] = stamp, key, weights[i]
+            used[values] = at
+            values += 1
+    return values, shift, slots
+
+
+@kernel
+def mode_of(keys, floats, weights, n, tally, missing, spot, number):
+    """The value with the largest area of the first n > 0 keys, none of them missing; the smallest of ties."""
+    counts, known, sums, _, used, _ = tally
+    most = np.int64(0)
+    if _count(keys, floats, weights, n, counts):
+        for c in range(FEW):
+            most = max(most, counts[c])
+        least = most - TIE * most
+        for c in range(FEW):
+            if counts[c] >= least and counts[c] > 0:
+                return np.float64(c)
+    values, _, _ = _hash(keys, weights, n, tally)
+    for i in range(values):
+        most = max(most, sums[used[i]])
+    least, best = most - TIE * most, missing
+    for i in range(values):
+        at = used[i]
+        best = min(best, known[at] if sums[at] >= least else missing)
+    return value_of(best, missing, spot, number)
+
+
+@kernel
+def fractions_of(keys, floats, weights, n, class_keys, tally, missing, spot, number, out):
+    """Share of each class in the area of the first n > 0 keys, none of them missing."""
+    counts, known, sums, stamps, _, generation = tally
+    whole = np.int64(0)
+    for i in range(n):
+        whole += weights[i]
+    if _count(keys, floats, weights, n, counts):
+        for c in range(class_keys.size):
+            v = value_of(class_keys[c], missing, spot, number)
+            listed = (v >= 0.0) & (v < FEW) and np.int64(v) == v
+            out[c] = counts[np.int64(v)] / whole if listed else 0.0
+        return
+    _, shift, slots = _hash(keys, weights, n, tally)
+    for c in range(class_keys.size):
+        at = _slot(class_keys[c], shift)
+        while stamps[at] == generation[0] and known[at] != class_keys[c]:
+            at = (at + 1) & (slots - 1)
+        out[c] = sums[at] / whole if stamps[at] == generation[0] else 0.0
+
+
+@kernel
+def class_keys_of(classes, spot, number, missing, infinite):
+    """Keys of the classes, in the width of the values."""
+    keys = np.empty(classes.size, spot.dtype)
+    for c in range(classes.size):
+        number[0] = classes[c]
+        keys[c] = key_of(spot[0], missing, infinite)
+    return keys
+
+
+@kernel
+def _deviation(values, pixel, area, start, stop):
+    """Population standard deviation of a list: first its mean, then the squares about it."""
+    total, valid = 0.0, 0.0
+    for i in range(start, stop):
+        v = np.float64(values[pixel[i]])
+        known = v == v
+        total += area[i] * v if known else 0.0
+        valid += area[i] if known else 0.0
+    mean, squares = total / valid, 0.0
+    for i in range(start, stop):
+        d = np.float64(values[pixel[i]]) - mean
+        squares += area[i] * d * d if values[pixel[i]] == values[pixel[i]] else 0.0
+    return np.sqrt(squares / valid)
+
+
+@kernel
+def _reduce_lists(values, bits, indptr, pixel, area, how, q, classes, first, last, result, valid):
+    number = np.empty(1, values.dtype)
+    spot = number.view(bits.dtype)
+    missing, infinite = largest(spot)
+    class_keys = class_keys_of(classes, spot, number, missing, infinite)
+    size = 1
+    for cell in range(first, last):
+        size = max(size, indptr[cell + 1] - indptr[cell])
+    keys, weights, tally = scratch(bits, size)
+    floats = keys.view(values.dtype)
+    part = np.empty(size)
+    for layer in range(values.shape[0]):
+        for cell in range(first, last):
+            n, total = 0, 0.0
+            for i in range(indptr[cell], indptr[cell + 1]):
+                key = key_of(bits[layer, pixel[i]], missing, infinite)
+                known = (key != missing) & (area[i] > 0.0)
+                keys[n], part[n] = key, area[i]
+                total += area[i] if known else 0.0
+                n += known
+            valid[layer, cell] = total
+            if n == 0:
+                result[layer, :, cell] = np.nan
+            elif how == STD:
+                result[layer, 0, cell] = _deviation(values[layer], pixel, area, indptr[cell], indptr[cell + 1])
+            else:
+                for i in range(n):
+                    weights[i] = np.int64(part[i] * (WHOLE / total))
+                if how == QUANTILE:
+                    result[layer, 0, cell] = quantile_of(keys, weights, n, q, missing, spot, number)
+                elif how == MODE:
+                    result[layer, 0, cell] = mode_of(keys, floats, weights, n, tally, missing, spot, number)
+                else:
+                    out = result[layer, :, cell]
+                    fractions_of(keys, floats, weights, n, class_keys, tally, missing, spot, number, out)
+
+
+def reduce_lists(
+    values: NDArray[Any],
+    indptr: NDArray[np.int64],
+    pixel: NDArray[Any],
+    area: NDArray[np.float64],
+    how: int,
+    q: float,
+    classes: NDArray[Any],
+    first: int,
+    last: int,
+    result: NDArray[np.float64],
+    valid: NDArray[np.float64],
+) -> None:
+    """Order statistics of target cells from the lists of the pixels that they overlap; the work is without the GIL.
+
+    Parameters
+    ----------
+    values : ndarray (k, ny, nx), float32 or float64
+        Source window in C order; NaN is missing, infinities are values.
+    indptr : ndarray of int64 (cells + 1)
+        ``indptr[c]:indptr[c + 1]`` is the list of cell c.
+    pixel : ndarray of int64 or int32
+        Row-major index in the window.
+    area : ndarray of float64
+        Overlap areas; entries of no area do not count.
+    how : int
+        QUANTILE, MODE, STD or FRACTION.
+    q : float
+        QUANTILE: the smallest value whose cumulative share of the valid area reaches q; where it does so within
+        1e-9, the mean of that value and the next. 0 is the minimum, 1 the maximum.
+    classes : ndarray
+        FRACTION: the share of the valid area of each of these values (cast to the dtype of `values`).
+    first, last : int
+        Cells first..last - 1 are done.
+    result : ndarray of float64 (k, classes or 1, cells)
+        Written; NaN where nothing is valid. MODE: of areas within 1e-9 relative the smallest value.
+    valid : ndarray of float64 (k, cells)
+        Written: the valid area.
+    """
+    bits = values.view(np.int32 if values.dtype.itemsize == 4 else np.int64)
+    flat, flat_bits = values.reshape(len(values), -1), bits.reshape(len(values), -1)
+    classes = np.asarray(classes, values.dtype)
+    _reduce_lists(flat, flat_bits, indptr, pixel, area, how, float(q), classes, first, last, result, valid)
