@@ -47,13 +47,15 @@ class SoilAccessor:
         *,
         region: object = None,
         min_valid: float | None = None,
+        q: float | None = None,
+        p: float | None = None,
         engine: Literal["exact"] = "exact",
         chunks: int | tuple[int, int] | None = None,
         valid_fraction: bool = False,
     ) -> xr.Dataset:
         """Bring maps to a coarser grid by exact overlap areas; see `xsoil.upscale`."""
         return verbs.upscale(
-            self._ds, to, how, region=region, min_valid=min_valid, engine=engine, chunks=chunks,
+            self._ds, to, how, region=region, min_valid=min_valid, q=q, p=p, engine=engine, chunks=chunks,
             valid_fraction=valid_fraction,
         )  # fmt: skip
 

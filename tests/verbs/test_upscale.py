@@ -26,7 +26,9 @@ from xsoil.errors import (
 )
 from xsoil.grids.ease import ease_grid
 from xsoil.grids.geobox import grid_of
-from xsoil.verbs.upscale import HOWS, upscale
+from xsoil.verbs.upscale import upscale
+
+HOWS = ("mean", "sum", "min", "max", "nearest")
 
 REGION = (-106.2, 37.1, -104.4, 38.6)
 

@@ -139,3 +139,23 @@ def axis_edges(geobox: GeoBox, working: str) -> tuple[np.ndarray, np.ndarray] | 
         return x * (WORLD / 360.0), working_y
     working_x = np.asarray(forward.transform(x, middle[: columns + 1] + at_y[4])[0])
     return working_x, working_y
+
+
+def cell_ratio(source: GeoBox, target: GeoBox) -> float:
+    """How many source cells a target cell covers: the median over the target; 1 where that cannot be told."""
+    rows, columns = target.shape
+    row, column = np.meshgrid((np.arange(5) + 0.5) / 5 * rows, (np.arange(5) + 0.5) / 5 * columns, indexing="ij")
+    forward = transformer(crs_text(target), crs_text(source))
+    inverse = ~source.affine
+
+    def at(c: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x, y = (np.asarray(v) for v in forward.transform(*to_world(target.affine, c, r)))
+        return to_world(inverse, x, y)
+
+    h = 0.25
+    (x0, y0), (x1, y1) = at(column - h, row), at(column + h, row)
+    (x2, y2), (x3, y3) = at(column, row - h), at(column, row + h)
+    with np.errstate(invalid="ignore"):
+        area = np.abs((x1 - x0) * (y3 - y2) - (y1 - y0) * (x3 - x2)) / (2 * h) ** 2
+        area = area[np.isfinite(area)]
+    return float(np.median(area)) if area.size else 1.0

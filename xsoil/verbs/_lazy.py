@@ -10,117 +10,90 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import dask.array as da
 import numpy as np
 from dask.array.core import unify_chunks
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
+from odc.geo.geobox import GeoBox
 
 from xsoil.errors import ArgumentError
+from xsoil.grids.reduce import Output
 from xsoil.threads import available_cores
 
 # Source bytes that one task of `upscale` gathers, unless the caller chooses the tiles. Beside the window a
 # task holds the blocks it was cut from, and its result.
 WINDOW_BYTES = 32 * 2**20
 
+# What a window may take where tiles would be smaller than 8 x 8 cells.
+MOST_BYTES = 192 * 2**20
 
-@dataclass(frozen=True)
-class TileReduction:
-    """What one task of `upscale` does: a source window to a target tile."""
+# Source bytes (as float64) that an eager call works on at once.
+EAGER_BYTES = 2**30
 
-    overlap: Any
-    how: str
-    min_valid: float
-    exact: np.dtype
-    """Floating-point type that holds the source's values exactly."""
-    out: np.dtype
-    fill: int | None
-    """For integer results: what missing cells hold."""
-    with_fraction: bool
-    bits: int = 0
-    """For how="union": the bits that a flag variable declares."""
+
+class TileStep(Protocol):
+    """What a task of `map_tiles` does: `grids.reduce.Reduction` and its like. Small, picklable."""
+
+    @property
+    def target(self) -> GeoBox: ...
+
+    @property
+    def outputs(self) -> Mapping[str, Output]:
+        """The arrays that `run` makes, by name."""
+
+    def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
+        """Source cells that a target tile needs; columns may run beyond a periodic axis."""
 
     def run(
         self, values: np.ndarray, origin: tuple[int, int], rows: slice, cols: slice, threads: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Result and valid fraction (..., rows, cols) of a window (..., ny, nx)."""
-        if self.bits:
-            return self._union(values, origin, rows, cols, threads)
-        from xsoil.grids.overlap import reduce_tile
-
-        lead = values.shape[:-2]
-        flat = values.astype(self.exact, copy=False).reshape(-1, *values.shape[-2:])
-        real = self.out if self.fill is None else self.exact
-        result, fraction = reduce_tile(self.overlap, flat, origin, rows, cols, self.how, self.min_valid, real, threads)
-        if self.fill is not None:
-            result = np.where(np.isnan(result), self.fill, result).astype(self.out)
-        return result.reshape(*lead, *result.shape[-2:]), fraction.reshape(*lead, *fraction.shape[-2:])
-
-    def _union(
-        self, values: np.ndarray, origin: tuple[int, int], rows: slice, cols: slice, threads: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Each bit by itself is a maximum over the cells that overlap."""
-        each = replace(self, how="max", bits=0, fill=0)
-        result: Any = 0
-        fraction: Any = None
-        for bit in (1 << k for k in range(self.bits.bit_length()) if self.bits >> k & 1):
-            one, fraction = each.run((values & bit) != 0, origin, rows, cols, threads)
-            result = result | one * self.out.type(bit)
-        return result, fraction
-
-    def empty(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """A tile that overlaps no source cell."""
-        return np.full(shape, np.nan if self.fill is None else self.fill, self.out), np.zeros(shape)
-
-    def __dask_tokenize__(self) -> Any:
-        o = self.overlap
-        return (
-            type(o).__name__, repr(o.source), repr(o.target), self.how, self.min_valid, str(self.exact), str(self.out),
-            self.fill, self.with_fraction, self.bits,
-        )  # fmt: skip
+    ) -> dict[str, np.ndarray]:
+        """Arrays (k, *extra, rows, cols) of a source window (k, ny, nx) whose first cell is `origin`."""
 
 
-def map_tiles(data: Any, step: TileReduction, chunks: int | tuple[int, int] | None = None) -> tuple[Any, Any | None]:
-    """Reduce the last two dimensions of `data` onto the target grid of `step`.
+def map_tiles(data: Any, step: TileStep, chunks: int | tuple[int, int] | None = None) -> dict[str, Any]:
+    """Bring the last two dimensions of `data` onto the target grid of `step`.
 
     numpy in, numpy out (on all cores); dask in, dask out: one task per target tile and chunk of the other
     dimensions, which gathers its source window from the blocks that the window touches.
+
+    Returns
+    -------
+    dict
+        An array (..., *extra, rows, cols) for each of `step.outputs`.
     """
-    height, width = step.overlap.target.shape
+    height, width = step.target.shape
     asked = _asked_tile(chunks)
     if not isinstance(data, da.Array):
-        result, fraction = step.run(
-            np.asarray(data), (0, 0), slice(0, height), slice(0, width), threads=available_cores()
-        )
-        return result, fraction if step.with_fraction else None
+        return _eager(np.asarray(data), step)
     lead_chunks = data.chunks[:-2]
     layers = math.prod(max(sizes) for sizes in lead_chunks)
     tile = _tile_shape(step, data.dtype.itemsize * max(layers, 1), asked)
     row_sizes, col_sizes = _sizes(height, tile[0]), _sizes(width, tile[1])
     row_edges, col_edges = np.cumsum([0, *row_sizes]), np.cumsum([0, *col_sizes])
     block_rows, block_cols = np.cumsum([0, *data.chunks[-2]]), np.cumsum([0, *data.chunks[-1]])
-    name = f"upscale-{tokenize(data.name, step, tile)}"
-    step_key = f"overlap-{tokenize(step)}"
+    name = f"tiles-{tokenize(data.name, step, tile)}"
+    step_key = f"step-{tokenize(step)}"
     graph: dict[Any, Any] = {}
     for i, j in itertools.product(range(len(row_sizes)), range(len(col_sizes))):
         rows, cols = slice(int(row_edges[i]), int(row_edges[i + 1])), slice(int(col_edges[j]), int(col_edges[j + 1]))
-        window = step.overlap.window(rows, cols)
+        window = step.window(rows, cols)
         pieces = None if window is None else (
             _pieces(window[0], block_rows), _pieces(window[1], block_cols)
         )  # fmt: skip
         for lead in itertools.product(*(range(len(sizes)) for sizes in lead_chunks)):
             shape = tuple(sizes[k] for sizes, k in zip(lead_chunks, lead, strict=True))
             if window is None or pieces is None:
-                graph[(name, *lead, i, j)] = (_empty_tile, step_key, (*shape, row_sizes[i], col_sizes[j]))
+                graph[(name, *lead, i, j)] = (_empty_tile, step_key, shape, (row_sizes[i], col_sizes[j]))
                 continue
             blocks = [[(data.name, *lead, r[0], c[0]) for c in pieces[1]] for r in pieces[0]]
             spans = ([r[1] for r in pieces[0]], [c[1] for c in pieces[1]])
             graph[(name, *lead, i, j)] = (
-                _reduce_tile,
+                _run_tile,
                 step_key,
                 blocks,
                 spans,
@@ -128,44 +101,75 @@ def map_tiles(data: Any, step: TileReduction, chunks: int | tuple[int, int] | No
                 rows,
                 cols,
             )
-    out_chunks = (*lead_chunks, row_sizes, col_sizes)
     inputs = HighLevelGraph.from_collections(name, graph, dependencies=[data])
     layers_of = {**inputs.layers, step_key: {step_key: step}}
     needs = {**inputs.dependencies, step_key: set()}
     needs[name] = {*needs[name], step_key}
-    if not step.with_fraction:
-        return da.Array(HighLevelGraph(layers_of, needs), name, out_chunks, dtype=step.out), None
-    picked = []
-    for part, dtype, what in ((0, step.out, "value"), (1, np.dtype(float), "fraction")):
-        part_name = f"{name}-{what}"
-        keys = itertools.product(*(range(len(sizes)) for sizes in out_chunks))
-        layer = {(part_name, *key): (operator.getitem, (name, *key), part) for key in keys}
+    picked = {}
+    for what, output in step.outputs.items():
+        out_chunks = (*lead_chunks, *((size,) for size in output.extra), row_sizes, col_sizes)
+        part_name, zeros, n = f"{name}-{what}", (0,) * len(output.extra), len(lead_chunks)
+        keys = itertools.product(*(range(len(sizes)) for sizes in (*lead_chunks, row_sizes, col_sizes)))
+        layer = {(part_name, *key[:n], *zeros, *key[n:]): (operator.getitem, (name, *key), what) for key in keys}
         full = HighLevelGraph({**layers_of, part_name: layer}, {**needs, part_name: {name}})
-        picked.append(da.Array(full, part_name, out_chunks, dtype=dtype))
-    return picked[0], picked[1]
+        picked[what] = da.Array(full, part_name, out_chunks, dtype=output.dtype)
+    return picked
 
 
-def _reduce_tile(
-    step: TileReduction,
+def _eager(data: np.ndarray, step: TileStep) -> dict[str, Any]:
+    """All of it in one call, or in bands of target rows where copies of the source would not be small."""
+    height, width = step.target.shape
+    lead, flat = data.shape[:-2], data.reshape(-1, *data.shape[-2:])
+    whole = (slice(0, height), slice(0, width))
+    if flat.size * 8 <= EAGER_BYTES:
+        found = step.run(flat, (0, 0), *whole, threads=available_cores())
+    else:
+        found = {
+            name: np.full((len(flat), *output.extra, height, width), output.missing, output.dtype)
+            for name, output in step.outputs.items()
+        }
+        per_layer = max(1, EAGER_BYTES // (8 * flat[0].size))
+        bands = max(1, math.ceil(8 * flat[0].size / EAGER_BYTES))
+        edges = np.linspace(0, height, min(bands, height) + 1).astype(int).tolist()
+        for k, (r0, r1) in itertools.product(range(0, len(flat), per_layer), itertools.pairwise(edges)):
+            window = step.window(slice(r0, r1), whole[1])
+            if window is None:
+                continue
+            part = flat[k : k + per_layer, window[0]]
+            tile = step.run(part, (window[0].start, 0), slice(r0, r1), whole[1], threads=available_cores())
+            for name, array in tile.items():
+                found[name][k : k + per_layer, ..., r0:r1, :] = array
+    return {name: array.reshape(*lead, *array.shape[1:]) for name, array in found.items()}
+
+
+def _run_tile(
+    step: TileStep,
     blocks: list[list[np.ndarray]],
     spans: tuple[list[tuple[int, int]], list[tuple[int, int]]],
     origin: tuple[int, int],
     rows: slice,
     cols: slice,
-) -> Any:
-    """One task: cut the window out of its blocks, reduce it."""
-    cut = [
-        [np.asarray(block)[..., r0:r1, c0:c1] for block, (c0, c1) in zip(line, spans[1], strict=True)]
-        for line, (r0, r1) in zip(blocks, spans[0], strict=True)
-    ]
-    window = cut[0][0] if len(cut) == 1 and len(cut[0]) == 1 else np.block(cut)
-    both = step.run(window, origin, rows, cols)
-    return both if step.with_fraction else both[0]
+) -> dict[str, np.ndarray]:
+    """One task: cut the window out of its blocks, some layers at a time, and run the step on it."""
+    lead = blocks[0][0].shape[:-2]
+    flat = [[np.asarray(block).reshape(-1, *block.shape[-2:]) for block in line] for line in blocks]
+    cells = sum(b - a for a, b in spans[0]) * sum(b - a for a, b in spans[1])
+    layers, by = math.prod(lead), max(1, WINDOW_BYTES // max(cells * flat[0][0].itemsize, 1))
+    parts = []
+    for k in range(0, layers, by):
+        cut = [
+            [block[k : k + by, r0:r1, c0:c1] for block, (c0, c1) in zip(line, spans[1], strict=True)]
+            for line, (r0, r1) in zip(flat, spans[0], strict=True)
+        ]
+        window = cut[0][0] if len(cut) == 1 and len(cut[0]) == 1 else np.block(cut)
+        parts.append(step.run(window, origin, rows, cols))
+    found = parts[0] if len(parts) == 1 else {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
+    return {name: array.reshape(*lead, *array.shape[1:]) for name, array in found.items()}
 
 
-def _empty_tile(step: TileReduction, shape: tuple[int, ...]) -> Any:
-    both = step.empty(shape)
-    return both if step.with_fraction else both[0]
+def _empty_tile(step: TileStep, lead: tuple[int, ...], shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """A tile that overlaps no source cell."""
+    return {n: np.full((*lead, *out.extra, *shape), out.missing, out.dtype) for n, out in step.outputs.items()}
 
 
 def _pieces(window: slice, edges: np.ndarray) -> list[tuple[int, tuple[int, int]]]:
@@ -195,18 +199,23 @@ def _asked_tile(chunks: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return pair[0], pair[1]
 
 
-def _tile_shape(step: TileReduction, bytes_per_cell: int, asked: tuple[int, int] | None) -> tuple[int, int]:
-    """Rows and columns of a target tile: as asked for, else with a source window near WINDOW_BYTES."""
-    height, width = step.overlap.target.shape
+def _tile_shape(step: TileStep, bytes_per_cell: int, asked: tuple[int, int] | None) -> tuple[int, int]:
+    """Rows and columns of a target tile: as asked for, else with a source window near WINDOW_BYTES.
+
+    At large ratios or with many layers that may be a single cell; layers are then taken some at a time.
+    """
+    height, width = step.target.shape
     if asked is not None:
         return min(asked[0], height), min(asked[1], width)
-    whole = step.overlap.window(slice(0, height), slice(0, width))
+    whole = step.window(slice(0, height), slice(0, width))
     if whole is None:
         return min(512, height), min(512, width)
     ratio = (whole[0].stop - whole[0].start) * (whole[1].stop - whole[1].start) / (height * width)
-    cells = WINDOW_BYTES / bytes_per_cell / max(ratio, 1.0)
-    side = max(int(math.sqrt(cells)), 8)
-    return min(side, height), min(max(int(cells / min(side, height)), 8), width)
+    per_cell = bytes_per_cell * max(ratio, 1.0)
+    # Tiles of a few cells would make many small tasks: with many layers the window may grow, within bounds.
+    cells = max(WINDOW_BYTES / per_cell, min(64.0, MOST_BYTES / per_cell))
+    side = max(int(math.sqrt(cells)), 1)
+    return min(side, height), min(max(int(cells / min(side, height)), 1), width)
 
 
 def _sizes(total: int, chunk: int) -> tuple[int, ...]:

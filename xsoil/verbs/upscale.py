@@ -1,29 +1,27 @@
-"""`upscale`: area operators from any grid to a coarser one, exact and lazy."""
+"""`upscale`: from any grid to a coarser one, exact and lazy."""
 
 from __future__ import annotations
 
-import warnings
+import math
 from collections.abc import Hashable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_coords
 
-from xsoil.errors import ArgumentError, MissingVariableError, NoOverlapError, UnknownNameError
-from xsoil.grids.ease import EASE_GRIDS, ease_grid, named_grid
-from xsoil.grids.geobox import Located, locate
-from xsoil.verbs import _inputs, _lazy
+from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.grids.reduce import OPERATORS, UNION, Operator, Reduction
+from xsoil.verbs import _inputs, _regrid
 from xsoil.vocabulary import VARIABLES
 
-How = Literal["mean", "sum", "min", "max", "nearest"]
-CELL_METHODS = {"mean": "mean", "sum": "sum", "min": "minimum", "max": "maximum", "nearest": "point"}
-"""The operators, and what CF calls them."""
-HOWS: tuple[str, ...] = tuple(CELL_METHODS)
+How = Literal[
+    "mean", "sum", "min", "max", "median", "mode", "nearest", "bilinear", "cubic", "harmonic", "geometric", "std",
+    "quantile", "power", "fraction", "default",
+]  # fmt: skip
+HOWS: tuple[str, ...] = (*OPERATORS, "default")
 ENGINES = ("exact",)
-UNION = "union"
-"""What becomes of bit flags: each bit that any overlapping cell has."""
+MAX_CLASSES = 256
+"""More different values than this are a measurement, not classes."""
 
 
 def upscale(
@@ -33,6 +31,8 @@ def upscale(
     *,
     region: object = None,
     min_valid: float | None = None,
+    q: float | None = None,
+    p: float | None = None,
     engine: Literal["exact"] = "exact",
     chunks: int | tuple[int, int] | None = None,
     valid_fraction: bool = False,
@@ -50,16 +50,28 @@ def upscale(
         spatial dimensions pass through.
     to : str, GeoBox, xr.Dataset or xr.DataArray
         Target grid: a name (``"EASE2_M09km"``: the part that covers the source), a GeoBox, or an object on the grid.
-    how : {"mean", "sum", "min", "max", "nearest"} or dict
+    how : str or dict
         Operator, or a dict {variable: operator}; variables that the dict does not name get the mean.
-        mean and sum are weighted by area (sum conserves the total); min and max take every cell
-        that overlaps; nearest takes the source cell that holds the target cell's centre. Flags (a variable with
-        ``flag_masks``, such as `quality`) are united over all cells that overlap, unless the dict says otherwise.
+
+        - ``"mean"``, ``"sum"`` (conserves the total), ``"min"``, ``"max"`` (of every cell that overlaps);
+        - ``"harmonic"``, ``"geometric"``, ``"power"`` (``p=``): power means, as MPR uses them for conductivities; 0
+          where a cell holds a zero (p > 0: zeros are ordinary), NaN where it holds a negative value;
+        - ``"median"``, ``"quantile"`` (``q=``), ``"std"``, ``"mode"`` (area-weighted; of equal areas the smallest
+          value), ``"fraction"`` (share of each class, on a new dimension ``<name>_class``);
+        - ``"nearest"``, ``"bilinear"``, ``"cubic"`` at the target's centre;
+        - ``"default"``: by variable, conductivities geometric, classes by mode, all else the mean.
+
+        Flags (a variable with ``flag_masks``, such as `quality`) are united over all cells that overlap, unless the
+        dict says otherwise.
     region : str or tuple of float, optional
         With a named grid: ``"conus"``, (west, south, east, north) in degrees, or an object to cover.
     min_valid : float, optional
         A target cell is NaN where the valid part of its area is below this; default 0 for sum, else
-        0.5. Not used by nearest.
+        0.5. Bilinear: of the weight of the four cells around. Not used by nearest and cubic.
+    q : float, optional
+        Quantile, 0 to 1.
+    p : float, optional
+        Exponent of the power mean, not 0 (that is the geometric mean).
     engine : {"exact"}
         What computes the overlaps: true areas, by xsoil itself.
     chunks : int or (int, int), optional
@@ -71,15 +83,17 @@ def upscale(
     -------
     xr.Dataset
         On the target grid, spatial dimensions last, named as the target names them, with its CRS. Floats
-        keep their dtype (sums are accumulated in float64); integers stay integers for min, max and nearest
+        keep their dtype (accumulated in float64); integers stay integers for min, max, mode and nearest
         (missing cells hold the declared nodata, else the smallest (unsigned: largest) integer, declared as
-        ``_FillValue``) and become float64 for mean and sum; beyond 2**53 they are rounded. Integers with an undecoded
-        ``scale_factor`` or ``add_offset`` are decoded to floats.
+        ``_FillValue``) and become float64 for the others; beyond 2**53 they are rounded. Integers with an undecoded
+        ``scale_factor`` or ``add_offset`` are decoded to floats. Harmonic, geometric and power means add
+        ``<name>_quality`` (CF flags): 1 where a negative value made the cell NaN.
 
     Warns
     -----
     UserWarning
         A variable that has only one of the spatial dimensions is left out (bounds of the axes silently).
+        The target is finer than the source (`downscale` is made for that).
 
     Raises
     ------
@@ -90,12 +104,14 @@ def upscale(
     UnknownNameError
         Unknown grid or operator.
     ArgumentError
-        A class variable under mean or sum, `min_valid` outside 0..1, `region` with a grid that has one.
+        A class variable under an operator that needs amounts, `q`, `p` or `min_valid` out of range or missing,
+        `region` with a grid that has one.
 
     Notes
     -----
     Areas are measured in the target's CRS if it is equal-area, else in EPSG:6933 (poleward of 80 degrees in a
-    Lambert azimuthal equal-area projection at the target's centre).
+    Lambert azimuthal equal-area projection at the target's centre). Overlaps below 1e-9 of the smaller cell are
+    dropped; areas within 1e-9 of each other are equal (mode: the smallest value, median: the mean of the two).
 
     Examples
     --------
@@ -105,201 +121,117 @@ def upscale(
     (6, 9)
     """
     ds = _inputs.as_dataset(ds)
-    source, ds = _canonical(ds)
-    target, y, x = _target(to, region, source)
-    spatial = [name for name, var in ds.data_vars.items() if source.x in var.dims and source.y in var.dims]
+    source, ds = _regrid.canonical(ds)
+    target = _regrid.target_of(to, region, source)
+    spatial = [name for name, var in ds.data_vars.items() if set(source.dims) <= set(var.dims)]
     operators = _operators(how, spatial, ds)
     if engine not in ENGINES:
         raise UnknownNameError.of("engine", engine, ENGINES)
     if min_valid is not None and not 0 <= min_valid <= 1:
         raise ArgumentError(f"min_valid={min_valid!r}; expected a fraction of the cell's area, 0 to 1")
-    if (y in ds.dims and y not in source.dims) or (x in ds.dims and x not in source.dims):
-        raise ArgumentError(
-            f"the target's dimension names {(y, x)} are taken by other dimensions of the source; rename those"
-        )
+    given = _parameters(operators, q, p)
+    _regrid.require_overlap(source, target[0])
+    _regrid.warn_direction(source.geobox, target[0], verb="upscale", other="downscale")
 
-    from xsoil.grids.overlap import overlap_of
+    def plan(var: xr.DataArray) -> _regrid.Plan:
+        operator = operators[var.name]
+        if operator is UNION:
+            bits = int(np.bitwise_or.reduce(np.atleast_1d(var.attrs["flag_masks"]).astype(np.int64)))
+            step = Reduction(
+                source.geobox, target[0], UNION, bits, 0.0, np.dtype(np.float32), var.dtype, 0, valid_fraction
+            )
+            return _regrid.Plan(var.data, step, _regrid.attrs_of(var, ""))
+        data, exact, out, fill = _regrid.types_of(var, operator.whole)
+        parameter: Any = given.get(operator.parameter)
+        extra: dict[str, Any] = {}
+        if operator.parameter == "classes":
+            extra = _classes(var, data)
+            parameter = tuple(float(value) for value in next(iter(extra.values())).values)
+            out = np.dtype(np.float64)
+        least = operator.least if min_valid is None else min_valid
+        step = Reduction(source.geobox, target[0], operator, parameter, least, exact, out, fill, valid_fraction)
+        method = operator.cell_method.format(q=q, p=p)
+        attrs = _regrid.attrs_of(var, method, fill)
+        if extra:
+            attrs = {"units": "1", "long_name": f"share of each class of {var.name}", "cell_methods": "area: mean"}
+        return _regrid.Plan(data.data, step, attrs, extra)
 
-    overlap = overlap_of(source.geobox, target)
-    if overlap.window(slice(0, target.shape[0]), slice(0, target.shape[1])) is None:
-        raise NoOverlapError(
-            f"source and target do not overlap: {_extent(source.geobox)} against {_extent(target)}; "
-            "check the CRS of both"
-        )
-    bounds = {ds[dim].attrs.get("bounds", ds[dim].encoding.get("bounds", f"{dim}_bnds")) for dim in source.dims}
-    out: dict[Hashable, xr.Variable] = {}
-    for name, var in ds.data_vars.items():
-        if name not in operators:
-            if not set(source.dims) & set(var.dims):
-                if not _is_mapping(var):  # that of the source; the result has its own
-                    out[name] = var.variable
-            elif name not in bounds:
-                warnings.warn(
-                    f"{name!r} is left out: it has only one of the spatial dimensions {source.dims}, "
-                    "which the target does not have",
-                    stacklevel=3,
-                )
-            continue
-        operator = operators[name]
-        least = min_valid if min_valid is not None else (0.0 if operator == "sum" else 0.5)
-        result, fraction = _one(var, source, overlap, operator, least, chunks, valid_fraction)
-        dims = (*(d for d in var.dims if d not in source.dims), y, x)
-        attrs = _attrs(var, operator)
-        if result.dtype.kind in "iu" and operator != UNION:
-            attrs["_FillValue"] = result.dtype.type(_fill(var))
-        out[name] = xr.Variable(dims, result, attrs)
-        if fraction is not None:
-            label = f"valid part of the cell's area of {name}"
-            out[f"{name}_valid_fraction"] = xr.Variable(dims, fraction, {"units": "1", "long_name": label})
-    kept = {
-        name: coord
-        for name, coord in ds.coords.items()
-        if not set(source.dims) & set(coord.dims) and not _is_mapping(coord)
-    }
-    coords = kept | xr_coords(target, dims=(str(y), str(x)))
-    # What other attributes say about the source's grid (GeoZarr, GDAL) is not true of the target's.
-    attrs = {
-        k: v
-        for k, v in ds.attrs.items()
-        if not str(k).startswith(("proj:", "spatial:")) and k not in ("crs", "crs_wkt", "transform", "GeoTransform")
-    }
-    result_ds = xr.Dataset(out, coords=coords, attrs=attrs)
-    for name in result_ds.data_vars:
-        if y in result_ds[name].dims:
-            result_ds[name].encoding["grid_mapping"] = "spatial_ref"
-    return result_ds
+    return _regrid.regrid(ds, source, target, plan, chunks)
 
 
-def _canonical(ds: xr.Dataset) -> tuple[Located, xr.Dataset]:
-    """The source with x ascending and y descending, so that its orientation cannot show in the numbers."""
-    found = locate(ds)
-    if found.cyclic_shift:  # a longitude axis with one jump of a full turn: let it run on instead
-        ds = ds.assign_coords({found.x: np.unwrap(ds[found.x].values.astype(float), period=360.0)})
-        found = locate(ds)
-    a = found.geobox.affine
-    if a.b or a.d or (a.e < 0 < a.a):
-        return found, ds
-    if found.x not in ds.coords or found.y not in ds.coords:  # only a GeoTransform, which would not turn with the data
-        x, y = (
-            a.c + a.a * (np.arange(found.geobox.shape[1]) + 0.5),
-            a.f + a.e * (np.arange(found.geobox.shape[0]) + 0.5),
-        )
-        resolution = ({"resolution": a.a}, {"resolution": a.e})
-        ds = ds.assign_coords({found.x: (found.x, x, resolution[0]), found.y: (found.y, y, resolution[1])})
-    flips = {dim: slice(None, None, -1) for dim, turned in ((found.y, a.e > 0), (found.x, a.a < 0)) if turned}
-    ds = ds.isel(flips)
-    for dim in flips:
-        if "resolution" in ds[dim].attrs:
-            ds[dim].attrs["resolution"] = -float(ds[dim].attrs["resolution"])
-    return locate(ds), ds
-
-
-def _target(to: object, region: object, source: Located) -> tuple[GeoBox, Hashable, Hashable]:
-    if isinstance(to, str):
-        if region is not None:
-            target = ease_grid(to, region)
-        else:
-            from xsoil.grids.overlap import footprint_on
-
-            target = footprint_on(named_grid(to), source.geobox)
-        return target, *target.dimensions
-    if region is not None:
-        raise ArgumentError(
-            f"region goes with the name of a grid ({', '.join(EASE_GRIDS)}); the target given has its own extent"
-        )
-    found = locate(to)
-    return found.geobox, found.y, found.x
-
-
-def _operators(how: object, spatial: list[Hashable], ds: xr.Dataset) -> dict[Hashable, str]:
-    if isinstance(how, str):
-        table: dict[Hashable, str] = dict.fromkeys(spatial, how)
-    elif isinstance(how, Mapping):
-        unknown = [name for name in how if name not in spatial]
-        if unknown:
-            raise MissingVariableError(f"how= names {unknown[0]!r}, not among the maps {sorted(map(str, spatial))}")
-        table = {name: cast(str, how.get(name, "mean")) for name in spatial}
-    else:
-        raise ArgumentError(f"how={how!r}; expected one of {HOWS} or a dict {{variable: operator}}")
-    for name, operator in table.items():
-        if operator not in HOWS:
-            raise UnknownNameError.of("operator", operator, HOWS)
-        attrs, variable = ds[name].attrs, VARIABLES.get(str(name))
-        if "flag_masks" in attrs and ds[name].dtype.kind in "iu" and not (isinstance(how, Mapping) and name in how):
+def _operators(how: object, spatial: list[Hashable], ds: xr.Dataset) -> dict[Hashable, Operator]:
+    table = {}
+    for name, asked in _regrid.choices(how, spatial, dict.fromkeys(HOWS), "mean").items():
+        var = ds[name]
+        if "flag_masks" in var.attrs and var.dtype.kind in "iu" and not (isinstance(how, Mapping) and name in how):
             table[name] = UNION
             continue
-        is_class = "flag_values" in attrs or "flag_masks" in attrs or (variable is not None and variable.kind != "real")
-        if operator in ("mean", "sum") and is_class:
+        operator = OPERATORS[_default(var) if asked == "default" else asked]
+        if _regrid.is_class(var) and not operator.classes:
             raise ArgumentError(
-                f"{name!r} holds classes or flags, which have no {operator}; "
-                f"use how={{{str(name)!r}: 'nearest'}} (or min, max), or drop it with ds.drop_vars({str(name)!r})"
+                f"{name!r} holds classes or flags, which have no {operator.name}; use how={{{str(name)!r}: 'mode'}} "
+                f"(or nearest, fraction, min, max), or drop it with ds.drop_vars({str(name)!r})"
             )
-        if ds[name].dtype.kind not in "fiub":
-            raise ArgumentError(
-                f"{name!r} is {ds[name].dtype}; expected numbers: drop it with ds.drop_vars({str(name)!r})"
-            )
+        table[name] = operator
     return table
 
 
-def _one(
-    var: xr.DataArray,
-    source: Located,
-    overlap: Any,
-    how: str,
-    min_valid: float,
-    chunks: int | tuple[int, int] | None,
-    valid_fraction: bool,
-) -> tuple[Any, Any]:
-    """Data of the result (and of its valid fraction), numpy for numpy and dask for dask."""
-    var = var.transpose(..., source.y, source.x)
-    if how == UNION:
-        bits = int(np.bitwise_or.reduce(np.atleast_1d(var.attrs["flag_masks"]).astype(np.int64)))
-        step = _lazy.TileReduction(overlap, how, 0.0, np.dtype(np.float32), var.dtype, 0, valid_fraction, bits)
-        return _lazy.map_tiles(var.data, step, chunks)
-    packed = var.attrs.get("scale_factor", 1.0) != 1.0 or var.attrs.get("add_offset", 0.0) != 0.0
-    integer = var.dtype.kind in "iub" and not packed and how in ("min", "max", "nearest")
-    fill = _fill(var) if integer else None
-    decoded = _inputs.decode(var)
-    exact = (
-        decoded.dtype
-        if decoded.dtype.kind == "f"
-        else np.dtype(np.float32 if decoded.dtype.itemsize <= 2 else np.float64)
-    )
-    if exact.itemsize < 4:
-        exact = np.dtype(np.float32)
-    if integer:
-        out = np.dtype(np.uint8) if var.dtype.kind == "b" else var.dtype.newbyteorder("=")
-    else:
-        out = exact if var.dtype.kind == "f" else np.dtype(np.float64)
-    step = _lazy.TileReduction(overlap, how, min_valid, exact, out, fill, valid_fraction)
-    return _lazy.map_tiles(decoded.data, step, chunks)
-
-
-def _fill(var: xr.DataArray) -> int:
-    """The integer that marks missing cells of a result that stays integer."""
-    nodata = _inputs.nodata_of(var)
-    if nodata is not None:
-        return int(nodata)
+def _default(var: xr.DataArray) -> str:
+    """The operator of how="default"."""
     variable = VARIABLES.get(str(var.name))
-    if variable is not None and variable.kind == "class":
-        return 0
-    if var.dtype.kind == "b":
-        return 255
-    info = np.iinfo(var.dtype)
-    return int(info.min if info.min < 0 else info.max)
+    if variable is not None:
+        return variable.how
+    return "mode" if _regrid.is_class(var) or var.dtype.kind == "b" else "mean"
 
 
-def _attrs(var: xr.DataArray, how: str) -> dict[str, Any]:
-    attrs = {k: v for k, v in var.attrs.items() if k not in (*_inputs.STORAGE_ATTRS, "grid_mapping", "cell_methods")}
-    if how in CELL_METHODS:
-        attrs["cell_methods"] = f"area: {CELL_METHODS[how]}"
-    return attrs
+def _parameters(operators: Mapping[Hashable, Operator], q: float | None, p: float | None) -> dict[str | None, float]:
+    """q and p, checked against what the operators need."""
+    needed = {operator.parameter: operator.name for operator in operators.values()}
+    found: dict[str | None, float] = {}
+    rules = (
+        ("q", q, "quantile", "0 to 1, such as q=0.9"),
+        ("p", p, "power", "not 0, such as p=2 (0: how='geometric')"),
+    )
+    for letter, value, name, expected in rules:
+        if value is None:
+            if letter in needed:
+                raise ArgumentError(f"how={name!r} needs {letter}=; expected a number, {expected}")
+            continue
+        if letter not in needed:
+            raise ArgumentError(f"{letter}={value!r} goes with how={name!r}, which no variable asks for")
+        number = isinstance(value, (int, float, np.integer, np.floating)) and math.isfinite(value)
+        if not number or (letter == "q" and not 0 <= value <= 1) or (letter == "p" and value == 0):
+            raise ArgumentError(f"{letter}={value!r}; expected a number, {expected}")
+        found[letter] = float(value)
+    return found
 
 
-def _is_mapping(coord: xr.DataArray) -> bool:
-    return coord.ndim == 0 and bool({"crs_wkt", "spatial_ref", "grid_mapping_name"} & set(coord.attrs))
-
-
-def _extent(geobox: GeoBox) -> str:
-    box = geobox.boundingbox
-    return f"x {box.left:.6g}..{box.right:.6g}, y {box.bottom:.6g}..{box.top:.6g} in {geobox.crs.epsg or geobox.crs}"
+def _classes(var: xr.DataArray, decoded: xr.DataArray) -> dict[str, Any]:
+    """The dimension of how="fraction": the classes, as declared, else (not lazy) as found."""
+    flags = var.attrs.get("flag_values")
+    variable = VARIABLES.get(str(var.name))
+    if flags is not None:
+        values = np.asarray([int(v) for v in flags.split()] if isinstance(flags, str) else flags).ravel()
+    elif (variable is not None and variable.kind == "flag") or var.dtype.kind == "b":
+        values = np.array([0, 1])
+    elif var.chunks is not None:
+        raise ArgumentError(
+            f"{var.name!r} is lazy and has no flag_values, so its classes are not known without reading it: "
+            f"set ds[{str(var.name)!r}].attrs['flag_values'] = [...], or load it first (.compute())"
+        )
+    else:
+        found = decoded.to_numpy()
+        values = np.unique(found[np.isfinite(found)] if found.dtype.kind == "f" else found)
+        if values.dtype.kind == "f" and var.dtype.kind in "iu":
+            values = values.astype(var.dtype)
+    if not 0 < values.size <= MAX_CLASSES:
+        raise ArgumentError(
+            f"{var.name!r} has {values.size} classes; how='fraction' expects 1 to {MAX_CLASSES}: "
+            "round a measurement to classes first, or set attrs['flag_values']"
+        )
+    dim = f"{var.name}_class"
+    attrs = {"long_name": f"class of {var.name}"}
+    meanings = str(var.attrs.get("flag_meanings", "")).split()
+    if len(meanings) == values.size:
+        attrs["flag_meanings"] = " ".join(meanings)
+    return {dim: xr.Variable(dim, values, attrs)}
