@@ -58,7 +58,23 @@ def test_soilgrids_to_ease(data, tmp_path):
     assert 20 < float(raster.median()) < 120
 
 
-@pytest.mark.parametrize("name", ["mosel", "smap_conus", "soilgrids_to_ease"])
+def test_mhm_mpr(data, tmp_path):
+    done = run("mhm_mpr", "--data", data, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "table.csv", index_col="parameter")
+    by_horizon = ["L1_soilMoistSat", "L1_soilMoistFC", "L1_wiltingPoint", "L1_soilMoistExp", "L1_fRoots"]
+    by_period = ["L1_kfastFlow", "L1_kSlowFlow", "L1_alpha", "L1_kPerco", "L1_fSealed"]
+    assert dict(table.n) == dict.fromkeys(by_horizon, 136) | dict.fromkeys(by_period, 68) | {"L1_unsatThresh": 34}
+    # mHM's file is in single precision: half a unit in the last place is 6e-8.
+    assert (table.max_relative_deviation < 1e-7).all()
+    choices = pd.read_csv(tmp_path / "choices.csv", index_col="variant")["wiltingPoint mean"]
+    assert abs(choices["MPR, harmonic (mHM)"]) < 1e-5
+    # of every positive field harmonic < geometric < arithmetic mean
+    assert 5 < choices["MPR, geometric"] < choices["MPR, mean"] < 20
+    assert (tmp_path / "mhm_mpr.png").stat().st_size > 20_000
+
+
+@pytest.mark.parametrize("name", ["mosel", "smap_conus", "soilgrids_to_ease", "mhm_mpr"])
 def test_a_wrong_path_is_named(name, tmp_path):
     done = run(name, "--data", tmp_path / "nowhere")
     assert done.returncode == 2
