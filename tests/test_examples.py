@@ -67,7 +67,7 @@ def test_mhm_mpr(data, tmp_path):
     assert dict(table.n) == dict.fromkeys(by_horizon, 136) | dict.fromkeys(by_period, 68) | {"L1_unsatThresh": 34}
     # mHM's file is in single precision: half a unit in the last place is 6e-8.
     assert (table.max_relative_deviation < 1e-7).all()
-    choices = pd.read_csv(tmp_path / "choices.csv", index_col="variant")["wiltingPoint mean"]
+    choices = pd.read_csv(tmp_path / "choices.csv", index_col="variant")["WP mean"]
     assert abs(choices["MPR, harmonic (mHM)"]) < 1e-5
     # of every positive field harmonic < geometric < arithmetic mean
     assert 5 < choices["MPR, geometric"] < choices["MPR, mean"] < 20
