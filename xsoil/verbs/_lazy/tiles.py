@@ -1,22 +1,15 @@
-"""The dask of the verbs: cell-wise maps, spatial tiles, scans over time blocks.
-
-Graphs are built without reading data, and their names come from `dask.base.tokenize`, so that the same
-call twice gives the same keys.
-"""
+"""Spatial tiles: one task per target tile, which gathers the part of the source that it needs."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import operator
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import dask.array as da
 import numpy as np
-from dask.array.core import unify_chunks
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from odc.geo.geobox import GeoBox
@@ -29,8 +22,8 @@ from xsoil.threads import available_cores
 # task holds the blocks it was cut from, and its result.
 WINDOW_BYTES = 32 * 2**20
 
-# What a window may take where tiles would be smaller than 8 x 8 cells.
-MOST_BYTES = 192 * 2**20
+# What a window may take where tiles would be smaller than 8 x 8 cells, or where the source's projection is torn.
+MOST_BYTES = 96 * 2**20
 
 # Source bytes (as float64) that an eager call works on at once.
 EAGER_BYTES = 2**30
@@ -81,26 +74,31 @@ def map_tiles(data: Any, step: TileStep, chunks: int | tuple[int, int] | None = 
     graph: dict[Any, Any] = {}
     for i, j in itertools.product(range(len(row_sizes)), range(len(col_sizes))):
         rows, cols = slice(int(row_edges[i]), int(row_edges[i + 1])), slice(int(col_edges[j]), int(col_edges[j + 1]))
-        window = step.window(rows, cols)
-        pieces = None if window is None else (
-            _pieces(window[0], block_rows), _pieces(window[1], block_cols)
-        )  # fmt: skip
+        parts = _parts(step, rows, cols, MOST_BYTES // max(data.dtype.itemsize, 4))
         for lead in itertools.product(*(range(len(sizes)) for sizes in lead_chunks)):
             shape = tuple(sizes[k] for sizes, k in zip(lead_chunks, lead, strict=True))
-            if window is None or pieces is None:
-                graph[(name, *lead, i, j)] = (_empty_tile, step_key, shape, (row_sizes[i], col_sizes[j]))
+            tasks: list[Any] = []
+            for part_rows, part_cols, window in parts:
+                if window is None:
+                    size = (part_rows.stop - part_rows.start, part_cols.stop - part_cols.start)
+                    tasks.append((_empty_tile, step_key, shape, size))
+                    continue
+                pieces = _pieces(window[0], block_rows), _pieces(window[1], block_cols)
+                blocks = [[(data.name, *lead, r[0], c[0]) for c in pieces[1]] for r in pieces[0]]
+                spans = ([r[1] for r in pieces[0]], [c[1] for c in pieces[1]])
+                origin = (window[0].start, window[1].start)
+                tasks.append((_run_tile, step_key, blocks, spans, origin, part_rows, part_cols))
+            if len(tasks) == 1:
+                graph[(name, *lead, i, j)] = tasks[0]
                 continue
-            blocks = [[(data.name, *lead, r[0], c[0]) for c in pieces[1]] for r in pieces[0]]
-            spans = ([r[1] for r in pieces[0]], [c[1] for c in pieces[1]])
-            graph[(name, *lead, i, j)] = (
-                _run_tile,
-                step_key,
-                blocks,
-                spans,
-                (window[0].start, window[1].start),
-                rows,
-                cols,
-            )
+            keys = [(f"{name}-part", *lead, i, j, n) for n in range(len(tasks))]
+            graph.update(zip(keys, tasks, strict=True))
+            places = [
+                (slice(r.start - rows.start, r.stop - rows.start), slice(c.start - cols.start, c.stop - cols.start))
+                for r, c, _ in parts
+            ]
+            whole = (row_sizes[i], col_sizes[j])
+            graph[(name, *lead, i, j)] = (_join_tile, step_key, shape, whole, places, keys)
     inputs = HighLevelGraph.from_collections(name, graph, dependencies=[data])
     layers_of = {**inputs.layers, step_key: {step_key: step}}
     needs = {**inputs.dependencies, step_key: set()}
@@ -167,6 +165,41 @@ def _run_tile(
     return {name: array.reshape(*lead, *array.shape[1:]) for name, array in found.items()}
 
 
+def _parts(
+    step: TileStep, rows: slice, cols: slice, most: int
+) -> list[tuple[slice, slice, tuple[slice, slice] | None]]:
+    """A tile in parts whose source windows hold at most so many cells, each with its window.
+
+    One part, but where the source's projection is torn (the lobes of homolosine, the dateline): neighbours in
+    the target then lie far apart in the source, and a window would span all between them.
+    """
+    window = step.window(rows, cols)
+    height, width = rows.stop - rows.start, cols.stop - cols.start
+    if window is None or height * width == 1:
+        return [(rows, cols, window)]
+    if (window[0].stop - window[0].start) * (window[1].stop - window[1].start) <= most:
+        return [(rows, cols, window)]
+    r, c = rows.start + (height + 1) // 2, cols.start + (width + 1) // 2
+    row_halves = [h for h in (slice(rows.start, r), slice(r, rows.stop)) if h.stop > h.start]
+    col_halves = [h for h in (slice(cols.start, c), slice(c, cols.stop)) if h.stop > h.start]
+    return [part for a, b in itertools.product(row_halves, col_halves) for part in _parts(step, a, b, most)]
+
+
+def _join_tile(
+    step: TileStep,
+    lead: tuple[int, ...],
+    shape: tuple[int, int],
+    places: list[tuple[slice, slice]],
+    parts: list[dict[str, np.ndarray]],
+) -> dict[str, np.ndarray]:
+    """A tile from its parts."""
+    found = _empty_tile(step, lead, shape)
+    for place, part in zip(places, parts, strict=True):
+        for name, array in part.items():
+            found[name][(..., *place)] = array
+    return found
+
+
 def _empty_tile(step: TileStep, lead: tuple[int, ...], shape: tuple[int, int]) -> dict[str, np.ndarray]:
     """A tile that overlaps no source cell."""
     return {n: np.full((*lead, *out.extra, *shape), out.missing, out.dtype) for n, out in step.outputs.items()}
@@ -221,149 +254,3 @@ def _tile_shape(step: TileStep, bytes_per_cell: int, asked: tuple[int, int] | No
 def _sizes(total: int, chunk: int) -> tuple[int, ...]:
     full, rest = divmod(total, chunk)
     return (chunk,) * full + ((rest,) if rest else ())
-
-
-@dataclass(frozen=True)
-class Named:
-    """An array (numpy or dask) with the names of its dimensions."""
-
-    array: Any
-    dims: tuple[Hashable, ...]
-
-    @property
-    def is_lazy(self) -> bool:
-        return isinstance(self.array, da.Array)
-
-    def spread(self, values: np.ndarray, dims: tuple[Hashable, ...]) -> np.ndarray:
-        """`values` (this array or one block of it) as a view on `dims`, of length 1 where it lacks one."""
-        values = np.asarray(values)
-        order = [self.dims.index(dim) for dim in dims if dim in self.dims]
-        missing = tuple(at for at, dim in enumerate(dims) if dim not in self.dims)
-        return np.expand_dims(values.transpose(order), missing)
-
-
-def scan_time(
-    step: Callable[..., tuple[Sequence[np.ndarray], tuple[np.ndarray, ...]]],
-    series: Sequence[Named],
-    maps: Sequence[Named],
-    dims: tuple[Hashable, ...],
-    *,
-    outputs: Mapping[str, np.dtype],
-    states: Mapping[str, np.dtype],
-    skip: int = 0,
-) -> tuple[list[Any], list[Any]]:
-    """Run a model forward in time, its state carried from time block to time block.
-
-    numpy in, numpy out (one call on all cores); as soon as one array is dask, dask out: one task per time
-    block and space block, which waits for the task of the time block before. Space blocks are the common
-    refinement of all inputs' chunks, time blocks that of the series: nothing is joined along time.
-
-    Parameters
-    ----------
-    step : callable
-        ``step(series, maps, state, skip=, workers=)`` -> ``outputs, state``. `series` and `maps` are lists of
-        arrays (time, *dims) and (*dims), of length 1 along a dimension that they lack; `state` is None in the
-        first block and then what the call before returned, arrays (*dims) in full; `skip` leading days are
-        run but not returned.
-    series : sequence of Named
-        Arrays with a dimension "time".
-    maps : sequence of Named
-        Arrays without; every dimension of `dims` occurs in some series or map.
-    dims : tuple
-        Dimensions of the results after time.
-    outputs, states : mapping
-        dtype of each returned series and of each array of the state.
-    skip : int
-        Days at the start that are run but not returned.
-
-    Returns
-    -------
-    outputs, states : list of arrays
-        (time - skip, *dims) and (*dims), in the order of the two mappings.
-    """
-    if not any(named.is_lazy for named in (*series, *maps)):
-        values, state = step(
-            [s.spread(s.array, ("time", *dims)) for s in series],
-            [m.spread(m.array, dims) for m in maps],
-            None,
-            skip=skip,
-            workers=available_cores(),
-        )
-        return list(values), list(state)
-    everything = [*series, *maps]
-    arrays = [n.array if n.is_lazy else da.from_array(np.asarray(n.array), chunks=-1) for n in everything]
-    pairs = itertools.chain.from_iterable(zip(arrays, (n.dims for n in everything), strict=True))
-    sizes, arrays = unify_chunks(*pairs, warn=False)
-    sizes = dict(sizes)
-    token = tokenize(step, [a.name for a in arrays], [n.dims for n in everything], dims, sorted(outputs), skip)
-    run, gather = f"scan-{token}", f"maps-{token}"
-    space = [sizes[dim] for dim in dims]
-    starts = np.cumsum([0, *sizes["time"]])
-    skips = [int(np.clip(skip - start, 0, size)) for start, size in zip(starts, sizes["time"], strict=False)]
-    kept = [t for t, size in enumerate(sizes["time"]) if size > skips[t]]
-    last = len(skips) - 1
-    task = partial(_scan_block, step, tuple(n.dims for n in series), tuple(n.dims for n in maps), dims)
-    graph: dict[Any, Any] = {}
-    picked: dict[str, dict[Any, Any]] = {f"{name}-{token}": {} for name in (*outputs, *states)}
-    series_arrays, map_arrays = arrays[: len(series)], arrays[len(series) :]
-    for block in itertools.product(*(range(len(chunk)) for chunk in space)):
-        at = dict(zip(dims, block, strict=True))
-        graph[(gather, *block)] = [
-            (array.name, *(at[dim] for dim in named.dims)) for array, named in zip(map_arrays, maps, strict=True)
-        ]
-        before: Any = None
-        for t in range(len(skips)):
-            at["time"] = t
-            inputs = [
-                (array.name, *(at[dim] for dim in named.dims))
-                for array, named in zip(series_arrays, series, strict=True)
-            ]
-            graph[(run, t, *block)] = (task, inputs, (gather, *block), before, skips[t])
-            # The state gets a key of its own: the next task needs it, not the series beside it.
-            before = (f"{run}-state", t, *block)
-            graph[before] = (operator.getitem, (run, t, *block), 1)
-        for row, t in enumerate(kept):
-            for place, name in enumerate(outputs):
-                picked[f"{name}-{token}"][(f"{name}-{token}", row, *block)] = (_pick, (run, t, *block), 0, place)
-        for place, name in enumerate(states):
-            picked[f"{name}-{token}"][(f"{name}-{token}", *block)] = (
-                operator.getitem,
-                (f"{run}-state", last, *block),
-                place,
-            )
-    both = HighLevelGraph.from_collections(run, graph, dependencies=arrays)
-
-    def collect(name: str, chunks: tuple[tuple[int, ...], ...], dtype: np.dtype) -> Any:
-        key = f"{name}-{token}"
-        full = HighLevelGraph({**both.layers, key: picked[key]}, {**both.dependencies, key: {run}})
-        return da.Array(full, key, chunks, dtype=dtype)
-
-    time = tuple(sizes["time"][t] - skips[t] for t in kept)
-    return (
-        [collect(name, (time, *space), dtype) for name, dtype in outputs.items()],
-        [collect(name, tuple(space), dtype) for name, dtype in states.items()],
-    )
-
-
-def _scan_block(
-    step: Callable[..., Any],
-    series_dims: tuple[tuple[Hashable, ...], ...],
-    maps_dims: tuple[tuple[Hashable, ...], ...],
-    dims: tuple[Hashable, ...],
-    series: list[np.ndarray],
-    maps: list[np.ndarray],
-    state: tuple[np.ndarray, ...] | None,
-    skip: int,
-) -> Any:
-    """One task: the days of one time block, the cells of one space block."""
-    return step(
-        [Named(values, d).spread(values, ("time", *dims)) for values, d in zip(series, series_dims, strict=True)],
-        [Named(values, d).spread(values, dims) for values, d in zip(maps, maps_dims, strict=True)],
-        state,
-        skip=skip,
-        workers=1,
-    )
-
-
-def _pick(results: Any, part: int, place: int) -> Any:
-    return results[part][place]

@@ -1,0 +1,10 @@
+"""The dask of the verbs: spatial tiles, scans over time blocks.
+
+Graphs are built without reading data, and their names come from `dask.base.tokenize`, so that the same
+call twice gives the same keys.
+"""
+
+from xsoil.verbs._lazy.scan import Named, scan_time
+from xsoil.verbs._lazy.tiles import TileStep, map_tiles
+
+__all__ = ["Named", "TileStep", "map_tiles", "scan_time"]
