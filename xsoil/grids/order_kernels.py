@@ -30,7 +30,7 @@ PAD = 32
 """Scratch is filled up to a multiple of this, so that vector loops have no rest."""
 
 FEW = 256
-"""Whole numbers from 0 to below this are tallied by index, all other values by hash."""
+"""Whole numbers from 0 to below this are tallied by index, other values by hash."""
 
 
 @kernel
@@ -90,10 +90,11 @@ def pad(keys, weights, n, missing):
 
 @kernel
 def _span(keys, n, missing):
-    low, high = missing, keys.dtype.type(~missing)
+    bottom = keys.dtype.type(~missing)
+    low, high = missing, bottom
     for i in range(n):
         low = min(low, keys[i])
-        high = max(high, keys[i])
+        high = max(high, keys[i] if keys[i] != missing else bottom)
     return low, high
 
 
@@ -113,7 +114,7 @@ def _split(keys, weights, m, pivot, missing):
 
 @kernel
 def quantile_of(keys, weights, n, q, missing, spot, number):
-    """Weighted quantile of the first n > 0 keys, none of them missing; the scratch must have room for padding.
+    """Weighted quantile of the first n keys, not all of them missing; the scratch must have room for padding.
 
     A bracket of two values is narrowed by counting the weight up to a pivot between them: interpolated by value, and
     every third time halved by key, which bounds the number of passes by three times the bits.
@@ -159,11 +160,13 @@ def _slot(key, shift):
 
 
 @kernel
-def _count(keys, floats, weights, n, counts):
+def _count(keys, floats, weights, n, counts, missing):
     """Areas of whole numbers from 0 to FEW - 1, by index; False where there is any other value."""
     for i in range(FEW):
         counts[i] = 0
     for i in range(n):
+        if keys[i] == missing:
+            continue
         v = floats[i]
         if keys[i] < 0 or v >= FEW:
             return False
@@ -175,7 +178,7 @@ def _count(keys, floats, weights, n, counts):
 
 
 @kernel
-def _hash(keys, weights, n, tally):
+def _hash(keys, weights, n, tally, missing):
     """Areas of any values, by open addressing; slots of earlier cells are told by their stamp."""
     _, known, sums, stamps, used, generation = tally
     generation[0] += 1
@@ -187,6 +190,8 @@ def _hash(keys, weights, n, tally):
     values = 0
     for i in range(n):
         key = keys[i]
+        if key == missing:
+            continue
         at = _slot(key, shift)
         while stamps[at] == stamp and known[at] != key:
             at = (at + 1) & (slots - 1)
@@ -201,17 +206,17 @@ def _hash(keys, weights, n, tally):
 
 @kernel
 def mode_of(keys, floats, weights, n, tally, missing, spot, number):
-    """The value with the largest area of the first n > 0 keys, none of them missing; the smallest of ties."""
+    """The value with the largest area of the first n keys, not all of them missing; the smallest of ties."""
     counts, known, sums, _, used, _ = tally
     most = np.int64(0)
-    if _count(keys, floats, weights, n, counts):
+    if _count(keys, floats, weights, n, counts, missing):
         for c in range(FEW):
             most = max(most, counts[c])
         least = most - TIE * most
         for c in range(FEW):
             if counts[c] >= least and counts[c] > 0:
                 return np.float64(c)
-    values, _, _ = _hash(keys, weights, n, tally)
+    values, _, _ = _hash(keys, weights, n, tally, missing)
     for i in range(values):
         most = max(most, sums[used[i]])
     least, best = most - TIE * most, missing
@@ -223,18 +228,18 @@ def mode_of(keys, floats, weights, n, tally, missing, spot, number):
 
 @kernel
 def fractions_of(keys, floats, weights, n, class_keys, tally, missing, spot, number, out):
-    """Share of each class in the area of the first n > 0 keys, none of them missing."""
+    """Share of each class in the area of the first n keys, not all of them missing."""
     counts, known, sums, stamps, _, generation = tally
     whole = np.int64(0)
     for i in range(n):
         whole += weights[i]
-    if _count(keys, floats, weights, n, counts):
+    if _count(keys, floats, weights, n, counts, missing):
         for c in range(class_keys.size):
             v = value_of(class_keys[c], missing, spot, number)
             listed = (v >= 0.0) & (v < FEW) and np.int64(v) == v
             out[c] = counts[np.int64(v)] / whole if listed else 0.0
         return
-    _, shift, slots = _hash(keys, weights, n, tally)
+    _, shift, slots = _hash(keys, weights, n, tally, missing)
     for c in range(class_keys.size):
         at = _slot(class_keys[c], shift)
         while stamps[at] == generation[0] and known[at] != class_keys[c]:

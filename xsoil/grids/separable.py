@@ -14,7 +14,7 @@ import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from xsoil.errors import AxisError
+from xsoil.errors import ArgumentError, AxisError, UnknownNameError
 from xsoil.grids.crs import EASE_GLOBAL, WORLD, axis_edges, crs_text, is_geographic, working_crs
 from xsoil.threads import in_bands
 
@@ -208,15 +208,8 @@ class SeparableOverlap:
         """
         from xsoil.grids import separable_kernels as kernels
 
-        yp, ys, yl, yf = self.rows.part(rows, origin[0])
-        xp, xs, xl, xf = self.columns.part(cols, origin[1])
-        if values.shape[2] == self.source.shape[1]:
-            xs = np.mod(xs, values.shape[2])  # a whole periodic axis: columns beyond its ends are those inside
-        values, flipped = _contiguous(values)
-        if flipped:
-            ys = values.shape[1] - 1 - ys
+        values, (yp, ys, yl, yf), (xp, xs, xl, xf), height, width = self._pieces(values, origin, rows, cols)
         shape = (values.shape[0], yp.size - 1, xp.size - 1)
-        height, width = self.rows.target_length[rows], self.columns.target_length[cols]
         fraction = np.empty(shape)
         if how in ("mean", "sum"):
             result = np.empty(shape)
@@ -235,6 +228,102 @@ class SeparableOverlap:
 
         in_bands(band, shape[1], threads)
         return result, fraction
+
+    def select(
+        self,
+        values: np.ndarray,
+        origin: tuple[int, int],
+        rows: slice,
+        cols: slice,
+        how: str,
+        parameter: Any = None,
+        threads: int = 1,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Order statistics, class fractions or the standard deviation of a source window on a target tile.
+
+        Parameters
+        ----------
+        values : ndarray (k, ny, nx) of float32 or float64
+            As for `reduce`; infinities are values like any other.
+        origin, rows, cols, threads
+            As for `reduce`.
+        how : {"quantile", "mode", "std", "fraction"}
+            Area-weighted; see `parameter`. "mode" takes the smallest of values whose areas tie within 1e-9;
+            "std" is that of the population.
+        parameter : float or ndarray, optional
+            For "quantile" q between 0 and 1: the smallest value whose cumulative share of the valid area reaches q,
+            or the mean of that and the next where it does so within 1e-9. For "fraction" the classes (1-D): what
+            share of the valid area each has.
+
+        Returns
+        -------
+        result : ndarray of float64 (k, rows, cols), for "fraction" (k, classes, rows, cols)
+            NaN where nothing is valid.
+        fraction : ndarray (k, rows, cols)
+            As from `reduce`.
+
+        Raises
+        ------
+        UnknownNameError
+            For another `how`.
+        ArgumentError
+            For values that are not float32 or float64, q outside 0..1 or classes that are not 1-D.
+        """
+        from xsoil.grids import order_kernels, separable_order
+
+        codes = {"quantile": order_kernels.QUANTILE, "mode": order_kernels.MODE, "fraction": order_kernels.FRACTION}
+        if how not in (*codes, "std"):
+            raise UnknownNameError.of("order operator", how, (*codes, "std"))
+        if values.dtype not in (np.float32, np.float64):
+            raise ArgumentError(f"expected values of float32 or float64, found {values.dtype}; convert with .astype")
+        q, classes = _parameter(how, parameter)
+        values, (yp, ys, yl, _), (xp, xs, xl, _), height, width = self._pieces(values, origin, rows, cols)
+        classes = classes.astype(values.dtype)
+        fraction = np.empty((values.shape[0], yp.size - 1, xp.size - 1))
+        result = np.empty((fraction.shape[0], classes.size if how == "fraction" else 1, *fraction.shape[1:]))
+        bits = values.view(np.int32 if values.dtype == np.float32 else np.int64)
+        room = np.concatenate([xl, np.zeros(separable_order.CHUNK)])
+
+        def band(first: int, last: int) -> None:
+            if how == "std":
+                separable_order.deviations(
+                    values, yp, ys, yl, xp, xs, xl, height, width, first, last, result[:, 0], fraction
+                )
+            else:
+                separable_order.select(
+                    values, bits, yp, ys, yl, xp, xs, room, height, width, codes[how], q, classes, first, last,
+                    result, fraction,
+                )  # fmt: skip
+
+        in_bands(band, fraction.shape[1], threads)
+        return (result if how == "fraction" else result[:, 0]), fraction
+
+    def _pieces(self, values: np.ndarray, origin: tuple[int, int], rows: slice, cols: slice) -> tuple[Any, ...]:
+        """The window in C order, both axes' parts relative to it, heights and widths of the tile's cells."""
+        yp, ys, yl, yf = self.rows.part(rows, origin[0])
+        xp, xs, xl, xf = self.columns.part(cols, origin[1])
+        if values.shape[2] == self.source.shape[1]:
+            xs = np.mod(xs, values.shape[2])  # a whole periodic axis: columns beyond its ends are those inside
+        values, flipped = _contiguous(values)
+        if flipped:
+            ys = values.shape[1] - 1 - ys
+        return (
+            values, (yp, ys, yl, yf), (xp, xs, xl, xf), self.rows.target_length[rows], self.columns.target_length[cols]
+        )  # fmt: skip
+
+
+def _parameter(how: str, parameter: Any) -> tuple[float, np.ndarray]:
+    """q and classes of an order operator; each is empty where it has none."""
+    if how == "quantile":
+        if not isinstance(parameter, (int, float, np.number)) or not 0.0 <= parameter <= 1.0:
+            raise ArgumentError(f"expected a quantile q between 0 and 1, found {parameter!r}")
+        return float(parameter), np.empty(0)
+    if how == "fraction":
+        classes = np.asarray(parameter)
+        if classes.ndim != 1 or classes.dtype.kind not in "fiub":
+            raise ArgumentError(f"expected a 1-D array of classes, found {parameter!r}")
+        return 0.5, classes
+    return 0.5, np.empty(0)
 
 
 def _contiguous(values: np.ndarray) -> tuple[np.ndarray, bool]:
