@@ -1,0 +1,136 @@
+"""Pictures of results. matplotlib (the extra `plot`) is imported when one is drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["scaling_matrix"]
+
+TITLES = {"rmse": "RMSE", "r": "R", "nrmse": "RMSE / (max - min)", "n": "cells"}
+FRAMEWORKS = {"mpr": "MPR", "tr": "TR", "three_step": "three-step"}
+READABLE = 40
+"""Combinations up to which numbers fit into the cells."""
+
+
+def scaling_matrix(
+    result: xr.Dataset,
+    metric: Literal["rmse", "r", "nrmse", "n"] = "rmse",
+    ax: Axes | None = None,
+    *,
+    annotate: bool | None = None,
+    cmap: str | None = None,
+) -> Axes:
+    """Draw a matrix of `xsoil.compare_scaling` as figure 3 of Li et al. (2024).
+
+    Symmetric matrices without their diagonal and upper half, as in the paper; NRMSE, whose reference is the column,
+    in full. Black lines part the frameworks, grey ones the pedotransfer functions.
+
+    Parameters
+    ----------
+    result : xr.Dataset
+        From `xsoil.compare_scaling`; matrices on (combination, combination_2) only.
+    metric : {"rmse", "r", "nrmse", "n"}
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure of a fitting size.
+    annotate : bool, optional
+        Write the numbers into the cells; by default up to 40 combinations.
+    cmap : str, optional
+        Name of a colour map.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Save it with ``ax.figure.savefig(path)``.
+
+    Raises
+    ------
+    UnknownNameError
+        No such metric.
+    MissingVariableError
+        `result` has no such matrix.
+    ArgumentError
+        The matrix has further dimensions.
+
+    References
+    ----------
+    .. [1] Li, P. et al. (2024), Water Resour. Res. 60, e2023WR035543, doi:10.1029/2023WR035543.
+    """
+    import matplotlib.pyplot as plt
+
+    if metric not in TITLES:
+        raise UnknownNameError.of("metric", metric, TITLES)
+    if metric not in result:
+        raise MissingVariableError(f"no {metric!r} among {sorted(map(str, result))}; expected a result of compare_scaling")
+    matrix = result[metric]
+    if set(matrix.dims) != {"combination", "combination_2"}:
+        raise ArgumentError(
+            f"{metric!r} is on {matrix.dims}; expected (combination, combination_2): choose one with .isel(...)"
+        )
+    values = matrix.transpose("combination", "combination_2").to_numpy().astype(float)
+    n = len(values)
+    full = metric == "nrmse"
+    rows, columns = np.indices(values.shape)
+    shown = np.ma.masked_where((rows == columns) if full else (columns >= rows), np.ma.masked_invalid(values))
+    annotate = n <= READABLE if annotate is None else annotate
+
+    if ax is None:
+        side = max(4.0, 1.8 + (0.36 if annotate else 0.2) * n)
+        _, ax = plt.subplots(figsize=(side + 1.0, side), layout="constrained")
+    image = ax.imshow(shown, cmap=cmap or ("viridis" if metric in ("r", "n") else "YlOrRd"), interpolation="none")
+    units = matrix.attrs.get("units", "1")
+    title = TITLES[metric] + ("" if units == "1" else f" [{units}]")
+    ax.figure.colorbar(image, ax=ax, shrink=0.6, pad=0.02, label=title)
+    names = [str(name) for name in result["combination"].values]
+    size = float(np.clip(220 / max(n, 1), 4.5, 9))
+    ax.set_xticks(range(n), names, rotation=90, fontsize=size)
+    ax.set_yticks(range(n), names, fontsize=size)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    if annotate:
+        _numbers(ax, shown, image, size)
+    _groups(ax, result, full)
+    return ax
+
+
+def _numbers(ax: Axes, shown: Any, image: Any, size: float) -> None:
+    """The values in their cells, three digits, dark on light and light on dark."""
+    for (row, column), value in np.ma.ndenumerate(shown):
+        red, green, blue, _ = image.cmap(image.norm(value))
+        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+        text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+        ax.text(
+            column, row, text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text,
+            ha="center", va="center", fontsize=0.72 * size, color="white" if dark else "black",
+        )  # fmt: skip
+
+
+def _groups(ax: Axes, result: xr.Dataset, full: bool) -> None:
+    """Lines between frameworks and PTFs, and the names of the frameworks above their columns."""
+    n = result.sizes["combination"]
+    frameworks, ptfs = (
+        [str(v) for v in result[name].values] if name in result.coords else [""] * n for name in ("framework", "ptf")
+    )
+    starts = [0]
+    for k in range(1, n):
+        if frameworks[k] == frameworks[k - 1] and ptfs[k] == ptfs[k - 1]:
+            continue
+        style = {"color": "0.6", "lw": 0.8}
+        if frameworks[k] != frameworks[k - 1]:
+            style = {"color": "black", "lw": 1.5}
+            starts.append(k)
+        # Below the diagonal only what lies left of the corner, and what lies under it.
+        ax.plot([-0.5, n - 0.5 if full else k - 0.5], [k - 0.5] * 2, **style)
+        ax.plot([k - 0.5] * 2, [-0.5 if full else k - 0.5, n - 0.5], **style)
+    for first, last in zip(starts, [*starts[1:], n], strict=True):
+        name = FRAMEWORKS.get(frameworks[first], frameworks[first])
+        # In a half matrix the name stands on the empty side of the diagonal.
+        at = ((first + last - 1) / 2, -0.8) if full else (first + 0.58 * (last - first), first + 0.3 * (last - first))
+        ax.text(*at, name, ha="center", va="bottom" if full else "center", fontsize=11, fontweight="bold")
