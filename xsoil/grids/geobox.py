@@ -179,8 +179,10 @@ def _crs(obj: xr.Dataset | xr.DataArray, mapping: dict[Hashable, dict[str, objec
             return stated
         if _is_geographic(obj, y, x):
             return CRS.from_epsg(4326)
+        bare = [str(name) for name in ("spatial_ref", "crs") if name in obj.coords and not obj.coords[name].attrs]
+        lost = f" ({bare[0]!r} has lost its attributes, as xr.where(...) does; .where(...) keeps them)" if bare else ""
         raise CRSError(
-            f"no CRS for the dimensions {y!r} and {x!r}: neither a grid mapping nor latitude and longitude; "
+            f"no CRS for the dimensions {y!r} and {x!r}: neither a grid mapping nor latitude and longitude{lost}; "
             'add it with ds.rio.write_crs("EPSG:...")'
         )
     first, *others = found.items()

@@ -10,17 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsoil.grids.overlap import Overlap, overlap_of
+from xsoil.grids.points import PointSampler
 from xsoil.threads import in_bands, read_only
-
-if TYPE_CHECKING:
-    from xsoil.grids.points import PointSampler
 
 Array = NDArray[Any]
 Family = Literal["area", "power", "select", "point", "bits"]
@@ -198,8 +196,6 @@ class Reduction:
 @lru_cache(maxsize=64)
 def sampler_of(source: GeoBox, target: GeoBox, how: str) -> PointSampler:
     """The sampler of two grids; kept, as its axes cost a projection."""
-    from xsoil.grids.points import PointSampler
-
     return PointSampler(source, target, how)
 
 

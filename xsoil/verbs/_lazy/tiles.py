@@ -107,8 +107,8 @@ def map_tiles(data: Any, step: TileStep, chunks: int | tuple[int, int] | None = 
     for what, output in step.outputs.items():
         out_chunks = (*lead_chunks, *((size,) for size in output.extra), row_sizes, col_sizes)
         part_name, zeros, n = f"{name}-{what}", (0,) * len(output.extra), len(lead_chunks)
-        keys = itertools.product(*(range(len(sizes)) for sizes in (*lead_chunks, row_sizes, col_sizes)))
-        layer = {(part_name, *key[:n], *zeros, *key[n:]): (operator.getitem, (name, *key), what) for key in keys}
+        at = itertools.product(*(range(len(sizes)) for sizes in (*lead_chunks, row_sizes, col_sizes)))
+        layer = {(part_name, *key[:n], *zeros, *key[n:]): (operator.getitem, (name, *key), what) for key in at}
         full = HighLevelGraph({**layers_of, part_name: layer}, {**needs, part_name: {name}})
         picked[what] = da.Array(full, part_name, out_chunks, dtype=output.dtype)
     return picked
