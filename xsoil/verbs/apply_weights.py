@@ -196,8 +196,8 @@ def open_netcdf(file: Path) -> xr.Dataset:
         return xr.open_dataset(file, decode_cf=False)
     except ValueError as error:
         raise ArgumentError(
-            f"{str(file)!r} cannot be read as netCDF ({str(error).splitlines()[0]}); expected a weight file, and one of "
-            'h5netcdf and netCDF4: pip install "xsoil[data]"'
+            f"{str(file)!r} cannot be read as netCDF ({str(error).splitlines()[0]}); expected a weight file, and one "
+            'of h5netcdf and netCDF4: pip install "xsoil[data]"'
         ) from error
 
 
