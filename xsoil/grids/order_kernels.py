@@ -35,24 +35,28 @@ FEW = 256
 
 @kernel
 def scratch(bits, size):
-    """Working arrays for cells of up to `size` values, in the width of `bits`: keys, weights, and the tally.
+    """Working arrays for cells of up to `size` values: keys in the width of `bits`, weights, and the tally.
 
-    The tally is its counts, hash keys, hash sums, stamps, used slots and the number of the last hash.
+    The tally is the counts of small whole numbers, the hash table, the places that share a slot, and the number from
+    which entries of the table belong to the present cell (one array).
     """
-    slots = 2
-    while slots < 2 * size:
-        slots *= 2
-    keys = np.empty(size + PAD, bits.dtype)
-    weights = np.empty(size + PAD, np.int64)
     tally = (
-        np.zeros(FEW, np.int64),
-        np.empty(slots, bits.dtype),
-        np.empty(slots, np.int64),
-        np.zeros(slots, np.int64),
-        np.empty(size + 1, np.int64),
+        np.zeros(2 * FEW, np.int64),
+        np.full(_slots(size)[0], -1),
+        np.empty(size + PAD, np.int64),
         np.zeros(1, np.int64),
     )
-    return keys, weights, tally
+    return np.empty(size + PAD, bits.dtype), np.empty(size + PAD, np.int64), tally
+
+
+@kernel
+def _slots(size):
+    """Slots of the hash table for that many values (many while they fit the first-level cache), and their bits."""
+    slots, width = 2048, 11
+    while slots < 2 * size:
+        slots *= 2
+        width += 1
+    return slots, width
 
 
 @kernel
@@ -154,97 +158,111 @@ def quantile_of(keys, weights, n, q, missing, spot, number):
 
 
 @kernel
-def _slot(key, shift):
-    mixed = np.uint64(np.int64(key)) * np.uint64(0x9E3779B97F4A7C15)
-    return np.int64((mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9) >> np.uint64(shift))
+def _slot(key, width):
+    return np.int64(np.uint64(np.int64(key)) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(64 - width))
+
+
+@kernel
+def _merge(keys, weights, n, tally):
+    """Give the weight of equal keys to one of them, by open addressing.
+
+    First every key that finds its slot free takes it, without a branch; those few (or equal ones) that did not are
+    looked for afterwards. Entries of earlier cells are smaller than `base`.
+    """
+    _, table, shared, start = tally
+    base, met = start[0], 0
+    slots, width = _slots(n)
+    for i in range(n):
+        at = _slot(keys[i], width)
+        taken = table[at] >= base
+        table[at] = table[at] if taken else base + i
+        shared[met] = i
+        met += taken
+    for m in range(met):
+        i = shared[m]
+        at = _slot(keys[i], width)
+        while table[at] >= base and keys[table[at] - base] != keys[i]:
+            at = (at + 1) & (slots - 1)
+        if table[at] < base:
+            table[at] = base + i
+        else:
+            weights[table[at] - base] += weights[i]
+            weights[i] = 0
+    start[0] = base + n
 
 
 @kernel
 def _count(keys, floats, weights, n, counts, missing):
-    """Areas of whole numbers from 0 to FEW - 1, by index; False where there is any other value."""
-    for i in range(FEW):
-        counts[i] = 0
+    """Areas of whole numbers from 0 to FEW - 1, by index; -1 where there is any other value, else the largest."""
+    largest_yet = 0
+    counts[:] = 0
     for i in range(n):
         if keys[i] == missing:
             continue
         v = floats[i]
         if keys[i] < 0 or v >= FEW:
-            return False
+            return -1
         c = np.int64(v)
         if c != v:
-            return False
+            return -1
         counts[c] += weights[i]
-    return True
+        largest_yet = max(largest_yet, c)
+    return largest_yet
 
 
 @kernel
-def _hash(keys, weights, n, tally, missing):
-    """Areas of any values, by open addressing; slots of earlier cells are told by their stamp."""
-    _, known, sums, stamps, used, generation = tally
-    generation[0] += 1
-    stamp = generation[0]
-    shift, slots = 63, 2
-    while slots < 2 * n:
-        slots *= 2
-        shift -= 1
-    values = 0
-    for i in range(n):
-        key = keys[i]
-        if key == missing:
-            continue
-        at = _slot(key, shift)
-        while stamps[at] == stamp and known[at] != key:
-            at = (at + 1) & (slots - 1)
-        if stamps[at] == stamp:
-            sums[at] += weights[i]
-        else:
-            stamps[at], known[at], sums[at] = stamp, key, weights[i]
-            used[values] = at
-            values += 1
-    return values, shift, slots
-
-
-@kernel
-def mode_of(keys, floats, weights, n, tally, missing, spot, number):
-    """The value with the largest area of the first n keys, not all of them missing; the smallest of ties."""
-    counts, known, sums, _, used, _ = tally
+def mode_of_counts(counts, most_class):
+    """The class with the largest area, the smallest of ties."""
     most = np.int64(0)
-    if _count(keys, floats, weights, n, counts, missing):
-        for c in range(FEW):
-            most = max(most, counts[c])
-        least = most - TIE * most
-        for c in range(FEW):
-            if counts[c] >= least and counts[c] > 0:
-                return np.float64(c)
-    values, _, _ = _hash(keys, weights, n, tally, missing)
-    for i in range(values):
-        most = max(most, sums[used[i]])
-    least, best = most - TIE * most, missing
-    for i in range(values):
-        at = used[i]
-        best = min(best, known[at] if sums[at] >= least else missing)
+    for c in range(most_class + 1):
+        most = max(most, counts[c])
+    least = most - TIE * most
+    for c in range(most_class + 1):
+        if counts[c] >= least:
+            return np.float64(c)
+    return np.nan
+
+
+@kernel
+def fractions_of_counts(counts, most_class, classes, out):
+    """Share of each class in the counted area."""
+    whole = np.int64(0)
+    for c in range(most_class + 1):
+        whole += counts[c]
+    for c in range(classes.size):
+        v = classes[c]
+        listed = (v >= 0) & (v <= most_class) and np.int64(v) == v
+        out[c] = counts[np.int64(v)] / whole if listed else 0.0
+
+
+@kernel
+def mode_of(keys, weights, n, tally, missing, spot, number):
+    """The value with the largest area of the first n keys, not all of them missing; the smallest of ties."""
+    _merge(keys, weights, n, tally)
+    most, best = np.int64(0), missing
+    for i in range(n):
+        most = max(most, weights[i])
+    least = np.int64(np.ceil(most - TIE * most))
+    for i in range(n):
+        best = min(best, keys[i] if weights[i] >= least else missing)
     return value_of(best, missing, spot, number)
 
 
 @kernel
-def fractions_of(keys, floats, weights, n, class_keys, tally, missing, spot, number, out):
+def fractions_of(keys, weights, n, class_keys, tally, out):
     """Share of each class in the area of the first n keys, not all of them missing."""
-    counts, known, sums, stamps, _, generation = tally
+    _, table, _, start = tally
     whole = np.int64(0)
     for i in range(n):
         whole += weights[i]
-    if _count(keys, floats, weights, n, counts, missing):
-        for c in range(class_keys.size):
-            v = value_of(class_keys[c], missing, spot, number)
-            listed = (v >= 0.0) & (v < FEW) and np.int64(v) == v
-            out[c] = counts[np.int64(v)] / whole if listed else 0.0
-        return
-    _, shift, slots = _hash(keys, weights, n, tally, missing)
+    base = start[0]
+    _merge(keys, weights, n, tally)
+    slots, width = _slots(n)
     for c in range(class_keys.size):
-        at = _slot(class_keys[c], shift)
-        while stamps[at] == generation[0] and known[at] != class_keys[c]:
+        at = _slot(class_keys[c], width)
+        while table[at] >= base and keys[table[at] - base] != class_keys[c]:
             at = (at + 1) & (slots - 1)
-        out[c] = sums[at] / whole if stamps[at] == generation[0] else 0.0
+        out[c] = weights[table[at] - base] / whole if table[at] >= base else 0.0
 
 
 @kernel
@@ -283,7 +301,7 @@ def _reduce_lists(values, bits, indptr, pixel, area, how, q, classes, first, las
     for cell in range(first, last):
         size = max(size, indptr[cell + 1] - indptr[cell])
     keys, weights, tally = scratch(bits, size)
-    floats = keys.view(values.dtype)
+    floats, counts = keys.view(values.dtype), tally[0]
     part = np.empty(size)
     for layer in range(values.shape[0]):
         for cell in range(first, last):
@@ -304,11 +322,17 @@ def _reduce_lists(values, bits, indptr, pixel, area, how, q, classes, first, las
                     weights[i] = np.int64(part[i] * (WHOLE / total))
                 if how == QUANTILE:
                     result[layer, 0, cell] = quantile_of(keys, weights, n, q, missing, spot, number)
+                    continue
+                out = result[layer, :, cell]
+                most_class = _count(keys, floats, weights, n, counts, missing)
+                if how == MODE and most_class >= 0:
+                    out[0] = mode_of_counts(counts, most_class)
                 elif how == MODE:
-                    result[layer, 0, cell] = mode_of(keys, floats, weights, n, tally, missing, spot, number)
+                    out[0] = mode_of(keys, weights, n, tally, missing, spot, number)
+                elif most_class >= 0:
+                    fractions_of_counts(counts, most_class, classes, out)
                 else:
-                    out = result[layer, :, cell]
-                    fractions_of(keys, floats, weights, n, class_keys, tally, missing, spot, number, out)
+                    fractions_of(keys, weights, n, class_keys, tally, out)
 
 
 def reduce_lists(

@@ -45,13 +45,44 @@ def _gather(bits, rows, heights, columns, widths, nx, straight, scale, missing, 
 
 
 @kernel
-def _valid_area(keys, heights, widths, nx, missing):
+def _count(values, rows, heights, columns, widths, nx, scale, counts, most_class):
+    """Areas of whole numbers from 0 to FEW - 1, by index, straight from the block.
+
+    Returns the largest of them, -1 where there is any other value, and whether a value is missing. Columns take turns
+    at two sets of counts, because adding to the number that was just stored waits for it. Up to `most_class` counts
+    are cleared first.
+    """
+    counts[: most_class + 1] = 0
+    counts[order.FEW : order.FEW + most_class + 1] = 0
+    found, gaps = 0, False
+    for p in range(rows.size):
+        row, wy = values[rows[p]], heights[p] * scale
+        for s in range(nx):
+            v = row[columns[s]]
+            if not ((v >= 0) & (v < order.FEW)):
+                if v == v:
+                    return -1, max(found, most_class), gaps
+                gaps = True
+                continue
+            c = np.int64(v)
+            if c != v:
+                return -1, max(found, most_class), gaps
+            counts[c + order.FEW * (s & 1)] += np.int64(wy * widths[s])
+            found = max(found, c)
+    for c in range(found + 1):
+        counts[c] += counts[order.FEW + c]
+    return found, max(found, most_class), gaps
+
+
+@kernel
+def _valid_area(values, rows, heights, columns, widths, nx):
     """Valid area of a block, added column by column as the other operators do."""
     area = 0.0
     for q in range(nx):
         valid = 0.0
         for p in range(heights.size):
-            valid += heights[p] if keys[p * nx + q] != missing else 0.0
+            v = values[rows[p], columns[q]]
+            valid += heights[p] if v == v else 0.0
         area += widths[q] * valid
     return area
 
@@ -72,7 +103,7 @@ def select(values, bits, yp, ys, yl, xp, xs, xl, height, width, how, q, classes,
     for j in range(xp.size - 1):
         wide = max(wide, xp[j + 1] - xp[j])
     keys, weights, tally = order.scratch(bits, max(tall * wide, 1))
-    floats = keys.view(values.dtype)
+    counts, dirty = tally[0], order.FEW - 1
     for layer in range(values.shape[0]):
         for i in range(first, last):
             rows, heights = ys[yp[i] : yp[i + 1]], yl[yp[i] : yp[i + 1]]
@@ -88,29 +119,38 @@ def select(values, bits, yp, ys, yl, xp, xs, xl, height, width, how, q, classes,
                     result[layer, :, i, j], fraction[layer, i, j] = np.nan, 0.0
                     continue
                 straight = (columns[nx - 1] - columns[0] == nx - 1) & (columns[0] + nx + CHUNK <= bits.shape[2])
-                scale = order.WHOLE / area
-                n, gaps = _gather(
-                    bits[layer], rows, heights, columns, widths, nx, straight, scale, missing, infinite, keys, weights
-                )
-                if gaps:
-                    valid = _valid_area(keys, heights, widths, nx, missing)
-                    if valid < 1e-6 * area and valid > 0.0:  # too little of it for the units of area
-                        scale = order.WHOLE / valid
-                        _gather(
+                valid, scale, most_class = area, order.WHOLE / area, -1
+                for again in range(2):
+                    gaps = False
+                    if how != order.QUANTILE:
+                        most_class, dirty, gaps = _count(
+                            values[layer], rows, heights, columns, widths, nx, scale, counts, dirty
+                        )
+                    if most_class < 0:
+                        n, gaps = _gather(
                             bits[layer], rows, heights, columns, widths, nx, straight, scale, missing, infinite, keys,
                             weights,
                         )  # fmt: skip
-                    area = valid
-                fraction[layer, i, j] = area / cell if cell > 0.0 else 0.0
-                if not area > 0.0:
-                    result[layer, :, i, j] = np.nan
+                    if again == 1 or not gaps:
+                        break
+                    valid = _valid_area(values[layer], rows, heights, columns, widths, nx)
+                    if not 0.0 < valid < 1e-6 * area:
+                        break
+                    scale = order.WHOLE / valid  # else there are too few units of area
+                fraction[layer, i, j] = valid / cell if cell > 0.0 else 0.0
+                out = result[layer, :, i, j]
+                if not valid > 0.0:
+                    out[:] = np.nan
                 elif how == order.QUANTILE:
-                    result[layer, 0, i, j] = order.quantile_of(keys, weights, n, q, missing, spot, number)
+                    out[0] = order.quantile_of(keys, weights, n, q, missing, spot, number)
+                elif how == order.MODE and most_class >= 0:
+                    out[0] = order.mode_of_counts(counts, most_class)
                 elif how == order.MODE:
-                    result[layer, 0, i, j] = order.mode_of(keys, floats, weights, n, tally, missing, spot, number)
+                    out[0] = order.mode_of(keys, weights, n, tally, missing, spot, number)
+                elif most_class >= 0:
+                    order.fractions_of_counts(counts, most_class, classes, out)
                 else:
-                    out = result[layer, :, i, j]
-                    order.fractions_of(keys, floats, weights, n, class_keys, tally, missing, spot, number, out)
+                    order.fractions_of(keys, weights, n, class_keys, tally, out)
 
 
 @kernel
