@@ -68,7 +68,9 @@ def scaling_matrix(
     if metric not in TITLES:
         raise UnknownNameError.of("metric", metric, TITLES)
     if metric not in result:
-        raise MissingVariableError(f"no {metric!r} among {sorted(map(str, result))}; expected a result of compare_scaling")
+        raise MissingVariableError(
+            f"no {metric!r} among {sorted(map(str, result))}; expected a result of compare_scaling"
+        )
     matrix = result[metric]
     if set(matrix.dims) != {"combination", "combination_2"}:
         raise ArgumentError(
@@ -102,14 +104,14 @@ def scaling_matrix(
 
 def _numbers(ax: Axes, shown: Any, image: Any, size: float) -> None:
     """The values in their cells, three digits, dark on light and light on dark."""
-    for (row, column), value in np.ma.ndenumerate(shown):
+    least = 5e-4 * float(np.ma.abs(shown).max()) if shown.count() else 0.0
+    for row, column in np.argwhere(~np.ma.getmaskarray(shown)):
+        value = shown[row, column]
         red, green, blue, _ = image.cmap(image.norm(value))
         dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-        text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-        ax.text(
-            column, row, text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text,
-            ha="center", va="center", fontsize=0.72 * size, color="white" if dark else "black",
-        )  # fmt: skip
+        text = "0" if abs(value) < least else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+        text = text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+        ax.text(column, row, text, ha="center", va="center", fontsize=0.72 * size, color="white" if dark else "black")
 
 
 def _groups(ax: Axes, result: xr.Dataset, full: bool) -> None:
@@ -122,13 +124,13 @@ def _groups(ax: Axes, result: xr.Dataset, full: bool) -> None:
     for k in range(1, n):
         if frameworks[k] == frameworks[k - 1] and ptfs[k] == ptfs[k - 1]:
             continue
-        style = {"color": "0.6", "lw": 0.8}
+        color, width = "0.6", 0.8
         if frameworks[k] != frameworks[k - 1]:
-            style = {"color": "black", "lw": 1.5}
+            color, width = "black", 1.5
             starts.append(k)
         # Below the diagonal only what lies left of the corner, and what lies under it.
-        ax.plot([-0.5, n - 0.5 if full else k - 0.5], [k - 0.5] * 2, **style)
-        ax.plot([k - 0.5] * 2, [-0.5 if full else k - 0.5, n - 0.5], **style)
+        ax.plot([-0.5, n - 0.5 if full else k - 0.5], [k - 0.5] * 2, color=color, lw=width)
+        ax.plot([k - 0.5] * 2, [-0.5 if full else k - 0.5, n - 0.5], color=color, lw=width)
     for first, last in zip(starts, [*starts[1:], n], strict=True):
         name = FRAMEWORKS.get(frameworks[first], frameworks[first])
         # In a half matrix the name stands on the empty side of the diagonal.

@@ -59,7 +59,7 @@ class Operator:
 
     def to(self, maps: xr.Dataset, to: object, **options: Any) -> xr.Dataset:
         """`maps` on another grid; of classes, which have no mean, the mode."""
-        how = {n: "mode" if _is_class(n) and self.how not in ("nearest", "min", "max") else self.how for n in maps}
+        how: Any = {n: "mode" if _is_class(n) and self.how not in ("nearest", "min", "max") else self.how for n in maps}
         if self.parameter is not None:
             options[PARAMETERS[self.how]] = self.parameter
         return upscale(maps, to, how, **options)
@@ -193,7 +193,9 @@ def compare_scaling(
         [array.reset_coords(drop=True).astype(np.result_type(*maps.values()), copy=False) for array in maps.values()],
         dim=DIM, join="override", coords="minimal", compat="override", combine_attrs="drop",
     )  # fmt: skip
-    sources = dict.fromkeys(f"{e.reference} https://doi.org/{e.doi}" if e.doi else e.reference for e in entries.values())
+    sources = dict.fromkeys(
+        f"{e.reference} https://doi.org/{e.doi}" if e.doi else e.reference for e in entries.values()
+    )
     stacked.attrs = VARIABLES[variable].attrs | {"references": "; ".join(sources)}
     names = np.array(list(maps))
     labels = {
@@ -302,7 +304,9 @@ def _balanced(ds: xr.Dataset, entries: list[PTF], available: frozenset[str]) -> 
         wanted = tuple(name for name in TEXTURE if name in needed)
         dtype = np.result_type(np.float32, *(arrays[name].dtype for name in texture))
         function = _Texture(tuple(texture), wanted, dtype.str)
-        arrays |= zip(wanted, map_cells(function, [arrays[name] for name in texture], [dtype] * len(wanted)), strict=True)
+        arrays |= zip(
+            wanted, map_cells(function, [arrays[name] for name in texture], [dtype] * len(wanted)), strict=True
+        )
     out = xr.Dataset({n: arrays[n].assign_attrs(VARIABLES[n].attrs) for n in needed})
     return carry(ds, out, next(iter(_read_inputs(ds, entries[0], available))))
 
