@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.extending import overload
+from numba.extending import intrinsic, overload
 
 F = TypeVar("F", bound=Callable[..., Any])
+_Pair = Callable[[Any, Any], Any]
 
 
 def kernel(function: F) -> F:
@@ -44,3 +46,38 @@ def by_precision(single: Callable[[Any], Any], double: Callable[[Any], Any]) -> 
         return single if x == types.float32 else double
 
     return chosen
+
+
+def by_precisions(single: _Pair, mixed: _Pair, double: _Pair) -> _Pair:
+    """One name for three functions of (a number, another of the type of the result) inside kernels.
+
+    `single` compiles for a float32, `mixed` for a float64 whose result becomes float32, `double` else.
+    """
+
+    def chosen(x: Any, like: Any) -> Any:
+        from_single, to_single = (getattr(value, "dtype", None) == "float32" for value in (x, like))
+        return (single if from_single else mixed if to_single else double)(x, like)
+
+    @overload(chosen)
+    def _(x: Any, like: Any) -> _Pair:
+        return single if x == types.float32 else mixed if like == types.float32 else double
+
+    return chosen
+
+
+def _reinterpret(pairs: dict[Any, tuple[Any, Any]]) -> Callable[[Any], Any]:
+    @intrinsic
+    def reinterpret(context: Any, x: Any) -> Any:
+        if x not in pairs:
+            return None
+        result, llvm_type = pairs[x]
+        return result(x), lambda _context, builder, _signature, args: builder.bitcast(args[0], llvm_type)
+
+    return reinterpret
+
+
+bits_of = _reinterpret({types.float32: (types.int32, ir.IntType(32)), types.float64: (types.int64, ir.IntType(64))})
+"""The bits of a floating-point number as an integer, inside kernels."""
+
+number_of = _reinterpret({types.int32: (types.float32, ir.FloatType()), types.int64: (types.float64, ir.DoubleType())})
+"""The floating-point number of an integer's bits, inside kernels."""

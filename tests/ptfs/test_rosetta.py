@@ -46,8 +46,11 @@ def test_package(version, model, estimate):
     np.testing.assert_allclose(found, np.concatenate([mean, std], axis=1).T, rtol=1e-9, atol=1e-9)
     fast = run(version, columns, model=model, estimate=estimate)
     np.testing.assert_allclose(fast, mean[:, :5].T, rtol=1e-5)
+    wanted = np.concatenate([mean[:, :5], std[:, :5]], axis=1).T
+    both = run(version, columns, model=model, estimate=estimate, std=True)
+    np.testing.assert_allclose(both, wanted, rtol=1e-5)
     single = run(version, columns, model=model, estimate=estimate, std=True, precision="single")
-    np.testing.assert_allclose(single, np.concatenate([mean[:, :5], std[:, :5]], axis=1).T, rtol=1e-4)
+    np.testing.assert_allclose(single, wanted, rtol=1e-4)
 
 
 @pytest.mark.parametrize("estimate", ["geo", "arith"])

@@ -23,28 +23,36 @@ __all__ = ["ROSETTA_1", "ROSETTA_3", "rosetta"]
 Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Estimate = Literal["geometric", "arithmetic"]
-Precision = Literal["auto", "single", "double"]
-_DTYPES: dict[Precision, Any] = {"single": np.float32, "double": np.float64}
+Precision = Literal["auto", "single", "mixed", "double"]
+# Of the hidden and of the output layer.
+_DTYPES: dict[Precision, tuple[Any, Any]] = {
+    "single": (np.float32, np.float32),
+    "mixed": (np.float64, np.float32),
+    "double": (np.float64, np.float64),
+}
 
 
 @dataclass(frozen=True)
 class _Ensemble:
-    """Networks of one model with every scaling folded into the weights: all activations are tanh."""
+    """Networks of one model with every scaling folded into the weights, as the kernel wants them."""
 
     w1: Floats
     b1: Floats
     w2: Floats
     b2: Floats
-    scale: Doubles
-    offset: Doubles
+    span: Doubles
+    top: Doubles
 
-    def evaluate(self, inputs: Floats, power: Iterable[bool], moments: bool) -> tuple[Doubles, Doubles, Doubles]:
+    def evaluate(
+        self, inputs: Floats, power: Iterable[bool], arithmetic: bool, deviate: bool
+    ) -> tuple[Doubles, Doubles]:
         from xsoil.kernels import rosetta as kernels  # numba loads on first use
 
-        mean, arithmetic, deviation = kernels.ensemble(
-            inputs, self.w1, self.b1, self.w2, self.b2, self.scale, self.offset, np.array(list(power)), moments
+        x = inputs.astype(self.w1.dtype, copy=False)
+        mean, deviation = kernels.ensemble(
+            x, self.w1, self.b1, self.w2, self.b2, self.span, self.top, np.array(list(power)), arithmetic, deviate
         )
-        return mean, arithmetic, deviation
+        return mean, deviation
 
 
 @lru_cache(maxsize=32)
@@ -60,12 +68,17 @@ def _ensemble(name: str, precision: Precision) -> _Ensemble:
     # sigmoid(z) = 1/2 + tanh(z/2)/2
     if model.layers[0]["activate"] == "sigmoid":
         w1, b1, b2, w2 = w1 / 2, b1 / 2, b2 + w2.sum(axis=2) / 2, w2 / 2
-    w2, b2 = w2 / 2, b2 / 2  # the output layers are all sigmoids
+    if w1.shape[2] == 5:
+        w1 = np.pad(w1, ((0, 0), (0, 0), (0, 1)))
+    # The output layers are all sigmoids: shift + slope / (1 + e^-z), which is top - span / (1 + 2^(z log2(e))) with the
+    # sign of z turned where the slope is negative, so that the largest values are the most exact.
     slope, shift = np.array([_affine(row) for row in model.outputs]).T
-    if w1.shape[2] > 3:
-        w1 = np.pad(w1, ((0, 0), (0, 0), (0, 6 - w1.shape[2])))  # as the kernel wants it
-    w1, b1, w2, b2 = (np.ascontiguousarray(a, dtype=_DTYPES[precision]) for a in (w1, b1, w2, b2))
-    return _Ensemble(w1, b1, w2, b2, np.ascontiguousarray(slope / 2), np.ascontiguousarray(shift + slope / 2))
+    turn = np.sign(slope) / np.log(2)
+    w2, b2 = w2 * turn[:, None], b2 * turn
+    types = _DTYPES[precision]
+    w1, b1 = (np.ascontiguousarray(a, dtype=types[0]) for a in (w1, b1))
+    w2, b2 = (np.ascontiguousarray(a, dtype=types[1]) for a in (w2, b2))
+    return _Ensemble(w1, b1, w2, b2, np.abs(slope), shift + np.maximum(slope, 0))
 
 
 def _affine(scaling: dict[str, Any]) -> tuple[float, float]:
@@ -103,11 +116,12 @@ def rosetta(
         Standard deviations (n - 1) of the values over the members as well.
     unsaturated : bool
         Also k_0 and l of Schaap & Leij (2000), which go together: l does not belong to k_sat.
-    precision : {"auto", "single", "double"}
-        Of the calculation, whatever the type of the inputs. "double" is within 1e-10 of the package. "single" is
-        six times faster and within 1e-5 for the geometric estimates of Rosetta 3 (two orders below what the number
-        of members leaves open), but only within 1e-4 for the arithmetic ones and for standard deviations, where few
-        members weigh most. "auto" takes it for the former alone.
+    precision : {"auto", "single", "mixed", "double"}
+        Of the calculation, whatever the type of the inputs. "double" is within 1e-10 of the package; "mixed" (hidden
+        layer double, output layer single) is twice as fast and, for Rosetta 3, within 1e-5 also for arithmetic means
+        and standard deviations, where few members weigh most; "single" is nearly three times as fast and within 1e-5
+        for the geometric estimates of Rosetta 3, but only within 1e-4 for the others. "auto" takes the fastest that is
+        within 1e-5: "double" for Rosetta 1, whose 60 or 100 members cost little.
 
     Returns
     -------
@@ -122,8 +136,11 @@ def rosetta(
     shape = arrays[0].shape
     valid = np.flatnonzero(_valid(*(a.reshape(-1).astype(float, copy=False) for a in arrays)))
     if precision == "auto":
-        precision = "single" if version == 3 and estimate == "geometric" and not std else "double"
-    x = np.stack([a.reshape(-1)[valid] for a in arrays]).astype(_DTYPES[precision])
+        if version == 1:
+            precision = "double"
+        else:
+            precision = "single" if estimate == "geometric" and not std else "mixed"
+    x = np.stack([a.reshape(-1)[valid] for a in arrays])
     found = [_retention(x, f"rose{version}_mod{len(arrays) - 1}", precision, estimate, std)]
     if unsaturated:
         found.append(_unsaturated(found[0][0], estimate, std))
@@ -176,11 +193,11 @@ def _unsaturated(curve: Doubles, estimate: Estimate, std: bool) -> tuple[Doubles
 def _estimate(
     networks: _Ensemble, x: Floats, power: tuple[bool, ...], estimate: Estimate, std: bool
 ) -> tuple[Doubles, Doubles]:
-    mean, arithmetic, deviation = networks.evaluate(x, power, std or estimate == "arithmetic")
+    mean, deviation = networks.evaluate(x, power, estimate == "arithmetic", std)
     if estimate == "geometric":
         logged = np.array(power)
         mean[logged] = 10.0 ** mean[logged]
-    return (mean if estimate == "geometric" else arithmetic), deviation
+    return mean, deviation
 
 
 _TEXTURE = variables("sand", "silt", "clay")
@@ -238,7 +255,7 @@ def _entry(name: str, title: str, reference: str, doi: str) -> PTF:
             "model": ("largest", 2, 3, 4, 5),
             "std": (False, True),
             "unsaturated": (False, True),
-            "precision": ("auto", "single", "double"),
+            "precision": ("auto", "single", "mixed", "double"),
         },
         resolver=_resolve,
     )  # fmt: skip
