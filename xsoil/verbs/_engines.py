@@ -122,8 +122,7 @@ def xesmf_name(how: str) -> str:
     """What ESMF calls an operator, or an error that names what it has."""
     if how not in XESMF:
         raise ArgumentError(
-            f"ESMF has no operator {how!r}; it has {', '.join(f'{ours} ({theirs})' for ours, theirs in XESMF.items())}: "
-            "use one of them, or engine='exact'"
+            f"ESMF has no operator {how!r}; it has {', '.join(XESMF)}: use one of them, or engine='exact'"
         )
     return XESMF[how]
 

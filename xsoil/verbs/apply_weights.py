@@ -194,7 +194,7 @@ def open_netcdf(file: Path) -> xr.Dataset:
     """The file as it is: nothing decoded."""
     try:
         return xr.open_dataset(file, decode_cf=False)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ArgumentError(
             f"{str(file)!r} cannot be read as netCDF ({str(error).splitlines()[0]}); expected a weight file, and one "
             'of h5netcdf and netCDF4: pip install "xsoil[data]"'
