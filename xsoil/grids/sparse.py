@@ -277,7 +277,7 @@ def require_fit(matrix: WeightMatrix, source: GeoBox, target: GeoBox, ours: Orde
         return
     turns = [(rows, columns) for rows in (False, True) for columns in (False, True)]
     hint = ""
-    for at_source, at_target in itertools.product(turns, turns):
+    for at_target, at_source in itertools.product(turns, turns):  # the source first
         both = Order.flipped(matrix.source_shape, *at_source), Order.flipped(matrix.target_shape, *at_target)
         if _fits(matrix, cells, source, target, *both):
             flips = [
