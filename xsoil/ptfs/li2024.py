@@ -16,7 +16,7 @@ __all__ = ["LI_2024_CB1", "LI_2024_CB2", "li2024_cb1", "li2024_cb2"]
 REFERENCE = (
     "Li, P., Zha, Y., Zhang, Y., Tso, C.-H. M., Attinger, S., Samaniego, L., Peng, J. (2024): Deep learning "
     "integrating scale conversion and pedo-transfer function to avoid potential errors in cross-scale transfer. Water "
-    "Resources Research 60, e2023WR035543"
+    "Resources Research 60(3), e2023WR035543"
 )
 DOI = "10.1029/2023WR035543"
 

@@ -264,12 +264,14 @@ def _entry(name: str, title: str, reference: str, doi: str) -> PTF:
 ROSETTA_1 = _entry(
     "rosetta1",
     "Rosetta 1, neural networks (60 and 100 members); theta_fc is taken at -33 kPa, theta_wp at -1500 kPa",
-    "Schaap, Leij & van Genuchten (2001), Journal of Hydrology 251, 163-176",
+    "Schaap, M. G., Leij, F. J., van Genuchten, M. Th. (2001): ROSETTA: a computer program for estimating soil "
+    "hydraulic parameters with hierarchical pedotransfer functions. Journal of Hydrology 251(3-4), 163-176",
     "10.1016/S0022-1694(01)00466-8",
 )
 ROSETTA_3 = _entry(
     "rosetta3",
     "Rosetta 3, neural networks (1000 members); theta_fc is taken at -33 kPa, theta_wp at -1500 kPa",
-    "Zhang & Schaap (2017), Journal of Hydrology 547, 39-53",
+    "Zhang, Y., Schaap, M. G. (2017): Weighted recalibration of the Rosetta pedotransfer model with improved estimates "
+    "of hydraulic parameter distributions and summary statistics (Rosetta3). Journal of Hydrology 547, 39-53",
     "10.1016/j.jhydrol.2017.01.004",
 )
