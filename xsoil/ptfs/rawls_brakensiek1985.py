@@ -74,7 +74,8 @@ RAWLS_BRAKENSIEK_1985 = PTF(
         "Jones, E. B., Ward, T. J. (eds.): Watershed Management in the Eighties, proceedings of a symposium in Denver, "
         "30 April to 1 May 1985. American Society of Civil Engineers, New York, 293-299 (proceedings without a DOI; "
         "https://cedb.asce.org/CEDBsearch/record.jsp?dockey=0044472); Brakensiek, D. L., Rawls, W. J., "
-        "Stephenson, G. R. (1984): Modifying SCS hydrologic soil groups and curve numbers for rangeland soils. ASAE Paper PNR-84-203"
+        "Stephenson, G. R. (1984): Modifying SCS hydrologic soil groups and curve numbers for rangeland soils. ASAE "
+        "Paper PNR-84-203"
     ),
     doi="",
     curve="brooks_corey",
