@@ -49,7 +49,7 @@ class SoilAccessor:
         min_valid: float | None = None,
         q: float | None = None,
         p: float | None = None,
-        engine: Literal["exact"] = "exact",
+        engine: Literal["exact", "gdal", "xesmf"] = "exact",
         chunks: int | tuple[int, int] | None = None,
         valid_fraction: bool = False,
     ) -> xr.Dataset:

@@ -28,8 +28,8 @@ class Plan:
     """How one variable comes to the target: the step of each task, and what its outputs are called."""
 
     data: Any
-    """(..., y, x) numpy or dask, as the step takes it."""
-    step: _lazy.TileStep
+    """(..., y, x) numpy or dask, as the step takes it; without a step the result itself."""
+    step: _lazy.TileStep | None
     attrs: Mapping[str, Any]
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Dimensions that the result has of its own, with their coordinates."""
@@ -137,7 +137,9 @@ def regrid(
             continue
         made = plan(var.transpose(..., source.y, source.x))
         lead = tuple(d for d in var.dims if d not in source.dims)
-        for what, array in _lazy.map_tiles(made.data, made.step, chunks).items():
+        step = made.step
+        arrays = {"value": made.data} if step is None else _lazy.map_tiles(made.data, step, chunks)
+        for what, array in arrays.items():
             if what == "value":
                 out[name] = xr.Variable((*lead, *made.extra, y, x), array, dict(made.attrs))
                 coords |= {dim: coord for dim, coord in made.extra.items() if coord is not None}

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
+from odc.geo.geobox import GeoBox
 
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.grids.reduce import OPERATORS, UNION, Operator, Reduction
@@ -19,7 +20,7 @@ How = Literal[
     "quantile", "power", "fraction", "default",
 ]  # fmt: skip
 HOWS: tuple[str, ...] = (*OPERATORS, "default")
-ENGINES = ("exact",)
+ENGINES = ("exact", "gdal", "xesmf")
 MAX_CLASSES = 256
 """More different values than this are a measurement, not classes."""
 
@@ -33,7 +34,7 @@ def upscale(
     min_valid: float | None = None,
     q: float | None = None,
     p: float | None = None,
-    engine: Literal["exact"] = "exact",
+    engine: Literal["exact", "gdal", "xesmf"] = "exact",
     chunks: int | tuple[int, int] | None = None,
     valid_fraction: bool = False,
 ) -> xr.Dataset:
@@ -72,8 +73,10 @@ def upscale(
         Quantile, 0 to 1.
     p : float, optional
         Exponent of the power mean, not 0 (that is the geometric mean).
-    engine : {"exact"}
-        What computes the overlaps: true areas, by xsoil itself.
+    engine : {"exact", "gdal", "xesmf"}
+        What computes: xsoil itself by true overlap areas; GDAL's warper through odc-geo, for those who want its
+        numbers (no `min_valid`, no NaN rule, a rectangle around each footprint); or ESMF through xESMF, where that
+        is installed (mean: conservative_normed; nearest, bilinear).
     chunks : int or (int, int), optional
         Rows and columns of the result's dask chunks. By default a task's source window stays near 32 MB.
     valid_fraction : bool
@@ -130,6 +133,8 @@ def upscale(
     if min_valid is not None and not 0 <= min_valid <= 1:
         raise ArgumentError(f"min_valid={min_valid!r}; expected a fraction of the cell's area, 0 to 1")
     given = _parameters(operators, q, p)
+    if engine != "exact" and valid_fraction:
+        raise ArgumentError(f"valid_fraction=True with engine={engine!r}, which does not tell it; use engine='exact'")
     _regrid.require_overlap(source, target[0])
     _regrid.warn_direction(source.geobox, target[0], verb="upscale", other="downscale")
 
@@ -141,6 +146,8 @@ def upscale(
                 source.geobox, target[0], UNION, bits, 0.0, np.dtype(np.float32), var.dtype, 0, valid_fraction
             )
             return _regrid.Plan(var.data, step, _regrid.attrs_of(var, ""))
+        if engine != "exact":
+            return _other_engine(engine, var, source.geobox, target[0], operator, q, min_valid, chunks)
         data, exact, out, fill = _regrid.types_of(var, operator.whole)
         parameter: Any = given.get(operator.parameter)
         extra: dict[str, Any] = {}
@@ -157,6 +164,29 @@ def upscale(
         return _regrid.Plan(data.data, step, attrs, extra)
 
     return _regrid.regrid(ds, source, target, plan, chunks)
+
+
+def _other_engine(
+    engine: str,
+    var: xr.DataArray,
+    source: GeoBox,
+    target: GeoBox,
+    operator: Operator,
+    q: float | None,
+    min_valid: float | None,
+    chunks: int | tuple[int, int] | None,
+) -> _regrid.Plan:
+    """A plan that holds the result of GDAL or ESMF."""
+    from xsoil.verbs import _engines
+
+    if engine == "gdal":
+        found = _engines.gdal(var, source, target, operator.name, q=q, min_valid=min_valid, chunks=chunks)
+    else:
+        least = operator.least if min_valid is None else min_valid
+        found = _engines.xesmf(var, source, target, operator.name, min_valid=least, chunks=chunks)
+    whole = found.dtype.kind in "iu"
+    attrs = _regrid.attrs_of(var, operator.cell_method.format(q=q, p=None), _regrid.fill_of(var) if whole else None)
+    return _regrid.Plan(found, None, attrs)
 
 
 def _operators(how: object, spatial: list[Hashable], ds: xr.Dataset) -> dict[Hashable, Operator]:
