@@ -215,6 +215,11 @@ def _axes(source: GeoBox) -> tuple[_Axis, _Axis]:
     )
 
 
+def is_cyclic(grid: GeoBox) -> bool:
+    """True where the columns of a grid go all round the globe."""
+    return _axes(grid)[1].cyclic
+
+
 @lru_cache(maxsize=32)
 def _windows(source: GeoBox, target: GeoBox) -> Windows:
     return Windows(IndexMap(source, target))

@@ -1,0 +1,292 @@
+"""Conservative splitting: fine cells whose area-weighted mean over every coarse cell is that cell's value.
+
+The first guess of a fine cell is the area-weighted mean of the coarse cells that it overlaps. What its coarse
+cells then miss is put on the fine cells of their own, those that overlap no other coarse cell: so one coarse cell
+never disturbs another, one pass is exact, and a fine cell depends on a few rings of coarse cells only. Coarse cells
+without fine cells of their own are corrected first, on fine cells that they share with none of their kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from xsoil.grids.overlap import Overlap, overlap_of
+from xsoil.grids.points import is_cyclic
+from xsoil.grids.reduce import SLACK, Output
+from xsoil.grids.separable import SeparableOverlap
+from xsoil.threads import read_only
+
+Array = NDArray[Any]
+
+LEAST_SHARE = 0.05
+"""Part of a coarse cell's area that fine cells of its own must have: below it their corrections would be wild."""
+
+LEVELS = 3
+"""How often coarse cells without fine cells of their own look for some that they share only with those that have."""
+
+BLOCK_CELLS = 2**20
+"""Fine cells (over all layers) that are worked on at once, besides the rings around them."""
+
+
+class _Window(NamedTuple):
+    """Part of a grid; columns may run beyond a periodic axis."""
+
+    rows: slice
+    cols: slice
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        return self.rows.start, self.cols.start
+
+
+class _Ring(NamedTuple):
+    """Fine cells, and all coarse cells that they overlap."""
+
+    fine: _Window
+    coarse: _Window
+
+
+@dataclass(frozen=True)
+class ConservativeSplit:
+    """What one task of a conservative `downscale` does: a coarse window to a fine tile. Holds no arrays.
+
+    Parameters
+    ----------
+    source, target : GeoBox
+        The coarse grid and the fine one.
+    min_valid : float
+        A fine cell is NaN where less than this part of its area has a coarse value (inclusive).
+    exact, out : numpy.dtype
+        Floating-point type that holds the source's values exactly; type of the result.
+
+    Notes
+    -----
+    The mean is that of `upscale` from the fine grid back to the coarse one, over the fine cells that have a value.
+    """
+
+    source: GeoBox
+    target: GeoBox
+    min_valid: float
+    exact: np.dtype[Any]
+    out: np.dtype[Any]
+
+    @property
+    def outputs(self) -> dict[str, Output]:
+        """What `run` returns, by name."""
+        return {"value": Output(self.out, np.nan)}
+
+    def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
+        """Source rows and columns that a target tile needs; None where there are none."""
+        rings = self._rings(rows, cols)
+        return None if rings is None else tuple(rings[-1].coarse)  # type: ignore[return-value]
+
+    def run(
+        self, values: Array, origin: tuple[int, int], rows: slice, cols: slice, threads: int = 1
+    ) -> dict[str, Array]:
+        """The tile from a window (k, ny, nx) whose first cell is `origin`."""
+        layers, width = len(values), cols.stop - cols.start
+        given = _Window(slice(origin[0], origin[0] + values.shape[1]), slice(origin[1], origin[1] + values.shape[2]))
+        result = np.full((layers, rows.stop - rows.start, width), np.nan, self.out)
+        by = min(max(1, BLOCK_CELLS // width), rows.stop - rows.start)
+        some = max(1, BLOCK_CELLS // (by * width))
+        for top in range(rows.start, rows.stop, by):
+            part = slice(top, min(top + by, rows.stop))
+            rings = self._rings(part, cols)
+            if rings is None:
+                continue
+            # What a window leaves out no cell of the tile depends on, though the rings, drawn generously, may reach it.
+            rings = [_Ring(ring.fine, _clipped(ring.coarse, given, is_cyclic(self.source))) for ring in rings]
+            for k in range(0, layers, some):
+                here = (slice(k, k + some), slice(top - rows.start, part.stop - rows.start))
+                for levels in range(1, LEVELS + 1):
+                    near = rings[: self._depth(levels) + 1]
+                    known = _cut(values[k : k + some], given, near[-1].coarse, self.source)
+                    known = known.astype(self.exact, copy=False).astype(np.float64, copy=False)
+                    found = _split(self, known, near, levels, threads)
+                    if found is not None:
+                        result[here] = found
+                        break
+        return {"value": result}
+
+    @property
+    def to_fine(self) -> Overlap:
+        return overlap_of(self.source, self.target)
+
+    @property
+    def to_coarse(self) -> Overlap:
+        return overlap_of(self.target, self.source)
+
+    @property
+    def passes(self) -> int:
+        """How often the cells of a coarse cell's own are corrected.
+
+        Once is exact, but sheared overlaps are known to 1e-7 of a cell only, so that what seems a cell of one's own
+        may reach into a neighbour by that much.
+        """
+        return 1 if isinstance(self.to_coarse, SeparableOverlap) else 2
+
+    def _depth(self, levels: int) -> int:
+        """Rings that so many levels depend on; and one more to see that no deeper level matters."""
+        return 2 * levels + self.passes - (2 if levels == LEVELS else 1)
+
+    def _rings(self, rows: slice, cols: slice) -> list[_Ring] | None:
+        """The tile, and round it ring after ring what each step of the work depends on."""
+        found = self.to_fine.window(rows, cols)
+        if found is None:
+            return None
+        rings = [_Ring(_Window(rows, cols), _Window(*found))]
+        for _ in range(self._depth(LEVELS)):
+            last = rings[-1]
+            fine = _grown(self.to_coarse, last.coarse, last.fine)
+            rings.append(_Ring(fine, _grown(self.to_fine, fine, last.coarse)))
+        return rings
+
+    def __dask_tokenize__(self) -> Any:
+        return (
+            type(self).__name__, repr(self.source), repr(self.target), self.min_valid, str(self.exact), str(self.out),
+        )  # fmt: skip
+
+
+def _split(step: ConservativeSplit, known: Array, rings: list[_Ring], levels: int, threads: int) -> Array | None:
+    """The innermost ring's fine cells (k, rows, cols) from the outermost's coarse cells.
+
+    None where a coarse cell that matters has no fine cells after so many levels, but could have with more.
+    """
+    coarse, fine, at = step.source, step.target, len(rings) - 1
+    first, share = _reduce(step.to_fine, known, rings[at].coarse, rings[at].fine, "mean", threads)
+    guess = np.where((share >= step.min_valid - SLACK) & (share > 0), first, np.nan)
+    # One look at the owners is enough where all layers miss the same cells.
+    missing = np.isnan(known)
+    open_cells = ~missing[:1] if (missing == missing[:1]).all() else ~missing
+
+    # Ring by ring inward: who owns which fine cells, and who is left without.
+    found: list[tuple[Array, Array]] = []
+    for ring in range(at, at - levels, -1):
+        seen = _cut(guess, rings[at].fine, rings[ring].fine, fine)
+        owner = _owners(step, open_cells, rings[ring], seen, threads)
+        owned = _owned(step, owner, seen, rings[ring], rings[ring - 1], threads)
+        found.append((owner, owned))
+        open_cells = _cut(open_cells, rings[ring].coarse, rings[ring - 1].coarse, coarse) & (owned < LEAST_SHARE)
+    if levels < LEVELS and open_cells.any():
+        return None
+    # Those left longest first: a correction disturbs only coarse cells whose own turn is still to come.
+    order = (*range(levels - 1, 0, -1), *(0,) * step.passes)
+    ring = len(order)
+    guess = _cut(guess, rings[at].fine, rings[ring].fine, fine)
+    for level in order:
+        outer, here, ring = rings[ring], rings[ring - 1], ring - 1
+        owner = _cut(found[level][0], rings[at - level].fine, here.fine, fine)
+        owned = _cut(found[level][1], rings[at - level - 1].coarse, here.coarse, coarse)
+        mean, _ = _reduce(step.to_coarse, guess, outer.fine, here.coarse, "mean", threads)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            lack = (_cut(known, rings[at].coarse, here.coarse, coarse) - mean) / owned
+        lack = np.where((owned >= LEAST_SHARE) & np.isfinite(lack), lack, 0.0)
+        guess = _cut(guess, outer.fine, here.fine, fine) + _spread(lack, here.coarse, owner, coarse)
+    return guess
+
+
+def _owners(step: ConservativeSplit, open_cells: Array, ring: _Ring, guess: Array, threads: int) -> Array:
+    """For each fine cell the number of the one open coarse cell that it overlaps; -1 where it overlaps none or more."""
+    width = step.source.shape[1]
+    rows = np.arange(ring.coarse.rows.start, ring.coarse.rows.stop)
+    cols = np.arange(ring.coarse.cols.start, ring.coarse.cols.stop) % width
+    number = np.where(open_cells, (rows[:, None] * width + cols).astype(float), np.nan)
+    both = np.concatenate([number, -number])
+    top, _ = _reduce(step.to_fine, both, ring.coarse, ring.fine, "max", threads)
+    high, low = top[: len(number)], -top[len(number) :]
+    return np.where((high == low) & ~np.isnan(guess), high, -1.0).astype(np.int64)
+
+
+def _owned(step: ConservativeSplit, owner: Array, guess: Array, outer: _Ring, inner: _Ring, threads: int) -> Array:
+    """Part of the area of each coarse cell (of what has a value there) that fine cells of its own have."""
+    mine = np.where(np.isnan(guess), np.nan, (owner >= 0).astype(float))
+    if len(mine) > 1 and len(owner) == 1 and (np.isnan(mine) == np.isnan(mine[:1])).all():
+        mine = mine[:1]
+    return _reduce(step.to_coarse, mine, outer.fine, inner.coarse, "mean", threads)[0]
+
+
+def _spread(lack: Array, window: _Window, owner: Array, coarse: GeoBox) -> Array:
+    """The number of each fine cell's owner, 0 where it has none."""
+    width = coarse.shape[1]
+    row = owner // width - window.rows.start
+    col = (owner % width - window.cols.start) % width
+    has = (owner >= 0) & (row >= 0) & (row < lack.shape[1]) & (col < lack.shape[2])
+    flat = np.where(has, row * lack.shape[2] + col, 0)
+    layers = lack.reshape(len(lack), -1)
+    if len(flat) == 1:
+        return np.where(has, layers[:, flat[0]], 0.0)
+    return np.where(has, np.take_along_axis(layers, flat.reshape(len(flat), -1), axis=1).reshape(flat.shape), 0.0)
+
+
+def _reduce(
+    overlap: Overlap, values: Array, given: _Window, wanted: _Window, how: str, threads: int
+) -> tuple[Array, Array]:
+    """`Overlap.reduce` of a window to a window, both of which may run beyond a periodic axis."""
+    parts = []
+    for piece in _inside(wanted.cols, overlap.target):
+        need = overlap.window(wanted.rows, piece) if is_cyclic(overlap.source) else None
+        if need is None or (given.cols.start <= need[1].start and need[1].stop <= given.cols.stop):
+            part, origin = values, given.origin
+        else:
+            moved = _Window(given.rows, need[1])
+            part, origin = _cut(values, given, moved, overlap.source), moved.origin
+        parts.append(overlap.reduce(read_only(part), origin, wanted.rows, piece, how, threads))
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([p[0] for p in parts], axis=2), np.concatenate([p[1] for p in parts], axis=2)
+
+
+def _inside(cols: slice, grid: GeoBox) -> list[slice]:
+    """Columns that may run beyond a periodic axis as slices within it, in order."""
+    width, at, found = grid.shape[1], cols.start, []
+    while at < cols.stop:
+        first = at % width
+        stop = min(width, first + cols.stop - at)
+        found.append(slice(first, stop))
+        at += stop - first
+    return found
+
+
+def _grown(overlap: Overlap, window: _Window, least: _Window) -> _Window:
+    """What a window of the overlap's target needs of its source, and `least` besides."""
+    rows, cols, grid = least.rows, least.cols, overlap.source
+    width, cyclic = grid.shape[1], is_cyclic(grid)
+    for piece in _inside(window.cols, overlap.target):
+        found = overlap.window(window.rows, piece)
+        if found is None:
+            continue
+        rows = slice(min(rows.start, found[0].start), max(rows.stop, found[0].stop))
+        more = found[1]
+        if cyclic:  # the turn in which both lie closest together
+            turns = round(((cols.start + cols.stop) - (more.start + more.stop)) / 2 / width)
+            more = slice(more.start + turns * width, more.stop + turns * width)
+        cols = slice(min(cols.start, more.start), max(cols.stop, more.stop))
+    if cyclic and cols.stop - cols.start >= width:
+        cols = slice(0, width)
+    return _Window(rows, cols)
+
+
+def _clipped(window: _Window, given: _Window, cyclic: bool) -> _Window:
+    rows = slice(max(window.rows.start, given.rows.start), min(window.rows.stop, given.rows.stop))
+    if cyclic:
+        return _Window(rows, window.cols)
+    return _Window(rows, slice(max(window.cols.start, given.cols.start), min(window.cols.stop, given.cols.stop)))
+
+
+def _cut(values: Array, given: _Window, wanted: _Window, grid: GeoBox) -> Array:
+    """Part of an array that holds the window `given` of a grid."""
+    top, left = wanted.rows.start - given.rows.start, wanted.cols.start - given.cols.start
+    height, width = wanted.shape
+    values = values[:, top : top + height]
+    if left >= 0 and left + width <= values.shape[2]:
+        return values[:, :, left : left + width]
+    return np.take(values, (left + np.arange(width)) % grid.shape[1], axis=2)
