@@ -74,7 +74,30 @@ def test_mhm_mpr(data, tmp_path):
     assert (tmp_path / "mhm_mpr.png").stat().st_size > 20_000
 
 
-@pytest.mark.parametrize("name", ["mosel", "smap_conus", "soilgrids_to_ease", "mhm_mpr"])
+def test_li2024_scaling_uncertainty(data, tmp_path):
+    done = run("li2024_scaling_uncertainty", "--data", data, "--out", tmp_path, "--region", -104, 35, -98, 39)
+    assert done.returncode == 0, done.stderr
+    found = pd.read_csv(tmp_path / "findings.csv")
+    assert set(found.case) == {"synthetic 9 km", "synthetic 36 km", "synthetic 108 km", "SoilGrids 2014 9 km",
+                               "SoilGrids 2017 9 km"}  # fmt: skip
+    assert found[found.finding.str.startswith("operators matter more")].holds.all()
+    # Numbers of the real clips do not depend on the region.
+    clip = pd.read_csv(tmp_path / "rmse_SoilGrids_2014_9_km.csv", index_col=0)
+    assert clip.shape == (60, 60)
+    assert clip.loc["CB2-MI", "CB2-MA"] > clip.loc["CB2-MA", "MA-CB2"] > clip.loc["CB2-NN", "NN-CB2"]
+    assert clip.loc["CB1-GE", "ME-CB1"] < 1e-3
+    r = pd.read_csv(tmp_path / "r_synthetic_9_km.csv", index_col=0)
+    assert r.loc["CB1-ME", "ME-CB1"] > 0.99 > r.loc["CB2-MI", "CB2-MA"]
+    assert (tmp_path / "rmse_synthetic_9_km.png").stat().st_size > 100_000
+
+
+def test_li2024_names_a_wrong_region():
+    done = run("li2024_scaling_uncertainty", "--region", -98, 36, -104, 39)
+    assert done.returncode == 2
+    assert "west < east" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["mosel", "smap_conus", "soilgrids_to_ease", "mhm_mpr", "li2024_scaling_uncertainty"])
 def test_a_wrong_path_is_named(name, tmp_path):
     done = run(name, "--data", tmp_path / "nowhere")
     assert done.returncode == 2
