@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+from odc.geo.xr import xr_coords
 
+from xsoil.data.objects import nodata_of
 from xsoil.errors import MissingVariableError, UnitsError
+from xsoil.grids.ease import ease_grid
+from xsoil.outputs.zarr import to_zarr
 from xsoil.ptfs.usda import usda_class
+from xsoil.verbs.evaluate import evaluate
 from xsoil.verbs.texture_class import texture_class
+from xsoil.verbs.upscale import upscale
 
 PERCENT = {"units": "percent"}
 
@@ -74,6 +80,38 @@ def test_value_faults_have_no_class():
     assert texture_class(xr.Dataset(texture)).values.tolist() == [4, 0, 0, 0, 0, 12, 10]
     del texture["silt"]
     assert texture_class(xr.Dataset(texture)).values.tolist() == [4, 0, 0, 0, 4, 12, 10]
+
+
+def test_classes_stay_classes_in_files_and_zero_stays_missing(tmp_path):
+    """int8 from Zarr and netCDF, also after `upscale`; no verb takes 0 for a class."""
+    fine, coarse = ease_grid("EASE2_M09km", (5, 45, 9, 49)), ease_grid("EASE2_M36km", (5, 45, 9, 49))
+    sand = np.full(fine.shape, 40.0, np.float32)
+    sand[:, ::3] = np.nan
+    texture = {"sand": (("y", "x"), sand, PERCENT), "clay": (("y", "x"), sand / 2, PERCENT)}
+    classes = texture_class(xr.Dataset(texture, coords=xr_coords(fine)))
+    for name, found in (
+        ("fine", classes),
+        ("coarse", upscale(classes, coarse, how="mode", min_valid=0.1).texture_class),
+    ):
+        to_zarr(found, tmp_path / f"{name}.zarr", progress=False)
+        back = xr.open_zarr(tmp_path / f"{name}.zarr").texture_class
+        assert back.dtype == np.int8
+        assert back.rio.nodata == 0
+        np.testing.assert_array_equal(back, found)
+        counted = upscale(back, coarse, how="mode", min_valid=0.1).texture_class
+        assert (counted.values == 4).any()
+        assert not ((counted.values != 4) & (counted.values != 0)).any()
+    classes.to_dataset().to_netcdf(tmp_path / "fine.nc")
+    with xr.open_dataset(tmp_path / "fine.nc") as back:
+        assert back.texture_class.dtype == np.int8
+        assert nodata_of(back.texture_class) == 0
+        groups = evaluate(
+            classes.astype("f4").rename("theta"),
+            classes.astype("f4").rename("soil_moisture"),
+            by=back.texture_class,
+            dims=("y", "x"),
+        )
+    assert groups.n.sum() == np.isfinite(sand).sum()
 
 
 def test_metadata_faults_raise(soil):

@@ -76,6 +76,10 @@ def to_zarr(
 
     Notes
     -----
+    Integers with a ``_FillValue`` come back from xarray as floats with NaN; classes (with ``flag_values``) come back as
+    they were, because theirs is written as the attribute ``nodata``, which xsoil and rioxarray know, and as the fill
+    value of the array, which GDAL knows.
+
     Where the dataset has spatial dims, every variable on them carries ``grid_mapping``, which names a variable
     with ``crs_wkt``, the CF parameters and ``GeoTransform``; the group carries ``proj:code`` (or ``proj:wkt2``) and
     ``spatial:dimensions``, ``spatial:transform``, ``spatial:shape`` and ``spatial:bbox``, the names that GeoZarr
@@ -142,7 +146,10 @@ def _undecorated(ds: xr.Dataset) -> xr.Dataset:
         # An undecoded nodata value belongs into the encoding: the reader then masks it, as the attribute says.
         missing = next((source.attrs[k] for k in _MISSING if source.attrs.get(k) is not None), None)
         variable.encoding = {}
-        if missing is not None and source.dtype.kind in "iuf":
+        if missing is not None and source.dtype.kind in "iu" and "flag_values" in source.attrs:
+            # Classes come back as classes: readers make floats of integers that have a _FillValue.
+            variable.attrs["nodata"] = _plain(np.ravel(missing)[0])
+        elif missing is not None and source.dtype.kind in "iuf":
             variable.encoding["_FillValue"] = source.dtype.type(np.ravel(missing)[0])
         elif name in out.indexes and source.dtype.kind == "f":
             variable.encoding["_FillValue"] = None  # coordinates have no gaps
@@ -265,7 +272,10 @@ def _laid_out(ds: xr.Dataset, chunks: Mapping[Hashable, int], shards: Mapping[Ha
             # GDAL takes the fill value as nodata; zarr's default, 0, is a value like any other.
             info = np.iinfo(variable.dtype)
             unused = info.max if variable.dtype.kind == "u" else info.min
-            encoding["fill_value"] = encoding.get("_FillValue", variable.dtype.type(unused))
+            nodata = variable.attrs.get("nodata")
+            if not isinstance(nodata, int) or not info.min <= nodata <= info.max:
+                nodata = unused
+            encoding["fill_value"] = encoding.get("_FillValue", variable.dtype.type(nodata))
     return out
 
 

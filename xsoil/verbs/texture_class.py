@@ -34,7 +34,7 @@ def texture_class(ds: xr.Dataset | xr.DataArray) -> xr.DataArray:
     xr.DataArray
         `texture_class`, int8 on the dims of the input, lazy where that is: 1 sand, 2 loamy sand, 3 sandy loam,
         4 loam, 5 silt loam, 6 silt, 7 sandy clay loam, 8 clay loam, 9 silty clay loam, 10 sandy clay, 11 silty clay,
-        12 clay, as its `flag_values` and `flag_meanings` say. 0 (its ``_FillValue``) where a fraction is missing or
+        12 clay, as its `flag_values` and `flag_meanings` say. 0, its attribute `nodata`, where a fraction is missing or
         outside 0 to 100 %, or the sum is outside 99 to 101 %; within, it is scaled to 100 %.
 
     Raises
@@ -70,7 +70,8 @@ def texture_class(ds: xr.Dataset | xr.DataArray) -> xr.DataArray:
         "long_name": VARIABLES["texture_class"].long_name,
         "flag_values": np.arange(1, len(USDA_CLASSES) + 1, dtype=np.int8),
         "flag_meanings": " ".join(USDA_CLASSES),
-        "_FillValue": np.int8(0),
+        # Not _FillValue: readers would make floats of the classes to have a NaN. rioxarray knows this name.
+        "nodata": np.int8(0),
         "references": "Soil Science Division Staff (2017), Soil Survey Manual, USDA Handbook 18",
     }
     out = carry(ds, result.assign_attrs(attrs).to_dataset(name="texture_class"), names[0])
