@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from xsoil.errors import ArgumentError, GridMismatchError
 from xsoil.grids.ease import named_grid
 from xsoil.grids.geobox import Located, locate
-from xsoil.grids.reduce import Output
+from xsoil.grids.reduce import SLACK, Output
 from xsoil.verbs import _inputs, _regrid
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def apply_weights(
         None (default) gives what ESMF gives: a cell is the sum of weight x value, NaN as soon as one of its
         source cells is missing; partly covered cells of unnormalised conservative weights hold a part of the
         mean. A number leaves missing values out and divides by the sum of the weights of the valid ones; a cell is
-        NaN where that is below `min_valid`. This is xESMF's ``skipna=True, na_thres=1 - min_valid``.
+        NaN where that is below `min_valid` (inclusive, slack 1e-9). This is xESMF's ``skipna=True``,
+        ``na_thres=1 - min_valid``.
     chunks : int or (int, int), optional
         Rows and columns of the result's dask chunks. By default a task's source window stays near 32 MB.
     valid_fraction : bool
@@ -157,7 +158,7 @@ class WeightStep:
             values.astype(self.exact, copy=False), origin, rows, cols, found.source, found.target, skip, threads
         )
         if self.min_valid is not None:
-            enough = share >= min(max(self.min_valid, LEAST), 1.0 - LEAST)
+            enough = share >= min(max(self.min_valid - SLACK, LEAST), 1.0 - LEAST)
             result = np.divide(result, share, out=np.full(result.shape, np.nan), where=enough)
         if self.fill is not None:
             result = np.where(np.isnan(result), self.fill, result)
