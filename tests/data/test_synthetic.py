@@ -322,6 +322,19 @@ def test_ways_to_give_the_days(time):
     assert str(forcing.time.values[0])[:10] == "2015-02-01"
 
 
+@pytest.mark.parametrize("calendar", ["standard", "proleptic_gregorian", "noleap"])
+@pytest.mark.parametrize("form", [lambda t: t, list, lambda t: (t[0], t[-1]), lambda t: xr.Dataset(coords={"time": t})])
+def test_dates_of_cftime(calendar, form):
+    time = xr.date_range("2019-12-30", periods=4, calendar=calendar, use_cftime=True)
+    grid = ease_grid("EASE2_M36km", (5, 45, 6, 46))
+    if calendar == "noleap":
+        with pytest.raises(TimeError, match=r"'noleap'.*convert_calendar"):
+            synthetic_forcing(grid, form(time))
+    else:
+        wanted = synthetic_forcing(grid, ("2019-12-30", "2020-01-02"))
+        xr.testing.assert_identical(synthetic_forcing(grid, form(time)), wanted)
+
+
 @pytest.mark.parametrize(
     ("time", "message"),
     [

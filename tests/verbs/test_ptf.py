@@ -274,6 +274,15 @@ def test_topsoil_from_bounds(place):
     assert_array_equal(is_topsoil(ds), [True, True, False])
 
 
+def test_topsoil_from_bounds_that_are_not_declared_as_depth_mean_takes_them():
+    ds = layers([10, 60, 65], units="cm")
+    ds["depth_bounds"] = (("depth", "nv"), np.array([[0.0, 20], [20, 100], [30, 100]]))
+    assert_array_equal(is_topsoil(ds), [True, True, False])
+    ds.depth.attrs["bounds"] = "depth_edges"
+    with pytest.raises(MissingVariableError, match="declares the bounds 'depth_edges'"):
+        is_topsoil(ds)
+
+
 def test_topsoil_variable_wins():
     assert_array_equal(is_topsoil(layers([0.1, 1.0], units="m").assign(topsoil=("depth", [0, 1]))), [False, True])
 

@@ -383,6 +383,12 @@ FAULTS = {
         lambda: run_with(forcing=weather().assign_coords(x=weather().x + 250)), GridMismatchError, "upscale",
     ),
     "other size": (lambda: run_with(forcing=weather().isel(x=slice(3))), GridMismatchError, "upscale"),
+    "site far away": (
+        lambda: simulate(soil().isel(x=0, y=0).assign_coords(x=9e6), weather()), GridMismatchError, "'x' is 9e",
+    ),
+    "far from one pixel": (
+        lambda: simulate(soil(), weather().isel(x=0, y=0).assign_coords(y=-9e6)), GridMismatchError, "'y' is -9e",
+    ),
     "flipped": (lambda: run_with(forcing=weather().isel(y=slice(None, None, -1))), GridMismatchError, "upscale"),
     "other names": (lambda: run_with(forcing=weather().rename(y="lat", x="lon")), GridMismatchError, "rename"),
     "other crs": (

@@ -294,11 +294,24 @@ def _layers(depth: Sequence[float]) -> tuple[tuple[float, float], ...]:
     return tuple(pairwise(edges))
 
 
+def _timestamp(date: Any) -> pd.Timestamp:
+    """A date of cftime as one of pandas, where the calendar is that of the real world."""
+    if date.calendar not in ("standard", "gregorian", "proleptic_gregorian"):
+        raise TimeError(
+            f"{date} is of the calendar {date.calendar!r}; expected dates of the real one: "
+            "ds.convert_calendar('standard', use_cftime=False)"
+        )
+    return pd.Timestamp(date.isoformat())
+
+
 def _daily(time: Any) -> pd.DatetimeIndex:
     if isinstance(time, (xr.Dataset, xr.DataArray)):
         if "time" not in time.coords:
             raise TimeError("the object given as time has no coordinate 'time'; give its dates instead")
         time = time.indexes["time"] if "time" in time.indexes else np.atleast_1d(time["time"].values)
+    if not isinstance(time, (str, pd.DatetimeIndex)) and np.ndim(time) == 1 and hasattr(time[0], "calendar"):
+        dates = [_timestamp(date) for date in time]
+        time = dates if isinstance(time, (tuple, list)) else pd.DatetimeIndex(dates)
     try:
         if isinstance(time, str):
             period = pd.Period(time)

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from xsoil.errors import ArgumentError, AxisError, MissingVariableError, UnitsError
 from xsoil.verbs._cells import map_cells
+from xsoil.verbs._depths import BOUNDS, depth_bounds
 from xsoil.verbs._inputs import as_dataset, decode
 from xsoil.vocabulary import VARIABLES
 
@@ -20,7 +21,6 @@ __all__ = ["depth_mean"]
 Doubles = NDArray[np.float64]
 
 DEPTH = VARIABLES["depth"]
-_BOUNDS = ("depth_bounds", "depth_bnds")  # names that are taken for bounds without a declaration
 _EDGES = ("depth_top", "depth_bottom")
 _DECIMALS = 6  # depths are rounded to a micrometre, so that 30 cm in single precision is 0.3 m
 
@@ -92,11 +92,11 @@ def depth_mean(ds: xr.Dataset | xr.DataArray, top: float, bottom: float, *, unit
         elif name not in profile.edges:
             out[name] = _mean(array, profile.dim, used, tuple(float(weights[i]) for i in used))
     rest = ds.drop_dims(profile.dim).drop_vars("depth", errors="ignore")
-    attrs = DEPTH.attrs | {"positive": "down", "bounds": _BOUNDS[0]}
+    attrs = DEPTH.attrs | {"positive": "down", "bounds": BOUNDS[0]}
     return (
         rest.drop_vars(list(rest.data_vars))
         .assign(out)
-        .assign_coords({"depth": ((), (low + high) / 2, attrs), _BOUNDS[0]: ("bnds", [low, high])})
+        .assign_coords({"depth": ((), (low + high) / 2, attrs), BOUNDS[0]: ("bnds", [low, high])})
     )
 
 
@@ -165,20 +165,14 @@ def _profile(ds: xr.Dataset) -> _Profile:
     if "depth" in ds.variables and ds["depth"].ndim == 1:
         depth = ds["depth"]
         dim = str(depth.dims[0])
-        declared = depth.attrs.get("bounds", depth.encoding.get("bounds"))
-        if declared is not None and declared not in ds.variables:
-            raise MissingVariableError(
-                f"'depth' declares the bounds {declared!r}, which are not among {sorted(map(str, ds.variables))}; "
-                f"select them too: ds[['sand', {declared!r}]], or del ds['depth'].attrs['bounds'] if these are points"
-            )
-        names = [declared] if declared is not None else [name for name in _BOUNDS if name in ds.variables]
-        for name in names:
+        name = depth_bounds(ds)
+        if name is not None:
             bounds = ds[name]
             if bounds.ndim != 2 or dim not in bounds.dims or bounds.sizes[dim] * 2 != bounds.size:
                 raise AxisError(f"bounds {name!r} have dims {bounds.sizes}; expected ({dim!r}: {ds.sizes[dim]}, 2)")
             fallback = depth.attrs.get("units")  # CF: bounds need not repeat the units
             edges = _metres(bounds.transpose(dim, ...), fallback, depth.attrs)
-            return _Profile(dim, np.sort(edges, axis=1), (str(name),))
+            return _Profile(dim, np.sort(edges, axis=1), (name,))
         if not _has_edges(ds):
             return _Profile(dim, _metres(depth, None, depth.attrs), ())
     if _has_edges(ds):

@@ -13,6 +13,7 @@ from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
 from xsoil.ptfs import PTF, PTFS
 from xsoil.ptfs.evaluate import FLAGS, TEXTURE, Evaluation
 from xsoil.verbs._cells import map_cells
+from xsoil.verbs._depths import depth_bounds
 from xsoil.verbs._inputs import as_dataset, carry, read
 from xsoil.vocabulary import VARIABLES, Variable
 
@@ -188,13 +189,11 @@ def _topsoil(ds: xr.Dataset) -> xr.DataArray:
     """1 where the upper edge is above 0.3 m, from the coordinate `depth` and, where it has them, its bounds."""
     depth = ds["depth"]
     upper = read(ds, VARIABLES["depth"]).astype(float)
-    bounds = depth.attrs.get("bounds", depth.encoding.get("bounds"))
-    if bounds in ds.variables:
+    bounds = depth_bounds(ds)
+    if bounds is not None:
         edges = ds[bounds]
         units = edges.attrs.get("units", depth.attrs["units"])  # CF: bounds need not repeat them
-        edges = read(
-            ds.assign({bounds: edges.assign_attrs(units=units)}), replace(VARIABLES["depth"], name=str(bounds))
-        )
+        edges = read(ds.assign({bounds: edges.assign_attrs(units=units)}), replace(VARIABLES["depth"], name=bounds))
         upper = edges.astype(float).min([dim for dim in edges.dims if dim not in depth.dims])
     # 30 cm in float32 are not exactly 0.3 m; a missing depth is a missing topsoil
     topsoil = (upper < TOPSOIL_DEPTH - 1e-6).astype(np.float32).where(upper.notnull())

@@ -20,6 +20,7 @@ from xsoil.errors import (
 )
 from xsoil.verbs._inputs import as_dataset, numbers, read, require_daily, require_same_grid
 from xsoil.verbs._lazy import Named, scan_time
+from xsoil.verbs._places import require_inside
 from xsoil.verbs._results import carry_grid_mapping, coordinates
 from xsoil.vocabulary import VARIABLES
 
@@ -344,6 +345,8 @@ def _require_one_grid(
     ]
     for (_, one), (what, other) in itertools.combinations(places, 2):
         require_same_grid(one, other, what)
+    for (name, one), (what, other) in itertools.permutations(places, 2):
+        require_inside(one, name, other, what)
 
 
 def _initial(
