@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from xsoil.grids.overlap import Overlap, overlap_of
 from xsoil.grids.points import is_cyclic
 from xsoil.grids.reduce import SLACK, Output
-from xsoil.grids.separable import SeparableOverlap
+from xsoil.grids.separable import SeparableOverlap, _from_the_dateline
 from xsoil.threads import read_only
 
 Array = NDArray[Any]
@@ -87,14 +87,18 @@ class ConservativeSplit:
     def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
         """Source rows and columns that a target tile needs; None where there are none."""
         rings = self._rings(rows, cols)
-        return None if rings is None else tuple(rings[-1].coarse)  # type: ignore[return-value]
+        if rings is None:
+            return None
+        (along_y, along_x), offset = rings[-1].coarse, self._turned[1]
+        return along_y, slice(along_x.start + offset, along_x.stop + offset)
 
     def run(
         self, values: Array, origin: tuple[int, int], rows: slice, cols: slice, threads: int = 1
     ) -> dict[str, Array]:
         """The tile from a window (k, ny, nx) whose first cell is `origin`."""
         layers, width = len(values), cols.stop - cols.start
-        given = _Window(slice(origin[0], origin[0] + values.shape[1]), slice(origin[1], origin[1] + values.shape[2]))
+        left = origin[1] - self._turned[1]
+        given = _Window(slice(origin[0], origin[0] + values.shape[1]), slice(left, left + values.shape[2]))
         result = np.full((layers, rows.stop - rows.start, width), np.nan, self.out)
         by = min(max(1, BLOCK_CELLS // width), rows.stop - rows.start)
         some = max(1, BLOCK_CELLS // (by * width))
@@ -104,12 +108,12 @@ class ConservativeSplit:
             if rings is None:
                 continue
             # What a window leaves out no cell of the tile depends on, though the rings, drawn generously, may reach it.
-            rings = [_Ring(ring.fine, _clipped(ring.coarse, given, is_cyclic(self.source))) for ring in rings]
+            rings = [_Ring(ring.fine, _clipped(ring.coarse, given, is_cyclic(self.coarse))) for ring in rings]
             for k in range(0, layers, some):
                 here = (slice(k, k + some), slice(top - rows.start, part.stop - rows.start))
                 for levels in range(1, LEVELS + 1):
                     near = rings[: self._depth(levels) + 1]
-                    known = _cut(values[k : k + some], given, near[-1].coarse, self.source)
+                    known = _cut(values[k : k + some], given, near[-1].coarse, self.coarse)
                     known = known.astype(self.exact, copy=False).astype(np.float64, copy=False)
                     found = _split(self, known, near, levels, threads)
                     if found is not None:
@@ -118,12 +122,21 @@ class ConservativeSplit:
         return {"value": result}
 
     @property
+    def coarse(self) -> GeoBox:
+        """The source; one that goes all round the globe from the dateline, so that where it began does not show."""
+        return self._turned[0]
+
+    @property
+    def _turned(self) -> tuple[GeoBox, int]:
+        return _from_the_dateline(self.source)
+
+    @property
     def to_fine(self) -> Overlap:
-        return overlap_of(self.source, self.target)
+        return overlap_of(self.coarse, self.target)
 
     @property
     def to_coarse(self) -> Overlap:
-        return overlap_of(self.target, self.source)
+        return overlap_of(self.target, self.coarse)
 
     @property
     def passes(self) -> int:
@@ -161,7 +174,7 @@ def _split(step: ConservativeSplit, known: Array, rings: list[_Ring], levels: in
 
     None where a coarse cell that matters has no fine cells after so many levels, but could have with more.
     """
-    coarse, fine, at = step.source, step.target, len(rings) - 1
+    coarse, fine, at = step.coarse, step.target, len(rings) - 1
     first, share = _reduce(step.to_fine, known, rings[at].coarse, rings[at].fine, "mean", threads)
     guess = np.where((share >= step.min_valid - SLACK) & (share > 0), first, np.nan)
     # One look at the owners is enough where all layers miss the same cells.
@@ -196,7 +209,7 @@ def _split(step: ConservativeSplit, known: Array, rings: list[_Ring], levels: in
 
 def _owners(step: ConservativeSplit, open_cells: Array, ring: _Ring, guess: Array, threads: int) -> Array:
     """For each fine cell the number of the one open coarse cell that it overlaps; -1 where it overlaps none or more."""
-    width = step.source.shape[1]
+    width = step.coarse.shape[1]
     rows = np.arange(ring.coarse.rows.start, ring.coarse.rows.stop)
     cols = np.arange(ring.coarse.cols.start, ring.coarse.cols.stop) % width
     number = np.where(open_cells, (rows[:, None] * width + cols).astype(float), np.nan)
