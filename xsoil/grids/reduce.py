@@ -182,7 +182,10 @@ class Reduction:
             enough = (fraction >= self.min_valid - SLACK) & (fraction > 0)
             result = np.where(enough[:, None] if result.ndim == 4 else enough, result, np.nan)
         if self.fill is not None:
-            result = np.where(np.isnan(result), self.fill, result)
+            # After the change of type: a float does not hold every integer that may stand for a missing value.
+            gone = np.isnan(result)
+            result = np.where(gone, 0, result).astype(self.out)
+            result[gone] = self.fill
         found = {"value": result.astype(self.out, copy=False), "valid_fraction": fraction, "quality": faults}
         return {name: found[name] for name in self.outputs}  # type: ignore[misc]
 
