@@ -6,7 +6,11 @@ themselves imported inside the verbs, so that `import xsoil` compiles nothing.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -16,13 +20,14 @@ from numba.extending import intrinsic, overload
 
 F = TypeVar("F", bound=Callable[..., Any])
 _Pair = Callable[[Any, Any], Any]
+_ROOT = Path(__file__).parent
+_IMPORT = re.compile(r"^\s*from\s+(xsoil[\w.]*)\s+import\s+(\([^)]*\)|[^\n]*)", re.MULTILINE)
 
 
 def kernel(function: F) -> F:
     """Compile `function`: cached on disk, without the GIL, IEEE arithmetic (no fastmath, which would
     let results depend on how the data are chunked)."""
-    compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    return compiled
+    return _compiled(function)
 
 
 def fused_kernel(function: F) -> F:
@@ -31,8 +36,49 @@ def fused_kernel(function: F) -> F:
     Only for loops of constant length without branches: then every cell meets the same instructions wherever
     it stands. Elsewhere the rest of a vectorised loop could round otherwise than its body.
     """
-    compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(function)
+    return _compiled(function, fastmath={"contract"})
+
+
+def _compiled(function: F, **options: Any) -> F:
+    compiled = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    try:
+        compiled.enable_caching()
+    except RuntimeError:  # no folder to write to: compiled again in each process
+        return compiled
+    # numba looks at the file of the function alone, so an edit or an upgrade of what it calls would be served from the
+    # old cache.
+    index = getattr(compiled._cache, "_cache_file", None)  # another name in a later numba must not stop the import
+    if index is not None:
+        index._source_stamp = index._source_stamp, _digest(function.__code__.co_filename)
     return compiled
+
+
+@cache
+def _digest(path: str) -> str:
+    """Of the sources that a file of kernels imports from this package, however far down."""
+    found: dict[str, str] = {}
+    todo = [path]
+    while todo:
+        file = todo.pop()
+        if file not in found:
+            found[file], imported = _read(file)
+            todo += imported
+    return hashlib.sha256("".join(sorted(found.values())).encode()).hexdigest()
+
+
+@cache
+def _read(path: str) -> tuple[str, tuple[str, ...]]:
+    """Digest of a source file, and the files of this package that it imports."""
+    try:
+        source = Path(path).read_bytes()
+    except OSError:  # in an archive, or typed in
+        return "", ()
+    imported = []
+    for package, names in _IMPORT.findall(source.decode(errors="replace")):
+        folder = _ROOT.joinpath(*package.split(".")[1:])
+        candidates = [folder.with_suffix(".py"), *(folder / f"{name}.py" for name in re.findall(r"\w+", names))]
+        imported += [str(file) for file in candidates if file.is_file()]
+    return hashlib.sha256(source).hexdigest(), tuple(imported)
 
 
 def by_precision(single: Callable[[Any], Any], double: Callable[[Any], Any]) -> Callable[[Any], Any]:
