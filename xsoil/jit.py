@@ -21,7 +21,7 @@ from numba.extending import intrinsic, overload
 F = TypeVar("F", bound=Callable[..., Any])
 _Pair = Callable[[Any, Any], Any]
 _ROOT = Path(__file__).parent
-_IMPORT = re.compile(r"^\s*from\s+(xsoil[\w.]*)\s+import\s+(\([^)]*\)|[^\n]*)", re.MULTILINE)
+_IMPORT = re.compile(r"^[ \t]*from +(xsoil[\w.]*)\s+import\s+(\([^)]*\)|[^\n]*)", re.MULTILINE)
 
 
 def kernel(function: F) -> F:
