@@ -7,10 +7,10 @@ themselves imported inside the verbs, so that `import xsoil` compiles nothing.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -20,7 +20,7 @@ from numba.extending import intrinsic, overload
 
 F = TypeVar("F", bound=Callable[..., Any])
 _Pair = Callable[[Any, Any], Any]
-_ROOT = Path(__file__).parent
+_ROOT = os.path.dirname(__file__)
 _IMPORT = re.compile(r"^[ \t]*from +(xsoil[\w.]*)\s+import\s+(\([^)]*\)|[^\n]*)", re.MULTILINE)
 
 
@@ -70,14 +70,15 @@ def _digest(path: str) -> str:
 def _read(path: str) -> tuple[str, tuple[str, ...]]:
     """Digest of a source file, and the files of this package that it imports."""
     try:
-        source = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            source = file.read()
     except OSError:  # in an archive, or typed in
         return "", ()
     imported = []
     for package, names in _IMPORT.findall(source.decode(errors="replace")):
-        folder = _ROOT.joinpath(*package.split(".")[1:])
-        candidates = [folder.with_suffix(".py"), *(folder / f"{name}.py" for name in re.findall(r"\w+", names))]
-        imported += [str(file) for file in candidates if file.is_file()]
+        place = os.path.join(_ROOT, *package.split(".")[1:])
+        inside = [os.path.join(place, f"{name}.py") for name in re.findall(r"\w+", names)]
+        imported += [f"{place}.py"] if os.path.isfile(f"{place}.py") else filter(os.path.isfile, inside)
     return hashlib.sha256(source).hexdigest(), tuple(imported)
 
 
