@@ -70,9 +70,9 @@ def largest(spot):
 @kernel
 def key_of(bits, missing, infinite):
     """Key of a float's bits: both zeros are one, every NaN is `missing`."""
-    key = bits if bits >= 0 else bits ^ missing
-    key = key if key != -1 else 0
-    return key if (key <= infinite) & (key >= ~infinite) else missing
+    key = bits ^ (missing if bits < 0 else 0)
+    key = 0 if key == -1 else key
+    return missing if (bits & missing) > infinite else key
 
 
 @kernel
@@ -192,22 +192,19 @@ def _merge(keys, weights, n, tally):
 
 
 @kernel
-def _count(keys, floats, weights, n, counts, missing):
-    """Areas of whole numbers from 0 to FEW - 1, by index; -1 where there is any other value, else the largest."""
-    largest_yet = 0
-    counts[:] = 0
-    for i in range(n):
-        if keys[i] == missing:
-            continue
-        v = floats[i]
-        if keys[i] < 0 or v >= FEW:
-            return -1
-        c = np.int64(v)
-        if c != v:
-            return -1
-        counts[c] += weights[i]
-        largest_yet = max(largest_yet, c)
-    return largest_yet
+def classes_of(keys, floats, out, missing):
+    """Small whole numbers as they are, anything else as FEW; returns the largest, -1 if there is another value.
+
+    `floats` are the same bytes as `keys`: keys of positive floats are their bits.
+    """
+    others, most_class = 0, np.int32(0)
+    for i in range(out.size):
+        small = (keys[i] >= 0) & (floats[i] < FEW)
+        c = np.int32(floats[i] if small else FEW)
+        others += (keys[i] != missing) & ((c == FEW) | (c != floats[i]))
+        most_class = max(most_class, c if small else np.int32(0))
+        out[i] = c
+    return np.int64(-1) if others > 0 else np.int64(most_class)
 
 
 @kernel
@@ -216,7 +213,7 @@ def mode_of_counts(counts, most_class):
     most = np.int64(0)
     for c in range(most_class + 1):
         most = max(most, counts[c])
-    least = most - TIE * most
+    least = np.int64(np.ceil(most - TIE * most))
     for c in range(most_class + 1):
         if counts[c] >= least:
             return np.float64(c)
@@ -277,17 +274,18 @@ def class_keys_of(classes, spot, number, missing, infinite):
 
 @kernel
 def _deviation(values, pixel, area, start, stop):
-    """Population standard deviation of a list: first its mean, then the squares about it."""
-    total, valid = 0.0, 0.0
+    """Population standard deviation of a list: first its mean (about a value of it), then the squares about it."""
+    anchor, total, valid = np.nan, 0.0, 0.0
     for i in range(start, stop):
         v = np.float64(values[pixel[i]])
-        known = v == v
-        total += area[i] * v if known else 0.0
+        known = (v == v) & (area[i] > 0.0)
+        anchor = v if known & (anchor != anchor) else anchor
+        total += area[i] * (v - anchor) if known else 0.0
         valid += area[i] if known else 0.0
-    mean, squares = total / valid, 0.0
+    mean, squares = anchor + total / valid, 0.0
     for i in range(start, stop):
-        d = np.float64(values[pixel[i]]) - mean
-        squares += area[i] * d * d if values[pixel[i]] == values[pixel[i]] else 0.0
+        v = np.float64(values[pixel[i]])
+        squares += area[i] * (v - mean) ** 2 if (v == v) & (area[i] > 0.0) else 0.0
     return np.sqrt(squares / valid)
 
 
@@ -302,7 +300,7 @@ def _reduce_lists(values, bits, indptr, pixel, area, how, q, classes, first, las
         size = max(size, indptr[cell + 1] - indptr[cell])
     keys, weights, tally = scratch(bits, size)
     floats, counts = keys.view(values.dtype), tally[0]
-    part = np.empty(size)
+    part, classed = np.empty(size), np.empty(size, np.int32)
     for layer in range(values.shape[0]):
         for cell in range(first, last):
             n, total = 0, 0.0
@@ -324,7 +322,11 @@ def _reduce_lists(values, bits, indptr, pixel, area, how, q, classes, first, las
                     result[layer, 0, cell] = quantile_of(keys, weights, n, q, missing, spot, number)
                     continue
                 out = result[layer, :, cell]
-                most_class = _count(keys, floats, weights, n, counts, missing)
+                most_class = classes_of(keys, floats, classed[:n], missing)
+                if most_class >= 0:
+                    counts[:] = 0
+                    for i in range(n):
+                        counts[classed[i]] += weights[i]
                 if how == MODE and most_class >= 0:
                     out[0] = mode_of_counts(counts, most_class)
                 elif how == MODE:

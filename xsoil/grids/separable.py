@@ -282,7 +282,6 @@ class SeparableOverlap:
         fraction = np.empty((values.shape[0], yp.size - 1, xp.size - 1))
         result = np.empty((fraction.shape[0], classes.size if how == "fraction" else 1, *fraction.shape[1:]))
         bits = values.view(np.int32 if values.dtype == np.float32 else np.int64)
-        room = np.concatenate([xl, np.zeros(separable_order.CHUNK)])
 
         def band(first: int, last: int) -> None:
             if how == "std":
@@ -291,7 +290,7 @@ class SeparableOverlap:
                 )
             else:
                 separable_order.select(
-                    values, bits, yp, ys, yl, xp, xs, room, height, width, codes[how], q, classes, first, last,
+                    values, bits, yp, ys, yl, xp, xs, xl, height, width, codes[how], q, classes, first, last,
                     result, fraction,
                 )  # fmt: skip
 

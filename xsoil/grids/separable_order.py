@@ -16,149 +16,185 @@ from xsoil.grids.separable_kernels import STRIP
 from xsoil.jit import kernel
 
 CHUNK = 16
-"""Pixels of a row are gathered so many at a time, whatever stands behind the last one; `xl` has room for it."""
+"""Numbers are copied so many at a time, whatever stands behind the last one."""
+
+SPAN = 512
+"""Source columns that are prepared together (more where a cell is wider), so that they stay in the cache."""
+
+HALF = 2.0**30
+"""A whole cell's height, and its width, in units whose product makes the integer areas."""
 
 
 @kernel
-def _gather(bits, rows, heights, columns, widths, nx, straight, scale, missing, infinite, keys, weights):
-    """Keys and weights of a cell's block, row by row; returns how many, and whether one is missing."""
-    n, gaps = 0, 0
-    for p in range(rows.size):
-        row, wy = bits[rows[p]], heights[p] * scale
-        if straight:
-            for c in range(0, nx, CHUNK):
-                source, wx = row[columns[0] + c : columns[0] + c + CHUNK], widths[c : c + CHUNK]
-                k, w = keys[n + c : n + c + CHUNK], weights[n + c : n + c + CHUNK]
-                for j in range(CHUNK):
-                    key = order.key_of(source[j], missing, infinite)
-                    k[j] = key
-                    w[j] = np.int64(wy * wx[j]) if key != missing else 0
-        else:
-            for q in range(nx):
-                key = order.key_of(row[columns[q]], missing, infinite)
-                keys[n + q] = key
-                weights[n + q] = np.int64(wy * widths[q]) if key != missing else 0
+def _keys(row, out, missing, infinite):
+    for s in range(row.size):
+        out[s] = order.key_of(row[s], missing, infinite)
+
+
+@kernel
+def _picked_keys(row, columns, out, missing, infinite):
+    for s in range(columns.size):
+        out[s] = order.key_of(row[columns[s]], missing, infinite)
+
+
+@kernel
+def _weights(wy, wx, out):
+    for s in range(wx.size):
+        out[s] = np.int64(wy * wx[s])
+
+
+@kernel
+def _known(keys, length, valid, missing):
+    for s in range(valid.size):
+        valid[s] += length if keys[s] != missing else 0.0
+
+
+@kernel
+def _copy(source, at, nx, target, n):
+    for c in range(0, nx, CHUNK):
+        a, b = source[at + c : at + c + CHUNK], target[n + c : n + c + CHUNK]
+        for s in range(CHUNK):
+            b[s] = a[s]
+
+
+@kernel
+def _gather(keys, areas, tall, at, first, nx, cell_keys, cell_weights, missing):
+    """A cell's keys and weights, row by row; returns how many."""
+    n = 0
+    for p in range(tall):
+        _copy(keys[p], at, nx, cell_keys, n)
+        _copy(areas[p], first, nx, cell_weights, n)
         n += nx
     for i in range(n):
-        gaps += keys[i] == missing
-    return n, gaps > 0
+        cell_weights[i] = 0 if cell_keys[i] == missing else cell_weights[i]
+    return n
 
 
 @kernel
-def _count(values, rows, heights, columns, widths, nx, scale, counts, most_class):
-    """Areas of whole numbers from 0 to FEW - 1, by index, straight from the block.
+def _count(classed, areas, tall, at, first, nx, counts, most_class):
+    """Areas of small whole numbers, by index.
 
-    Returns the largest of them, -1 where there is any other value, and whether a value is missing. Columns take turns
-    at two sets of counts, because adding to the number that was just stored waits for it. Up to `most_class` counts
-    are cleared first.
+    Columns take turns at two sets of counts, because adding to the number that was just stored waits for it.
     """
+    other = order.FEW + 1
     counts[: most_class + 1] = 0
-    counts[order.FEW : order.FEW + most_class + 1] = 0
-    found, gaps = 0, False
-    for p in range(rows.size):
-        row, wy = values[rows[p]], heights[p] * scale
-        for s in range(nx):
-            v = row[columns[s]]
-            if not ((v >= 0) & (v < order.FEW)):
-                if v == v:
-                    return -1, max(found, most_class), gaps
-                gaps = True
-                continue
-            c = np.int64(v)
-            if c != v:
-                return -1, max(found, most_class), gaps
-            counts[c + order.FEW * (s & 1)] += np.int64(wy * widths[s])
-            found = max(found, c)
-    for c in range(found + 1):
-        counts[c] += counts[order.FEW + c]
-    return found, max(found, most_class), gaps
+    counts[other : other + most_class + 1] = 0
+    for p in range(tall):
+        c, w = classed[p, at : at + nx], areas[p, first : first + nx]
+        for s in range(np.uint64(nx)):  # unsigned indices need no test for negative ones: nearly twice as fast
+            counts[np.uint64(c[s]) + (s & np.uint64(1)) * np.uint64(other)] += w[s]
+    for c in range(most_class + 1):
+        counts[c] += counts[other + c]
 
 
 @kernel
-def _valid_area(values, rows, heights, columns, widths, nx):
-    """Valid area of a block, added column by column as the other operators do."""
-    area = 0.0
-    for q in range(nx):
-        valid = 0.0
-        for p in range(heights.size):
-            v = values[rows[p], columns[q]]
-            valid += heights[p] if v == v else 0.0
-        area += widths[q] * valid
-    return area
+def _reaches(yp, xp, first, last):
+    """Most source rows and columns of a cell, and most columns that are prepared together."""
+    tall, wide = 1, 1
+    for i in range(first, last):
+        tall = max(tall, yp[i + 1] - yp[i])
+    for j in range(xp.size - 1):
+        wide = max(wide, xp[j + 1] - xp[j])
+    return tall, wide, max(wide, SPAN)
+
+
+@kernel
+def _strip(xp, xs, start):
+    """The cells start..stop - 1 whose columns are prepared together, and whether these follow one another."""
+    stop, straight = start + 1, True
+    while stop < xp.size - 1 and xp[stop + 1] - xp[start] <= SPAN:
+        stop += 1
+    for s in range(xp[start] + 1, xp[stop]):
+        straight &= (xs[s] == xs[s - 1]) | (xs[s] == xs[s - 1] + 1)
+    return stop, straight
 
 
 @kernel
 def select(values, bits, yp, ys, yl, xp, xs, xl, height, width, how, q, classes, first, last, result, fraction):
     """Quantile, mode or class fractions of the target rows `first`..`last`; `fraction` takes the valid part.
 
-    `result` is (k, classes or 1, rows, columns), `classes` are in the dtype of `values`.
+    `result` is (k, classes or 1, rows, columns), `classes` are in the dtype of `values`. Keys, areas and valid
+    lengths are made for the source columns of several cells at a time, in long loops, then cells copy theirs.
     """
     number = np.empty(1, values.dtype)
     spot = number.view(bits.dtype)
     missing, infinite = order.largest(spot)
     class_keys = order.class_keys_of(classes, spot, number, missing, infinite)
-    tall, wide = 0, 0
-    for i in range(first, last):
-        tall = max(tall, yp[i + 1] - yp[i])
+    tall, wide, span = _reaches(yp, xp, first, last)
+    cell_keys, cell_weights, tally = order.scratch(bits, tall * wide)
+    keys = np.empty((tall, span + CHUNK), bits.dtype)
+    floats = keys.view(values.dtype)
+    areas = np.empty((tall, span + CHUNK), np.int64)
+    classed = np.empty((tall, span), np.int32)
+    valid, counts, wx = np.empty(span), tally[0], np.empty(xl.size)
     for j in range(xp.size - 1):
-        wide = max(wide, xp[j + 1] - xp[j])
-    keys, weights, tally = order.scratch(bits, max(tall * wide, 1))
-    counts, dirty = tally[0], order.FEW - 1
+        for s in range(xp[j], xp[j + 1]):
+            wx[s] = xl[s] * (HALF / width[j])
     for layer in range(values.shape[0]):
         for i in range(first, last):
-            rows, heights = ys[yp[i] : yp[i + 1]], yl[yp[i] : yp[i + 1]]
-            whole = 0.0
-            for p in range(heights.size):
-                whole += heights[p]
-            for j in range(xp.size - 1):
-                nx, columns, widths = xp[j + 1] - xp[j], xs[xp[j] : xp[j + 1]], xl[xp[j] : xp[j + 1] + CHUNK]
-                area, cell = 0.0, height[i] * width[j]
-                for s in range(nx):
-                    area += widths[s] * whole
-                if not area > 0.0:
-                    result[layer, :, i, j], fraction[layer, i, j] = np.nan, 0.0
-                    continue
-                straight = (columns[nx - 1] - columns[0] == nx - 1) & (columns[0] + nx + CHUNK <= bits.shape[2])
-                valid, scale, most_class = area, order.WHOLE / area, -1
-                for again in range(2):
-                    gaps = False
-                    if how != order.QUANTILE:
-                        most_class, dirty, gaps = _count(
-                            values[layer], rows, heights, columns, widths, nx, scale, counts, dirty
-                        )
-                    if most_class < 0:
-                        n, gaps = _gather(
-                            bits[layer], rows, heights, columns, widths, nx, straight, scale, missing, infinite, keys,
-                            weights,
-                        )  # fmt: skip
-                    if again == 1 or not gaps:
-                        break
-                    valid = _valid_area(values[layer], rows, heights, columns, widths, nx)
-                    if not 0.0 < valid < 1e-6 * area:
-                        break
-                    scale = order.WHOLE / valid  # else there are too few units of area
-                fraction[layer, i, j] = valid / cell if cell > 0.0 else 0.0
-                out = result[layer, :, i, j]
-                if not valid > 0.0:
-                    out[:] = np.nan
-                elif how == order.QUANTILE:
-                    out[0] = order.quantile_of(keys, weights, n, q, missing, spot, number)
-                elif how == order.MODE and most_class >= 0:
-                    out[0] = order.mode_of_counts(counts, most_class)
-                elif how == order.MODE:
-                    out[0] = order.mode_of(keys, weights, n, tally, missing, spot, number)
-                elif most_class >= 0:
-                    order.fractions_of_counts(counts, most_class, classes, out)
-                else:
-                    order.fractions_of(keys, weights, n, class_keys, tally, out)
+            tall, start = yp[i + 1] - yp[i], 0
+            while start < xp.size - 1:
+                stop, straight = _strip(xp, xs, start)
+                a, b = xp[start], xp[stop]
+                low = xs[a] if straight and b > a else 0
+                length = xs[b - 1] + 1 - low if straight and b > a else b - a
+                valid[:length] = 0.0
+                most_class = -1 if how == order.QUANTILE else 0
+                for p in range(tall):
+                    row, k = bits[layer, ys[yp[i] + p]], keys[p, :length]
+                    if straight:
+                        _keys(row[low : low + length], k, missing, infinite)
+                    else:
+                        _picked_keys(row, xs[a:b], k, missing, infinite)
+                    _known(k, yl[yp[i] + p], valid[:length], missing)
+                    _weights(yl[yp[i] + p] * (HALF / height[i]), wx[a:b], areas[p])
+                    if most_class >= 0:
+                        most = order.classes_of(k, floats[p], classed[p, :length], missing)
+                        most_class = max(most, most_class) if most >= 0 else -1
+                for j in range(start, stop):
+                    nx, at, area, cell = xp[j + 1] - xp[j], 0, 0.0, height[i] * width[j]
+                    for s in range(xp[j], xp[j + 1]):
+                        at = xs[s] - low if straight else s - a
+                        area += xl[s] * valid[at]
+                    at -= nx - 1
+                    fraction[layer, i, j] = area / cell if cell > 0.0 else 0.0
+                    out, begin = result[layer, :, i, j], xp[j] - a
+                    if not area > 0.0:
+                        out[:] = np.nan
+                        continue
+                    thin = area < 1e-6 * cell  # so little of it is valid that units of area are too few
+                    if most_class >= 0 and not thin:
+                        _count(classed, areas, tall, at, begin, nx, counts, most_class)
+                        if how == order.MODE:
+                            out[0] = order.mode_of_counts(counts, most_class)
+                        else:
+                            order.fractions_of_counts(counts, most_class, classes, out)
+                        continue
+                    n = _gather(keys, areas, tall, at, begin, nx, cell_keys, cell_weights, missing)
+                    if thin:
+                        for p in range(tall):
+                            for s in range(nx):
+                                share = yl[yp[i] + p] * xl[xp[j] + s] * (order.WHOLE / area)
+                                known = cell_keys[p * nx + s] != missing
+                                cell_weights[p * nx + s] = np.int64(share) if known else 0
+                    if how == order.QUANTILE:
+                        out[0] = order.quantile_of(cell_keys, cell_weights, n, q, missing, spot, number)
+                    elif how == order.MODE:
+                        out[0] = order.mode_of(cell_keys, cell_weights, n, tally, missing, spot, number)
+                    else:
+                        order.fractions_of(cell_keys, cell_weights, n, class_keys, tally, out)
+                start = stop
 
 
 @kernel
-def _sums(row, weight, total, valid):
+def _sums(row, weight, anchor, total, valid):
+    """Add up differences from the first known value of each column: a constant then has no deviation at all."""
     for j in range(row.size):
         v = np.float64(row[j])
         known = v == v
-        total[j] += weight * v if known else 0.0
+        first = anchor[j] if anchor[j] == anchor[j] else v
+        anchor[j] = first
+        total[j] += weight * (v - first) if known else 0.0
         valid[j] += weight if known else 0.0
 
 
@@ -177,28 +213,34 @@ def deviations(values, yp, ys, yl, xp, xs, xl, height, width, first, last, resul
     """
     layers, _, source_width = values.shape
     mean, valid, squares = np.empty(source_width), np.empty(source_width), np.empty(source_width)
+    buffer = np.empty(STRIP)
     for layer in range(layers):
         for i in range(first, last):
             for start in range(0, source_width, STRIP):
                 stop = min(start + STRIP, source_width)
                 m, k, s = mean[start:stop], valid[start:stop], squares[start:stop]
+                anchor = buffer[: stop - start]
+                anchor[:] = np.nan
                 m[:] = 0.0
                 k[:] = 0.0
                 s[:] = 0.0
                 for p in range(yp[i], yp[i + 1]):
-                    _sums(values[layer, ys[p], start:stop], yl[p], m, k)
+                    _sums(values[layer, ys[p], start:stop], yl[p], anchor, m, k)
                 for j in range(m.size):
-                    m[j] = m[j] / k[j] if k[j] > 0.0 else 0.0
+                    m[j] = anchor[j] + m[j] / k[j] if k[j] > 0.0 else 0.0
                 for p in range(yp[i], yp[i + 1]):
                     _squares(values[layer, ys[p], start:stop], yl[p], m, s)
             for j in range(xp.size - 1):
-                area, total, spread = 0.0, 0.0, 0.0
+                area, total, spread, middle = 0.0, 0.0, 0.0, np.nan
                 for c in range(xp[j], xp[j + 1]):
                     weight = xl[c] * valid[xs[c]]
-                    area += weight
-                    total += weight * mean[xs[c]]
+                    if weight > 0.0:
+                        middle = middle if middle == middle else mean[xs[c]]
+                        area += weight
+                        total += weight * (mean[xs[c]] - middle)
+                middle += total / area
                 for c in range(xp[j], xp[j + 1]):
-                    d = mean[xs[c]] - total / area
+                    d = mean[xs[c]] - middle
                     spread += xl[c] * squares[xs[c]]
                     spread += xl[c] * valid[xs[c]] * d * d
                 cell = height[i] * width[j]
