@@ -74,12 +74,18 @@ def _read(path: str) -> tuple[str, tuple[str, ...]]:
             source = file.read()
     except OSError:  # in an archive, or typed in
         return "", ()
-    imported = []
+    imported: list[str] = []
     for package, names in _IMPORT.findall(source.decode(errors="replace")):
         place = os.path.join(_ROOT, *package.split(".")[1:])
         inside = [os.path.join(place, f"{name}.py") for name in re.findall(r"\w+", names)]
         imported += [f"{place}.py"] if os.path.isfile(f"{place}.py") else filter(os.path.isfile, inside)
     return hashlib.sha256(source).hexdigest(), tuple(imported)
+
+
+def inlined(function: F) -> F:
+    """Compile `function` into the loops that call it: the optimiser leaves long formulas as calls, which do not vectorise."""
+    compiled: F = numba.njit(inline="always", error_model="numpy")(function)
+    return compiled
 
 
 def by_precision(single: Callable[[Any], Any], double: Callable[[Any], Any]) -> Callable[[Any], Any]:
