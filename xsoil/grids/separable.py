@@ -38,14 +38,20 @@ class AxisOverlap:
 
     def window(self, cells: slice) -> tuple[int, int] | None:
         """First and last + 1 source index that these target cells need."""
+        cells = self._within(cells)
         found = self.source[self.pointer[cells.start] : self.pointer[cells.stop]]
         return (int(found.min()), int(found.max()) + 1) if found.size else None
 
     def part(self, cells: slice, origin: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Pointer, source index relative to `origin`, length and fraction of some target cells."""
+        cells = self._within(cells)
         first, last = self.pointer[cells.start], self.pointer[cells.stop]
         pointer = self.pointer[cells.start : cells.stop + 1] - first
         return pointer, self.source[first:last] - origin, self.length[first:last], self.fraction[first:last]
+
+    def _within(self, cells: slice) -> slice:
+        """The slice with both its ends."""
+        return slice(*cells.indices(self.pointer.size - 1)[:2])
 
 
 def overlap_axis(source: np.ndarray, target: np.ndarray, period: float | None = None) -> AxisOverlap:
