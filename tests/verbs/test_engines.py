@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from xsoil.errors import ArgumentError, CRSError
-from xsoil.grids.ease import ease_grid
+from xsoil.grids.ease import EASE_GRIDS, ease_grid
 from xsoil.verbs import _engines
 from xsoil.verbs.upscale import upscale
 
@@ -69,12 +69,52 @@ def test_gdal_lazy_as_eager(how, no_compute):
     eager = _engines.gdal(var, SOURCE, TARGET, how, q=q)
     assert isinstance(eager, np.ndarray)
     assert eager.shape == (2, 3, *TARGET.shape)
-    lazy = _engines.gdal(var.chunk(time=1, latitude=25, longitude=30), SOURCE, TARGET, how, q=q, chunks=(2, 3))
+    chunked = var.chunk(time=1, latitude=25, longitude=30)
+    lazy = _engines.gdal(chunked, SOURCE, TARGET, how, q=q, chunks=(2, 3))
     assert isinstance(lazy, da.Array)
     assert (lazy.dtype, lazy.shape) == (eager.dtype, eager.shape)
     assert lazy.chunksize[-2:] == (2, 3)
+    assert lazy.name == _engines.gdal(chunked, SOURCE, TARGET, how, q=q, chunks=(2, 3)).name
     with dask.config.set(scheduler="threads"):
-        np.testing.assert_allclose(lazy.compute(), eager, rtol=1e-5)
+        np.testing.assert_allclose(lazy.compute(), eager, rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["mean", "nearest", "cubic"])
+@pytest.mark.parametrize("chunks", [9, (50, 70)])
+def test_chunks_do_not_show_where_gdal_interpolates(how, chunks):
+    """To a target whose axes turn against the source's; with odc-geo's own graph 60 of 100 cells changed."""
+    rng = np.random.default_rng(0)
+    source = GeoBox((60, 120), Affine(0.25, 0, -120, 0, -0.25, 48), "EPSG:4326")
+    target = GeoBox((50, 90), Affine(36000, 0, -2.4e6, 0, -36000, 3.2e6), "EPSG:5070")
+    var = xr.DataArray(rng.normal(size=(60, 120)), dims=("latitude", "longitude"), name="clay")
+    eager = _engines.gdal(var, source, target, how)
+    lazy = _engines.gdal(var.chunk(longitude=50), source, target, how, chunks=chunks)
+    assert 0.2 < np.isnan(eager).mean() < 0.5
+    np.testing.assert_allclose(lazy.compute(), eager, rtol=1e-9)
+
+
+@pytest.mark.parametrize("west", [0, -180, -90])
+@pytest.mark.parametrize("how", ["mean", "max", "nearest"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        EASE_GRIDS["EASE2_M36km"].geobox,
+        ease_grid("EASE2_M36km", (170, -10, -170, 10)),
+        ease_grid("EASE2_M36km", (-20, -10, 20, 10)),
+    ],
+    ids=["globe", "dateline", "Greenwich"],
+)
+def test_gdal_all_round_the_earth(west, how, target):
+    """Wherever the axis starts; with odc-geo's own graph most of this came out empty or wrong."""
+    source = GeoBox((60, 120), Affine(3, 0, west, 0, -3, 90), "EPSG:4326")
+    lon = west + 3 * (np.arange(120) + 0.5)
+    var = xr.DataArray(np.tile(np.cos(np.radians(lon)), (60, 1)), dims=("latitude", "longitude"), name="clay")
+    eager = _engines.gdal(var, source, target, how)
+    a = target.affine
+    there = (a.c + a.a * (np.arange(target.shape[1]) + 0.5)) / (2 * 17367530.445161372) * 360
+    np.testing.assert_allclose(eager, np.tile(np.cos(np.radians(there)), (target.shape[0], 1)), atol=0.08)
+    lazy = _engines.gdal(var.chunk(latitude=25, longitude=50), source, target, how, chunks=100)
+    np.testing.assert_allclose(lazy.compute(), eager, rtol=1e-9)
 
 
 @pytest.mark.parametrize("how", ["min", "max", "mode", "nearest"])

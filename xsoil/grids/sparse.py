@@ -86,7 +86,7 @@ class WeightMatrix:
         column = column.astype(np.int32 if small else np.int64, copy=False)
         return cls(source_shape, target_shape, pointer, column, weight.astype(np.float64, copy=False))
 
-    @property
+    @cached_property
     def selects(self) -> bool:
         """True where each target cell is one source cell: such weights have a meaning for classes too."""
         return bool((np.diff(self.pointer) <= 1).all() and (self.weight == 1.0).all())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
+from dataclasses import dataclass
 from importlib import import_module
 from os import PathLike
 from types import ModuleType
@@ -15,12 +16,15 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from affine import Affine
 from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_coords, xr_reproject
+from odc.geo.warp import rio_reproject
 
 from xsoil.errors import ArgumentError, CRSError
 from xsoil.grids.crs import EASE_GLOBAL, axis_edges, cell_ratio, crs_text, is_geographic
-from xsoil.verbs import _regrid
+from xsoil.grids.reduce import Output
+from xsoil.verbs import _lazy, _regrid
+from xsoil.verbs._lazy.tiles import WINDOW_BYTES
 
 GDAL = {
     "mean": "average",
@@ -40,6 +44,9 @@ GDAL_QUANTILES = {0.25: "q1", 0.5: "med", 0.75: "q3"}
 GDAL_WHOLE = ("min", "max", "mode", "nearest")
 """Operators under which integers stay integers."""
 
+BLOCK = 64
+"""Target columns of one call of GDAL."""
+
 XESMF = {
     "mean": "conservative_normed",
     "conservative": "conservative",
@@ -48,9 +55,6 @@ XESMF = {
     "patch": "patch",
 }
 """ESMF's name of each operator that it has."""
-
-WINDOW_BYTES = 32 * 2**20
-"""Source bytes that a task of a dask result reads, unless the caller chooses its chunks."""
 
 
 def gdal_name(how: str, *, q: float | None = None, min_valid: float | None = None) -> str:
@@ -105,17 +109,137 @@ def gdal(
     -----
     GDAL computes in the precision that holds the source (float32 or float64) and takes any cell with a valid source
     pixel. For area operators it weights a rectangle around the footprint of the target cell (mode: without
-    weights), and lazy results may depend on the chunks.
+    weights), and it interpolates the projection to an eighth of a pixel. It is called on fixed blocks of columns of the
+    target, so that chunks do not show.
     """
     name = gdal_name(how, q=q, min_valid=min_valid)
     data, exact, out, fill = _regrid.types_of(var, how in GDAL_WHOLE)
-    lead = tuple(f"lead_{n}" for n in range(var.ndim - 2))
-    values = data.data if data.dtype == exact else data.data.astype(exact)
-    dims = source.dimensions
-    array = xr.DataArray(values, dims=(*lead, *dims), coords=xr_coords(source))
-    more = {"chunks": _tiles(values, source, target, chunks)} if var.chunks is not None else {}
-    warped: Any = xr_reproject(array, target, resampling=name, dst_nodata=np.nan, **more)
-    return _typed(warped.data, out, fill)
+    return _lazy.map_tiles(data.data, GdalStep(source, target, name, exact, out, fill), chunks)["value"]
+
+
+@dataclass(frozen=True)
+class GdalStep:
+    """GDAL's warper on a source window and a target tile.
+
+    The window is ours, not that of odc-geo's own dask graph, which loses what lies across the dateline or beyond 180
+    degrees.
+    """
+
+    source: GeoBox
+    target: GeoBox
+    resampling: str
+    exact: np.dtype[Any]
+    out: np.dtype[Any]
+    fill: int | None
+
+    @property
+    def outputs(self) -> dict[str, Output]:
+        return {"value": Output(self.out, np.nan if self.fill is None else self.fill)}
+
+    def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
+        """Source rows and columns that the blocks of the tile need; columns may run beyond the axis."""
+        needs = [need for block in self._blocks(cols) if (need := self._need(rows, block)) is not None]
+        if not needs:
+            return None
+        r, c = zip(*needs, strict=True)
+        first, last = min(span.start for span in c), max(span.stop for span in c)
+        if self._cyclic:
+            last = min(last, first + self.source.shape[1])
+        return slice(min(span.start for span in r), max(span.stop for span in r)), slice(first, last)
+
+    def run(
+        self, values: np.ndarray, origin: tuple[int, int], rows: slice, cols: slice, threads: int = 1
+    ) -> dict[str, np.ndarray]:
+        result = np.full((len(values), rows.stop - rows.start, cols.stop - cols.start), np.nan, self.exact)
+        for block in self._blocks(cols):
+            need = self._need(rows, block)
+            if need is None:
+                continue
+            row, column = (np.arange(span.start, span.stop) - at for span, at in zip(need, origin, strict=True))
+            if self._cyclic:
+                column = np.mod(column, self.source.shape[1])
+            part = values[:, row[0] : row[-1] + 1].take(column, axis=2).astype(self.exact, copy=False)
+            made = np.full((len(values), rows.stop - rows.start, block.stop - block.start), np.nan, self.exact)
+            rio_reproject(
+                part, made, _cut(self.source, *need), _cut(self.target, rows, block), self.resampling,
+                src_nodata=np.nan, dst_nodata=np.nan, ydim=1, num_threads=threads,
+            )  # fmt: skip
+            first, last = max(block.start, cols.start), min(block.stop, cols.stop)
+            result[..., first - cols.start : last - cols.start] = made[..., first - block.start : last - block.start]
+        if self.fill is not None:
+            result = np.where(np.isnan(result), self.fill, result)
+        return {"value": result.astype(self.out, copy=False)}
+
+    def _blocks(self, cols: slice) -> list[slice]:
+        """The blocks of columns of the target that a tile touches.
+
+        GDAL interpolates the projection along the rows of a call, so the same ones are asked of it for any tile; and
+        less than all round the Earth, where its rectangles would reach from one end of the axis to the other.
+        """
+        width = self.target.shape[1]
+        by = max(1, min(BLOCK, width // 4)) if self._cyclic else BLOCK
+        return [slice(c, min(c + by, width)) for c in range(cols.start // by * by, cols.stop, by)]
+
+    def _need(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
+        """What a block overlaps, and a cell of it more on each side, as GDAL's rectangles reach farther."""
+        from xsoil.grids.overlap import overlap_of
+
+        found = overlap_of(self.source, self.target).window(rows, cols)
+        if found is None:
+            return None
+        (ny, nx), (r, c) = self.source.shape, found
+        more_r = 2 + math.ceil((r.stop - r.start) / (rows.stop - rows.start))
+        more_c = 2 + math.ceil((c.stop - c.start) / (cols.stop - cols.start))
+        first, last = c.start - more_c, c.stop + more_c
+        if not self._cyclic:
+            first, last = max(first, 0), min(last, nx)
+        elif last - first >= nx:
+            first, last = 0, nx
+        elif (middle := _longitude(self.target, cols)) is not None:
+            # Of all turns the one that the block is in: GDAL does not look for others.
+            a = self.source.affine
+            turns = round((middle - a.c - a.a * (first + last) / 2) / (a.a * nx)) * nx
+            first, last = first + turns, last + turns
+        return slice(max(r.start - more_r, 0), min(r.stop + more_r, ny)), slice(first, last)
+
+    @property
+    def _cyclic(self) -> bool:
+        return _is_cyclic(self.source)
+
+    def __dask_tokenize__(self) -> Any:
+        return (
+            type(self).__name__, repr(self.source), repr(self.target), self.resampling, str(self.exact), str(self.out),
+            self.fill,
+        )  # fmt: skip
+
+
+def _cut(box: GeoBox, rows: slice, cols: slice) -> GeoBox:
+    a, r, c = box.affine, rows.start, cols.start
+    moved = Affine(a.a, a.b, a.c + a.a * c + a.b * r, a.d, a.e, a.f + a.d * c + a.e * r)
+    return GeoBox((rows.stop - r, cols.stop - c), moved, box.crs)
+
+
+def _longitude(box: GeoBox, cols: slice) -> float | None:
+    """Longitude of the middle of a block of columns, going on beyond 180 degrees as its grid does.
+
+    None where columns are no meridians.
+    """
+    from xsoil.grids.sparse import turn
+
+    around = turn(box)
+    if around is None:
+        return None
+    a = box.affine
+    middle = a.c + a.a * (cols.start + cols.stop) / 2
+    return float(middle * 360.0 / (around * abs(a.a)))
+
+
+def _is_cyclic(box: GeoBox) -> bool:
+    """True where the columns go all round the Earth."""
+    from xsoil.grids.sparse import turn
+
+    around = turn(box)
+    return around is not None and abs(around - box.shape[1]) < 1e-3
 
 
 def xesmf_name(how: str) -> str:
@@ -176,17 +300,13 @@ def xesmf(
         more["output_chunks"] = _tiles(values, source, target, chunks)
     else:
         values = np.ascontiguousarray(values)
-    return _typed(regridder(values, **more), out, None)
+    return regridder(values, **more).astype(out, copy=False)
 
 
 def xesmf_arguments(source: GeoBox, target: GeoBox, method: str) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
     """Grids and options for ``xesmf.Regridder``."""
-    from xsoil.grids.sparse import turn
-
     conservative = method.startswith("conservative")
-    around = turn(source)
-    periodic = not conservative and around is not None and abs(around - source.shape[1]) < 1e-3
-    options = {"periodic": periodic, "unmapped_to_nan": True}
+    options = {"periodic": not conservative and _is_cyclic(source), "unmapped_to_nan": True}
     return xesmf_grid(source, bounds=conservative), xesmf_grid(target, bounds=conservative), options
 
 
@@ -239,10 +359,3 @@ def _tiles(values: Any, source: GeoBox, target: GeoBox, chunks: int | tuple[int,
     per_cell = values.dtype.itemsize * layers * max(cell_ratio(source, target), 1.0)
     side = max(int(math.sqrt(WINDOW_BYTES / per_cell)), 1)
     return min(side, rows), min(side, columns)
-
-
-def _typed(values: Any, out: np.dtype[Any], fill: int | None) -> Any:
-    """The result in its type, integers with their fill for NaN; numpy's functions are lazy on dask arrays."""
-    if fill is not None:
-        values = np.where(np.isnan(values), fill, values)
-    return values.astype(out, copy=False)
