@@ -299,6 +299,49 @@ def test_user_objects_are_left_alone(weights):
     xr.testing.assert_identical(ds, before)
 
 
+@pytest.mark.parametrize("format", ["NETCDF3_64BIT", "NETCDF4"])
+def test_files_of_scrip(tmp_path, weights, format):
+    """Other names, radians, weights in a table, and big-endian numbers of classic netCDF."""
+    with xr.open_dataset(weights, decode_cf=False) as file:
+        file = file.load()
+    scrip = xr.Dataset(
+        {
+            "dst_address": ("num_links", file.row.values),
+            "src_address": ("num_links", file.col.values),
+            "remap_matrix": (("num_links", "num_wgts"), file.S.values[:, None]),
+            "src_grid_dims": ("src_grid_rank", file.src_grid_dims.values),
+            "dst_grid_dims": ("dst_grid_rank", file.dst_grid_dims.values),
+        },
+        attrs={"map_method": "Conservative remapping", "normalization": "destarea"},
+    )
+    for ours, theirs in (("a", "src"), ("b", "dst")):
+        for axis, name in (("yc", "lat"), ("xc", "lon")):
+            values = np.radians(file[f"{axis}_{ours}"].values)
+            scrip[f"{theirs}_grid_center_{name}"] = (f"{theirs}_grid_size", values, {"units": "radians"})
+    scrip.to_netcdf(tmp_path / "scrip.nc", format=format)
+    ds = on(LATLON).isel(latitude=slice(None, None, -1))
+    got = apply_weights(ds, tmp_path / "scrip.nc", "EASE2_M36km")
+    assert got.clay.attrs["regrid_method"] == "Conservative remapping"
+    np.testing.assert_array_equal(got.clay, apply_weights(ds, weights, "EASE2_M36km").clay)
+
+
+def test_a_name_is_the_whole_grid_where_the_file_says_so(tmp_path):
+    ds = on(LATLON)
+    path = save_weights(tmp_path / "w.nc", ds, EASE_GRIDS["EASE2_M36km"].geobox, corners=False)
+    whole = apply_weights(ds, path, "EASE2_M36km")
+    assert whole.clay.shape == (406, 964)
+    expected = upscale(ds, EASE_GRIDS["EASE2_M36km"].geobox, min_valid=0).clay
+    valid = np.isfinite(whole.clay)
+    assert valid.any()
+    np.testing.assert_allclose(whole.clay.values[valid], (expected.values * _covered(ds, whole))[valid], rtol=1e-12)
+
+
+def _covered(ds, like):
+    """Covered part of each cell: unnormalised weights dilute the mean by it."""
+    ones = ds.clay.fillna(1.0).to_dataset()
+    return upscale(ones, grid_of(like), min_valid=0, valid_fraction=True).clay_valid_fraction.values
+
+
 # -- faults ------------------------------------------------------------------------------------------
 
 
