@@ -196,3 +196,17 @@ def test_integers_are_refused():
     overlap = SeparableOverlap(box(0, 0, 1.0, 3, 3), box(0, 0, 3.0, 1, 1))
     with pytest.raises(ArgumentError, match="float32 or float64, found int16"):
         overlap.select(np.zeros((1, 3, 3), np.int16), (0, 0), ALL, ALL, "mode")
+
+
+@pytest.mark.parametrize("columns", [500, 700])
+@pytest.mark.parametrize("kind", ["many", "few"])
+def test_wide_cells_are_like_others(columns, kind):
+    """Cells of more than 512 columns are prepared in place: twice as wide pixels must say the same."""
+    values = field(np.random.default_rng(5), (1, 6, columns), kind)
+    overlap = SeparableOverlap(box(0, 0, 1.0, 6, columns), box(0, 0, columns, 1, 1))
+    doubled = SeparableOverlap(box(0, 0, 0.5, 12, 2 * columns), box(0, 0, columns, 1, 1))
+    fine = values.repeat(2, axis=1).repeat(2, axis=2)
+    for how, parameter in HOWS:
+        one, _ = overlap.select(values, (0, 0), ALL, ALL, how, parameter)
+        other, _ = doubled.select(fine, (0, 0), ALL, ALL, how, parameter)
+        np.testing.assert_allclose(other, one, rtol=1e-12)

@@ -34,19 +34,21 @@ FEW = 256
 
 
 @kernel
-def scratch(bits, size):
+def scratch(bits, size, tallied):
     """Working arrays for cells of up to `size` values: keys in the width of `bits`, weights, and the tally.
 
-    The tally is the counts of small whole numbers, the hash table, the places that share a slot, and the number from
-    which entries of the table belong to the present cell (one array).
+    The tally (a small one unless `tallied`) is the counts of small whole numbers, the hash table, the places that
+    share a slot, and the number from which entries of the table belong to the present cell (one array).
     """
+    keys, weights = np.empty(size + PAD, bits.dtype), np.empty(size + PAD, np.int64)
+    size = size if tallied else 1
     tally = (
-        np.zeros(2 * FEW, np.int64),
+        np.zeros(2 * (FEW + 1), np.int64),
         np.full(_slots(size)[0], -1),
-        np.empty(size + PAD, np.int64),
+        np.empty(size + 1, np.int64),
         np.zeros(1, np.int64),
     )
-    return np.empty(size + PAD, bits.dtype), np.empty(size + PAD, np.int64), tally
+    return keys, weights, tally
 
 
 @kernel
@@ -298,7 +300,7 @@ def _reduce_lists(values, bits, indptr, pixel, area, how, q, classes, first, las
     size = 1
     for cell in range(first, last):
         size = max(size, indptr[cell + 1] - indptr[cell])
-    keys, weights, tally = scratch(bits, size)
+    keys, weights, tally = scratch(bits, size, how != QUANTILE)
     floats, counts = keys.view(values.dtype), tally[0]
     part, classed = np.empty(size), np.empty(size, np.int32)
     for layer in range(values.shape[0]):

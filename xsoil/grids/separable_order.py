@@ -58,44 +58,41 @@ def _copy(source, at, nx, target, n):
 
 
 @kernel
-def _gather(keys, areas, tall, at, first, nx, cell_keys, cell_weights, missing):
-    """A cell's keys and weights, row by row; returns how many."""
-    n = 0
+def _gather(keys, areas, tall, at, first, nx, cell_keys, cell_weights):
+    """Copy a cell's keys and weights, row by row."""
     for p in range(tall):
-        _copy(keys[p], at, nx, cell_keys, n)
-        _copy(areas[p], first, nx, cell_weights, n)
-        n += nx
-    for i in range(n):
-        cell_weights[i] = 0 if cell_keys[i] == missing else cell_weights[i]
-    return n
+        _copy(keys[p], at, nx, cell_keys, p * nx)
+        _copy(areas[p], first, nx, cell_weights, p * nx)
 
 
 @kernel
-def _count(classed, areas, tall, at, first, nx, counts, most_class):
-    """Areas of small whole numbers, by index.
-
-    Columns take turns at two sets of counts, because adding to the number that was just stored waits for it.
-    """
+def _clear(counts, most_class):
     other = order.FEW + 1
     counts[: most_class + 1] = 0
     counts[other : other + most_class + 1] = 0
-    for p in range(tall):
-        c, w = classed[p, at : at + nx], areas[p, first : first + nx]
-        for s in range(np.uint64(nx)):  # unsigned indices need no test for negative ones: nearly twice as fast
-            counts[np.uint64(c[s]) + (s & np.uint64(1)) * np.uint64(other)] += w[s]
-    for c in range(most_class + 1):
-        counts[c] += counts[other + c]
+
+
+@kernel
+def _count(classed, areas, counts):
+    """Add a row's areas by class.
+
+    Columns take turns at two sets of counts, because adding to the number that was just stored waits for it. Unsigned
+    indices need no test for negative ones, which makes it nearly twice as fast.
+    """
+    other = np.uint64(order.FEW + 1)
+    for s in range(np.uint64(classed.size)):
+        counts[np.uint64(classed[s]) + (s & np.uint64(1)) * other] += areas[s]
 
 
 @kernel
 def _reaches(yp, xp, first, last):
-    """Most source rows and columns of a cell, and most columns that are prepared together."""
+    """Most source rows and columns of a cell."""
     tall, wide = 1, 1
     for i in range(first, last):
         tall = max(tall, yp[i + 1] - yp[i])
     for j in range(xp.size - 1):
         wide = max(wide, xp[j + 1] - xp[j])
-    return tall, wide, max(wide, SPAN)
+    return tall, wide
 
 
 @kernel
@@ -104,8 +101,10 @@ def _strip(xp, xs, start):
     stop, straight = start + 1, True
     while stop < xp.size - 1 and xp[stop + 1] - xp[start] <= SPAN:
         stop += 1
-    for s in range(xp[start] + 1, xp[stop]):
-        straight &= (xs[s] == xs[s - 1]) | (xs[s] == xs[s - 1] + 1)
+    for j in range(start, stop):
+        for s in range(max(xp[j], xp[start] + 1), xp[j + 1]):
+            shared = (s == xp[j]) & (xs[s] == xs[s - 1])  # with the cell before
+            straight &= shared | (xs[s] == xs[s - 1] + 1)
     return stop, straight
 
 
@@ -114,19 +113,18 @@ def select(values, bits, yp, ys, yl, xp, xs, xl, height, width, how, q, classes,
     """Quantile, mode or class fractions of the target rows `first`..`last`; `fraction` takes the valid part.
 
     `result` is (k, classes or 1, rows, columns), `classes` are in the dtype of `values`. Keys, areas and valid
-    lengths are made for the source columns of several cells at a time, in long loops, then cells copy theirs.
+    lengths are made for the source columns of several cells at a time, in long loops, then cells copy theirs; a cell
+    wider than SPAN has them made in place.
     """
     number = np.empty(1, values.dtype)
     spot = number.view(bits.dtype)
     missing, infinite = order.largest(spot)
     class_keys = order.class_keys_of(classes, spot, number, missing, infinite)
-    tall, wide, span = _reaches(yp, xp, first, last)
-    cell_keys, cell_weights, tally = order.scratch(bits, tall * wide)
-    keys = np.empty((tall, span + CHUNK), bits.dtype)
-    floats = keys.view(values.dtype)
-    areas = np.empty((tall, span + CHUNK), np.int64)
-    classed = np.empty((tall, span), np.int32)
-    valid, counts, wx = np.empty(span), tally[0], np.empty(xl.size)
+    tall, wide = _reaches(yp, xp, first, last)
+    cell_keys, cell_weights, tally = order.scratch(bits, tall * wide, how != order.QUANTILE)
+    keys, areas = np.empty((tall, SPAN + CHUNK), bits.dtype), np.empty((tall, SPAN + CHUNK), np.int64)
+    classed, line = np.empty((tall, SPAN), np.int32), np.empty(wide, np.int32)
+    valid, counts, wx = np.empty(max(wide, SPAN)), tally[0], np.empty(xl.size)
     for j in range(xp.size - 1):
         for s in range(xp[j], xp[j + 1]):
             wx[s] = xl[s] * (HALF / width[j])
@@ -138,19 +136,28 @@ def select(values, bits, yp, ys, yl, xp, xs, xl, height, width, how, q, classes,
                 a, b = xp[start], xp[stop]
                 low = xs[a] if straight and b > a else 0
                 length = xs[b - 1] + 1 - low if straight and b > a else b - a
+                direct = length > SPAN
                 valid[:length] = 0.0
                 most_class = -1 if how == order.QUANTILE else 0
+                if direct:
+                    _clear(counts, order.FEW)
                 for p in range(tall):
                     row, k = bits[layer, ys[yp[i] + p]], keys[p, :length]
+                    w, c = areas[p, : b - a], classed[p, :length]
+                    if direct:
+                        k, w = cell_keys[p * length : (p + 1) * length], cell_weights[p * length : (p + 1) * length]
+                        c = line[:length]
                     if straight:
                         _keys(row[low : low + length], k, missing, infinite)
                     else:
                         _picked_keys(row, xs[a:b], k, missing, infinite)
                     _known(k, yl[yp[i] + p], valid[:length], missing)
-                    _weights(yl[yp[i] + p] * (HALF / height[i]), wx[a:b], areas[p])
+                    _weights(yl[yp[i] + p] * (HALF / height[i]), wx[a:b], w)
                     if most_class >= 0:
-                        most = order.classes_of(k, floats[p], classed[p, :length], missing)
+                        most = order.classes_of(k, k.view(values.dtype), c, missing)
                         most_class = max(most, most_class) if most >= 0 else -1
+                        if direct and most >= 0:
+                            _count(c, w, counts)
                 for j in range(start, stop):
                     nx, at, area, cell = xp[j + 1] - xp[j], 0, 0.0, height[i] * width[j]
                     for s in range(xp[j], xp[j + 1]):
@@ -158,25 +165,35 @@ def select(values, bits, yp, ys, yl, xp, xs, xl, height, width, how, q, classes,
                         area += xl[s] * valid[at]
                     at -= nx - 1
                     fraction[layer, i, j] = area / cell if cell > 0.0 else 0.0
-                    out, begin = result[layer, :, i, j], xp[j] - a
+                    out, begin, n = result[layer, :, i, j], xp[j] - a, tall * nx
                     if not area > 0.0:
                         out[:] = np.nan
                         continue
+                    if n == 1 and how != order.FRACTION:
+                        out[0] = order.value_of(keys[0, at], missing, spot, number)
+                        continue
                     thin = area < 1e-6 * cell  # so little of it is valid that units of area are too few
                     if most_class >= 0 and not thin:
-                        _count(classed, areas, tall, at, begin, nx, counts, most_class)
+                        if not direct:
+                            _clear(counts, most_class)
+                            for p in range(tall):
+                                _count(classed[p, at : at + nx], areas[p, begin : begin + nx], counts)
+                        for s in range(most_class + 1):
+                            counts[s] += counts[order.FEW + 1 + s]
                         if how == order.MODE:
                             out[0] = order.mode_of_counts(counts, most_class)
                         else:
                             order.fractions_of_counts(counts, most_class, classes, out)
                         continue
-                    n = _gather(keys, areas, tall, at, begin, nx, cell_keys, cell_weights, missing)
+                    if not direct:
+                        _gather(keys, areas, tall, at, begin, nx, cell_keys, cell_weights)
                     if thin:
                         for p in range(tall):
                             for s in range(nx):
                                 share = yl[yp[i] + p] * xl[xp[j] + s] * (order.WHOLE / area)
-                                known = cell_keys[p * nx + s] != missing
-                                cell_weights[p * nx + s] = np.int64(share) if known else 0
+                                cell_weights[p * nx + s] = np.int64(share)
+                    for s in range(n):
+                        cell_weights[s] = 0 if cell_keys[s] == missing else cell_weights[s]
                     if how == order.QUANTILE:
                         out[0] = order.quantile_of(cell_keys, cell_weights, n, q, missing, spot, number)
                     elif how == order.MODE:
