@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
-from pyproj import CRS, Transformer
+from pyproj import Transformer
 
 EASE_GLOBAL = "EPSG:6933"
 WORLD = 2 * 17367530.445161372
@@ -34,7 +34,6 @@ class Answer(NamedTuple):
 
 def to_world(affine, column, row):
     return affine.a * column + affine.b * row + affine.c, affine.d * column + affine.e * row + affine.f
-
 
 
 def outlines(box: GeoBox, crs: str, points: int, rows=None, columns=None, x0=None) -> np.ndarray:
@@ -236,8 +235,7 @@ def positions(source: GeoBox, target: GeoBox) -> tuple[np.ndarray, np.ndarray]:
     if target.crs.geographic:
         x = np.remainder(x + 180, 360) - 180
     x, y = (
-        np.asarray(v)
-        for v in Transformer.from_crs(target.crs.proj, source.crs.proj, always_xy=True).transform(x, y)
+        np.asarray(v) for v in Transformer.from_crs(target.crs.proj, source.crs.proj, always_xy=True).transform(x, y)
     )
     c, r = to_world(~source.affine, x, y)
     if source.crs.geographic:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,9 @@ class Pair(NamedTuple):
     working: str = EASE_GLOBAL
     tolerance: float = 1e-6
     points: tuple[int, int] = (24, 24)
+    """Along each edge of a pixel and of a cell."""
+    cover: float = 1e-6
+    """Tolerance of valid fractions."""
 
 
 def box(crs, lon, lat, cell, ny, nx, turned=0.0):
@@ -58,10 +61,10 @@ POLE = GeoBox((3, 3), Affine(120_000, 0, -180_000, 0, -120_000, 180_000), "EPSG:
 
 PAIRS = {
     "lat-lon to EASE": Pair(degrees(-106.5, 38.9, 1 / 30, 40, 40), ease(GRID9, -105.7, 38.2, 6, 6), tolerance=1e-9),
-    "EASE to lat-lon": Pair(
-        ease_grid("EASE2_M09km", REGION), degrees(-106.3, 38.7, 0.31, 5, 6), tolerance=1e-9
+    "EASE to lat-lon": Pair(ease_grid("EASE2_M09km", REGION), degrees(-106.3, 38.7, 0.31, 5, 6), tolerance=1e-9),
+    "lat-lon to lat-lon": Pair(
+        degrees(-106.5, 38.9, 1 / 30, 40, 40), degrees(-106.6, 38.8, 0.23, 5, 5), tolerance=1e-9
     ),
-    "lat-lon to lat-lon": Pair(degrees(-106.5, 38.9, 1 / 30, 40, 40), degrees(-106.6, 38.8, 0.23, 5, 5), tolerance=1e-9),
     "upside down": Pair(
         degrees(-106.5, 38.9, 1 / 30, 40, 40, down=False, right=False), ease(GRID9, -105.7, 38.2, 6, 6), tolerance=1e-9
     ),
@@ -86,7 +89,8 @@ PAIRS = {
     "lat-lon to EASE north": Pair(
         degrees(20, 76, 0.05, 40, 120), ease(EASE_GRIDS["EASE2_N36km"], 23, 75, 5, 5), "EPSG:6931", points=(48, 2)
     ),
-    "pole in a cell": Pair(degrees(-180, 90, 0.5, 8, 720), POLE, "EPSG:6931", points=(48, 2)),
+    # The pixels that touch the pole are wedges, drawn with a chord: together 4e-6 of the cell that holds it.
+    "pole in a cell": Pair(degrees(-180, 90, 0.5, 8, 720), POLE, "EPSG:6931", points=(48, 2), cover=1e-5),
     "south polar to EASE south": Pair(
         box("EPSG:3031", 30, -75, 5000, 40, 40), ease(EASE_GRIDS["EASE2_S36km"], 30, -75), "EPSG:6932"
     ),
@@ -113,19 +117,45 @@ PAIRS = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def overlaps(name: str) -> Overlaps:
     pair = PAIRS[name]
     return Overlaps.of(pair.source, pair.target, pair.working, pair.points)
 
 
-@lru_cache(maxsize=None)
+@cache
 def values_of(name: str) -> np.ndarray:
     """White noise with single gaps, and one corner of the map missing."""
     values = field(PAIRS[name].source.shape, seed=len(name), missing=0.1)
     ny, nx = values.shape
     values[: int(ny / 2.2), : int(nx / 2.2)] = np.nan
     return values
+
+
+LOBES = {
+    "north, west of it": (-40, 60, -1),
+    "north, east of it": (-40, 60, 1),
+    "south, far from the equator": (-20, -45, 1),
+    "by the equator": (80, -5, -1),
+}
+
+
+@cache
+def across(name: str) -> tuple[Pair, Overlaps, np.ndarray]:
+    """A homolosine map of which a part lies beyond the edge of a lobe, where no place on Earth is."""
+    longitude, lat, side = LOBES[name]
+    pair = Pair(box("ESRI:54052", longitude + side * 0.1, lat, 1000, 26, 30), ease(GRID9, longitude, lat, 3, 4))
+    values = field(pair.source.shape, seed=2, missing=0.05)
+    return pair, Overlaps.across_a_lobe_edge(pair.source, pair.target, longitude), values
+
+
+@pytest.mark.xfail(strict=True, reason="sheared: pixels that the edge of a lobe cuts are left out")
+@pytest.mark.parametrize("how", ["mean", "sum", "min", "max", "median", "mode", "std", "geometric", "fraction"])
+@pytest.mark.parametrize("name", LOBES)
+def test_pixels_cut_by_the_edge_of_a_lobe(name, how):
+    pair, overlap, values = across(name)
+    ready(pair, how)
+    compare(pair, overlap, suited(how, values), how)
 
 
 def ready(pair: Pair, how: str) -> None:
@@ -145,14 +175,19 @@ def upscaled(pair: Pair, values: np.ndarray, how: str, **more):
 def test_area_operators(name, how):
     pair, values = PAIRS[name], suited(how, values_of(name))
     ready(pair, how)
+    compare(pair, overlaps(name), values, how)
+
+
+def compare(pair: Pair, overlap: Overlaps, values: np.ndarray, how: str) -> None:
     kinds = np.unique(values[~np.isnan(values)])
     parameter = {"median": 0.5, "quantile": 0.3, "power": -0.7, "fraction": kinds}.get(how)
-    want = overlaps(name).answer(
-        "quantile" if how == "median" else how, values, parameter, exact=pair.tolerance < 1e-6
-    )
+    rule = "quantile" if how == "median" else how
+    want = overlap.answer(rule, values, parameter, exact=pair.tolerance < 1e-6)
     got = upscaled(pair, values, how, min_valid=0.0)
     found = got.clay.transpose("clay_class", ...).values if how == "fraction" else got.clay.values
-    np.testing.assert_allclose(got.clay_valid_fraction, want.fraction, atol=max(pair.tolerance, 1e-9))
+    np.testing.assert_allclose(
+        got.clay_valid_fraction, want.fraction, atol=max(pair.tolerance, 1e-9) if pair.tolerance < 1e-6 else pair.cover
+    )
     # Areas are known to a share of the cell, so that what a cell barely touches is known less well.
     seen = want.decided & (want.fraction > 1e-3)
     assert seen.sum() > 0.7 * (want.fraction > 1e-3).sum() > 3
@@ -181,6 +216,4 @@ def test_point_operators(name, how):
         got = upscaled(pair, values, how, min_valid=least)
         assert want.decided.sum() > 0.7 * want.decided.size
         np.testing.assert_allclose(got.clay.values[want.decided], want.value[want.decided], rtol=1e-7, atol=1e-7)
-        np.testing.assert_allclose(
-            got.clay_valid_fraction.values[want.decided], want.fraction[want.decided], atol=1e-6
-        )
+        np.testing.assert_allclose(got.clay_valid_fraction.values[want.decided], want.fraction[want.decided], atol=1e-6)
