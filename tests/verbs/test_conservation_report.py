@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from pyproj import Geod
 
-from xsoil.errors import MissingVariableError, UnknownNameError
+from xsoil.errors import MissingVariableError, NoOverlapError, UnknownNameError
 from xsoil.grids.ease import EASE_GRIDS, ease_grid
 from xsoil.verbs.conservation_report import conservation_report
 from xsoil.verbs.upscale import upscale
@@ -182,6 +182,8 @@ def test_faults():
         conservation_report(ds.rename(clay="sand"), made)
     with pytest.raises(UnknownNameError, match="did you mean 'sum'"):
         conservation_report(ds, made, how="summ")
+    with pytest.raises(NoOverlapError, match="do not overlap"):
+        conservation_report(ds, on(ease_grid("EASE2_M36km", (5, 45, 8, 47))))
     before = ds.copy(deep=True)
     conservation_report(ds, made)
     xr.testing.assert_identical(ds, before)

@@ -35,7 +35,7 @@ def conservation_report(
 ) -> xr.Dataset:
     """Compare totals and area integrals before and after a change of grid.
 
-    This computes: dask input is read, a band of rows at a time.
+    This computes: dask input is read, chunk by chunk. Beside it two float64 maps of the source's size are held.
 
     Parameters
     ----------
@@ -60,12 +60,16 @@ def conservation_report(
         No variable of both.
     UnknownNameError
         Unknown `how`.
+    NoOverlapError
+        The grids have no cell in common.
 
     Notes
     -----
     Areas are true areas: measured in the target's CRS if it is equal-area, else in EPSG:6933 (poleward of 80 degrees
     in a Lambert azimuthal equal-area projection). `mean` keeps its integral and `sum` its total where `min_valid` is
-    0: cells below it are lost, with their area. On aligned grids both hold to 1e-12, on sheared ones to 1e-6.
+    0: cells below it are lost, with their area. In float64 both hold to 1e-12 on aligned grids. On sheared ones the
+    total does too where the target covers the source; the integral, and totals of a part, hold to 1e-6 (the areas of
+    cut pixels).
 
     Examples
     --------
@@ -93,6 +97,7 @@ def conservation_report(
             f"no variable in common: the source has {sorted(map(str, src.data_vars))}, the target "
             f"{sorted(map(str, dst.data_vars))}; expected the same names of amounts on both grids: ds.rename(...)"
         )
+    _regrid.require_overlap(ours, theirs.geobox)
     working = working_crs(theirs.geobox)
     covered = _covered(ours.geobox, theirs.geobox)
     area_src = _map(cell_areas(ours.geobox, working), ours)

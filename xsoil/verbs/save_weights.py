@@ -92,6 +92,14 @@ def save_weights(
     See Also
     --------
     apply_weights : Use such a file without ESMF.
+
+    Examples
+    --------
+    >>> import xsoil
+    >>> fine = xsoil.ease_grid("EASE2_M09km", (5, 45, 8, 47))
+    >>> path = xsoil.save_weights("weights.nc", fine, "EASE2_M36km")
+    >>> xsoil.apply_weights(xsoil.data.synthetic_soil(fine), path, "EASE2_M36km").sand.shape
+    (6, 9)
     """
     from xsoil.grids import weights
 
