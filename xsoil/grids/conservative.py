@@ -8,6 +8,8 @@ without fine cells of their own are corrected first, on fine cells that they sha
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from xsoil.grids.crs import cell_ratio
 from xsoil.grids.overlap import Overlap, overlap_of
 from xsoil.grids.points import is_cyclic
 from xsoil.grids.reduce import SLACK, Output
@@ -29,8 +32,11 @@ LEAST_SHARE = 0.05
 LEVELS = 3
 """How often coarse cells without fine cells of their own look for some that they share only with those that have."""
 
-BLOCK_CELLS = 2**20
-"""Fine cells (over all layers) that are worked on at once, besides the rings around them."""
+BLOCK_SIDE = 1024
+"""Rows and columns of fine cells (over all layers: the square of it) that are worked on at once, besides the rings."""
+
+CLOSELY, COARSELY = 24, 8
+"""Groups of coarse cells along a tile's side, by which rings are drawn on sheared grids: to work in, to read."""
 
 
 class _Window(NamedTuple):
@@ -86,7 +92,7 @@ class ConservativeSplit:
 
     def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
         """Source rows and columns that a target tile needs; None where there are none."""
-        rings = self._rings(rows, cols)
+        rings = self._rings(rows, cols, COARSELY)
         if rings is None:
             return None
         (along_y, along_x), offset = rings[-1].coarse, self._turned[1]
@@ -96,28 +102,25 @@ class ConservativeSplit:
         self, values: Array, origin: tuple[int, int], rows: slice, cols: slice, threads: int = 1
     ) -> dict[str, Array]:
         """The tile from a window (k, ny, nx) whose first cell is `origin`."""
-        layers, width = len(values), cols.stop - cols.start
-        left = origin[1] - self._turned[1]
+        left, layers = origin[1] - self._turned[1], len(values)
         given = _Window(slice(origin[0], origin[0] + values.shape[1]), slice(left, left + values.shape[2]))
-        result = np.full((layers, rows.stop - rows.start, width), np.nan, self.out)
-        by = min(max(1, BLOCK_CELLS // width), rows.stop - rows.start)
-        some = max(1, BLOCK_CELLS // (by * width))
-        for top in range(rows.start, rows.stop, by):
-            part = slice(top, min(top + by, rows.stop))
-            rings = self._rings(part, cols)
+        result = np.full((layers, rows.stop - rows.start, cols.stop - cols.start), np.nan, self.out)
+        for part_rows, part_cols in itertools.product(_parts(rows), _parts(cols)):
+            rings = self._rings(part_rows, part_cols, CLOSELY)
             if rings is None:
                 continue
             # What a window leaves out no cell of the tile depends on, though the rings, drawn generously, may reach it.
             rings = [_Ring(ring.fine, _clipped(ring.coarse, given, is_cyclic(self.coarse))) for ring in rings]
+            place = _Window(part_rows, part_cols)
+            some = max(1, BLOCK_SIDE**2 // math.prod(place.shape))
             for k in range(0, layers, some):
-                here = (slice(k, k + some), slice(top - rows.start, part.stop - rows.start))
-                for levels in range(1, LEVELS + 1):
-                    near = rings[: self._depth(levels) + 1]
+                for levels in (1, LEVELS):
+                    near = rings[: self.depth(levels) + 1]
                     known = _cut(values[k : k + some], given, near[-1].coarse, self.coarse)
                     known = known.astype(self.exact, copy=False).astype(np.float64, copy=False)
                     found = _split(self, known, near, levels, threads)
                     if found is not None:
-                        result[here] = found
+                        _cut(result[k : k + some], _Window(rows, cols), place, self.target)[:] = found
                         break
         return {"value": result}
 
@@ -147,17 +150,22 @@ class ConservativeSplit:
         """
         return 1 if isinstance(self.to_coarse, SeparableOverlap) else 2
 
-    def _depth(self, levels: int) -> int:
+    def depth(self, levels: int) -> int:
         """Rings that so many levels depend on; and one more to see that no deeper level matters."""
         return 2 * levels + self.passes - (2 if levels == LEVELS else 1)
 
-    def _rings(self, rows: slice, cols: slice) -> list[_Ring] | None:
-        """The tile, and round it ring after ring what each step of the work depends on."""
+    def _rings(self, rows: slice, cols: slice, parts: int) -> list[_Ring] | None:
+        """The tile, and round it ring after ring what each step of the work depends on.
+
+        `parts`: into how many groups a side the coarse cells are divided to draw the rings on sheared grids.
+        """
         found = self.to_fine.window(rows, cols)
         if found is None:
             return None
         rings = [_Ring(_Window(rows, cols), _Window(*found))]
-        for _ in range(self._depth(LEVELS)):
+        if not isinstance(self.to_coarse, SeparableOverlap):
+            return _sheared_rings(self, rings[0], parts)
+        for _ in range(self.depth(LEVELS)):
             last = rings[-1]
             fine = _grown(self.to_coarse, last.coarse, last.fine)
             rings.append(_Ring(fine, _grown(self.to_fine, fine, last.coarse)))
@@ -167,6 +175,66 @@ class ConservativeSplit:
         return (
             type(self).__name__, repr(self.source), repr(self.target), self.min_valid, str(self.exact), str(self.out),
         )  # fmt: skip
+
+
+def _sheared_rings(step: ConservativeSplit, first: _Ring, parts: int) -> list[_Ring]:
+    """Rings from groups of coarse cells, each with the box of the fine cells that it needs.
+
+    Windows of windows would grow by the corners that a turned rectangle lacks, ring after ring.
+    """
+    depth, tile = step.depth(LEVELS), _box(first.fine)
+    per_cell = cell_ratio(step.target, step.coarse)
+    side = max(1, round(math.sqrt(math.prod(first.fine.shape) / per_cell) / parts))
+    area, groups, boxes = np.zeros(4, int), np.zeros((0, 4), int), np.zeros((0, 4), int)
+    touched, fine = tile[None], first.fine
+    rings = []
+    for ring in range(depth + 1):
+        found = step.to_fine.window(fine.rows, fine.cols)
+        wide = _box(first.coarse if found is None else _Window(*found))
+        if (wide[::2] < area[::2]).any() or (wide[1::2] > area[1::2]).any():
+            area, groups, boxes = _groups(step, wide, side, (depth - ring) * side)
+        meet = np.ones((len(boxes), len(touched)), bool)
+        for low, high in ((0, 1), (2, 3)):
+            meet &= (boxes[:, None, low] < touched[:, high]) & (boxes[:, None, high] > touched[:, low])
+        needed = meet.any(axis=1)
+        rings.append(_Ring(fine, _around(groups[needed]) if needed.any() else first.coarse))
+        touched = np.concatenate([tile[None], boxes[needed]])
+        fine = _around(touched)
+    return rings
+
+
+def _groups(step: ConservativeSplit, wide: Array, side: int, reach: int) -> tuple[Array, Array, Array]:
+    """Groups of side x side coarse cells that cover a box and its surroundings, and the fine cells that each needs.
+
+    Boxes: first row, last + 1, first column, last + 1.
+    """
+    edges, area = [], []
+    for low, high, cells in zip(wide[::2], wide[1::2], step.coarse.shape, strict=True):
+        low, high = max(low - reach, 0) // side * side, min(-(-(high + reach) // side) * side, cells)
+        edges.append(np.unique([*range(low, high, side), high]))
+        area += [low, high]
+    found = step.to_coarse.windows(edges[0].tolist(), edges[1].tolist())  # type: ignore[union-attr]
+    at = np.array(list(found), int).reshape(-1, 2)
+    groups = np.stack([edges[0][at[:, 0]], edges[0][at[:, 0] + 1], edges[1][at[:, 1]], edges[1][at[:, 1] + 1]], axis=1)
+    boxes = np.array([_box(_Window(*window)) for window in found.values()], int).reshape(-1, 4)
+    return np.array(area), groups, boxes
+
+
+def _box(window: _Window) -> Array:
+    return np.array([window.rows.start, window.rows.stop, window.cols.start, window.cols.stop])
+
+
+def _around(boxes: Array) -> _Window:
+    """The smallest window round all boxes."""
+    low, high = boxes.min(axis=0).tolist(), boxes.max(axis=0).tolist()
+    return _Window(slice(low[0], high[1]), slice(low[2], high[3]))
+
+
+def _parts(cells: slice) -> list[slice]:
+    """Even parts of at most `BLOCK_SIDE` cells."""
+    count = -(-(cells.stop - cells.start) // BLOCK_SIDE)
+    edges = [cells.start + (cells.stop - cells.start) * n // count for n in range(count + 1)]
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
 def _split(step: ConservativeSplit, known: Array, rings: list[_Ring], levels: int, threads: int) -> Array | None:
@@ -214,9 +282,32 @@ def _owners(step: ConservativeSplit, open_cells: Array, ring: _Ring, guess: Arra
     cols = np.arange(ring.coarse.cols.start, ring.coarse.cols.stop) % width
     number = np.where(open_cells, (rows[:, None] * width + cols).astype(float), np.nan)
     both = np.concatenate([number, -number])
-    top, _ = _reduce(step.to_fine, both, ring.coarse, ring.fine, "max", threads)
+    owner = np.full((len(number), *ring.fine.shape), -1)
+    near = _fine_near(step, open_cells, ring)
+    if near is None:
+        return owner
+    top, _ = _reduce(step.to_fine, both, ring.coarse, near, "max", threads)
     high, low = top[: len(number)], -top[len(number) :]
-    return np.where((high == low) & ~np.isnan(guess), high, -1.0).astype(np.int64)
+    seen = ~np.isnan(_cut(guess[: len(number)], ring.fine, near, step.target))
+    _cut(owner, ring.fine, near, step.target)[:] = np.where((high == low) & seen, high, -1.0)
+    return owner
+
+
+def _fine_near(step: ConservativeSplit, open_cells: Array, ring: _Ring) -> _Window | None:
+    """The part of a ring's fine cells where open cells lie; None where there are none."""
+    open_rows, open_cols = (np.flatnonzero(open_cells.any(axis=axis)) for axis in ((0, 2), (0, 1)))
+    if open_rows.size == 0:
+        return None
+    if isinstance(step.to_coarse, SeparableOverlap):  # fast, and its windows may run beyond a periodic axis
+        return ring.fine
+    (r, c), (last_r, last_c) = ring.coarse.origin, (open_rows[-1] + 1, open_cols[-1] + 1)
+    found = step.to_coarse.window(
+        slice(r + int(open_rows[0]), r + int(last_r)), slice(c + int(open_cols[0]), c + int(last_c))
+    )
+    if found is None:
+        return None
+    near = _clipped(_Window(*found), ring.fine, False)
+    return near if min(near.shape) > 0 else None
 
 
 def _owned(step: ConservativeSplit, owner: Array, guess: Array, outer: _Ring, inner: _Ring, threads: int) -> Array:
