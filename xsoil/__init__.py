@@ -2,17 +2,22 @@
 
 import rioxarray  # noqa: F401  (registers ds.rio, to which messages about the CRS point)
 
-from xsoil import data, errors
+from xsoil import data, errors, plots
 from xsoil.accessor import SoilAccessor
 from xsoil.grids.ease import ease_grid, ease_rowcol
 from xsoil.grids.geobox import grid_of
 from xsoil.ptfs import PTFS
 from xsoil.verbs import (
+    apply_weights,
+    compare_scaling,
+    conservation_report,
     depth_mean,
+    downscale,
     evaluate,
     final_state,
     list_ptfs,
     ptf,
+    save_weights,
     simulate,
     texture_class,
     to_cog,
@@ -28,8 +33,12 @@ __all__ = [
     "PTFS",
     "VARIABLES",
     "SoilAccessor",
+    "apply_weights",
+    "compare_scaling",
+    "conservation_report",
     "data",
     "depth_mean",
+    "downscale",
     "ease_grid",
     "ease_rowcol",
     "errors",
@@ -37,7 +46,9 @@ __all__ = [
     "final_state",
     "grid_of",
     "list_ptfs",
+    "plots",
     "ptf",
+    "save_weights",
     "simulate",
     "texture_class",
     "to_cog",

@@ -12,6 +12,8 @@ import xarray as xr
 from xsoil import verbs
 from xsoil.outputs.cog import Overview
 from xsoil.ptfs.ptf import PTF
+from xsoil.verbs.compare_scaling import FRAMEWORKS
+from xsoil.verbs.downscale import Method
 from xsoil.verbs.upscale import How
 
 
@@ -57,6 +59,52 @@ class SoilAccessor:
         return verbs.upscale(
             self._ds, to, how, region=region, min_valid=min_valid, q=q, p=p, engine=engine, chunks=chunks,
             valid_fraction=valid_fraction,
+        )  # fmt: skip
+
+    def downscale(
+        self,
+        to: object,
+        method: Method | Mapping[str, Method] = "bilinear",
+        *,
+        region: object = None,
+        min_valid: float | None = None,
+        chunks: int | tuple[int, int] | None = None,
+    ) -> xr.Dataset:
+        """Bring maps to a finer grid; see `xsoil.downscale`."""
+        return verbs.downscale(self._ds, to, method, region=region, min_valid=min_valid, chunks=chunks)
+
+    def apply_weights(
+        self,
+        path: str | PathLike[str],
+        to: object,
+        *,
+        region: object = None,
+        min_valid: float | None = None,
+        chunks: int | tuple[int, int] | None = None,
+        valid_fraction: bool = False,
+    ) -> xr.Dataset:
+        """Bring maps to another grid by a weight file of ESMF or SCRIP; see `xsoil.apply_weights`."""
+        return verbs.apply_weights(
+            self._ds, path, to, region=region, min_valid=min_valid, chunks=chunks, valid_fraction=valid_fraction
+        )
+
+    def compare_scaling(
+        self,
+        to: object,
+        *,
+        ptfs: str | PTF | Sequence[str | PTF] = ("li2024_cb1", "li2024_cb2"),
+        hows: str | Sequence[str | tuple[str, float]] = "li2024",
+        frameworks: str | Sequence[str] = FRAMEWORKS,
+        via: object = None,
+        variable: str = "k_sat",
+        region: object = None,
+        min_valid: float | None = None,
+        chunks: int | tuple[int, int] | None = None,
+    ) -> xr.Dataset:
+        """Derive a parameter on a coarser grid in every way, and compare; see `xsoil.compare_scaling`."""
+        return verbs.compare_scaling(
+            self._ds, to, ptfs=ptfs, hows=hows, frameworks=frameworks, via=via, variable=variable, region=region,
+            min_valid=min_valid, chunks=chunks,
         )  # fmt: skip
 
     def simulate(

@@ -2,20 +2,30 @@
 
 from xsoil.outputs.cog import to_cog
 from xsoil.outputs.zarr import to_zarr
+from xsoil.verbs.apply_weights import apply_weights
+from xsoil.verbs.compare_scaling import compare_scaling
+from xsoil.verbs.conservation_report import conservation_report
 from xsoil.verbs.depth_mean import depth_mean
+from xsoil.verbs.downscale import downscale
 from xsoil.verbs.evaluate import evaluate
 from xsoil.verbs.ptf import list_ptfs, ptf
+from xsoil.verbs.save_weights import save_weights
 from xsoil.verbs.simulate import final_state, simulate
 from xsoil.verbs.texture_class import texture_class
 from xsoil.verbs.upscale import upscale
 from xsoil.verbs.water_limits import water_limits
 
 __all__ = [
+    "apply_weights",
+    "compare_scaling",
+    "conservation_report",
     "depth_mean",
+    "downscale",
     "evaluate",
     "final_state",
     "list_ptfs",
     "ptf",
+    "save_weights",
     "simulate",
     "texture_class",
     "to_cog",
