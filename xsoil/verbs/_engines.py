@@ -110,7 +110,8 @@ def gdal(
     GDAL computes in the precision that holds the source (float32 or float64) and takes any cell with a valid source
     pixel. For area operators it weights a rectangle around the footprint of the target cell (mode: without
     weights), and it interpolates the projection to an eighth of a pixel. It is called on fixed blocks of columns of the
-    target, so that chunks do not show.
+    target, so that chunks do not show. Area operators from all round the Earth to a polar grid are wrong in the cells
+    along the meridian where the source's axis begins.
     """
     name = gdal_name(how, q=q, min_valid=min_valid)
     data, exact, out, fill = _regrid.types_of(var, how in GDAL_WHOLE)
