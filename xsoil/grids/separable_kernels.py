@@ -2,7 +2,8 @@
 
 The order of additions of a target cell is that of its source cells, whatever the window or the thread.
 Columns are worked on in strips whose buffers stay in the first-level cache. A strip is first reduced as if
-nothing were missing; only where a NaN turns up is it reduced again with a test for each value.
+nothing were missing; only where a NaN turns up is it reduced again with a test for each value. Columns are joined with
+unsigned indices, which need no test for negative ones.
 """
 
 from __future__ import annotations
@@ -49,21 +50,40 @@ def _any_nan(row):
 
 
 @kernel
+def join_areas(valid, xp, xs, xl, height, width, area, fraction):
+    """Valid areas of a row of cells from the valid lengths of its columns, and their fractions of the cells."""
+    for j in range(area.size):
+        total = 0.0
+        for q in range(np.uint64(xp[j]), np.uint64(xp[j + 1])):
+            total += xl[q] * valid[np.uint64(xs[q])]
+        cell = height * width[j]
+        area[j] = total
+        fraction[j] = total / cell if cell > 0.0 else 0.0
+
+
+@kernel
+def _length(yp, yl, i):
+    """Length that target row i shares with the source."""
+    whole = 0.0
+    for p in range(yp[i], yp[i + 1]):
+        whole += yl[p]
+    return whole
+
+
+@kernel
 def weighted_sums(values, yp, ys, yl, wy, xp, xs, xl, wx, height, width, normalise, first, last, result, fraction):
     """Weighted sums, or means, of the target rows `first`..`last`; `fraction` takes the valid part of each cell."""
     layers, _, source_width = values.shape
-    total, valid = np.empty(source_width), np.empty(source_width)
+    total, valid, area = np.empty(source_width), np.empty(source_width), np.empty(width.size)
     for layer in range(layers):
         for i in range(first, last):
-            whole = 0.0
-            for p in range(yp[i], yp[i + 1]):
-                whole += yl[p]
+            whole, end = _length(yp, yl, i), yp[i + 1]
             for start in range(0, source_width, STRIP):
                 stop = min(start + STRIP, source_width)
                 t, k = total[start:stop], valid[start:stop]
                 t[:] = 0.0
                 k[:] = whole
-                p, end = yp[i], yp[i + 1]
+                p = yp[i]
                 while p + 4 <= end:
                     _add4(
                         values[layer, ys[p], start:stop],
@@ -83,20 +103,15 @@ def weighted_sums(values, yp, ys, yl, wy, xp, xs, xl, wx, height, width, normali
                 if _any_nan(t):
                     t[:] = 0.0
                     k[:] = 0.0
-                    for p in range(yp[i], yp[i + 1]):
+                    for p in range(yp[i], end):
                         _add_known(values[layer, ys[p], start:stop], wy[p], yl[p], t, k)
-            for j in range(xp.size - 1):
-                amount, area = 0.0, 0.0
-                for q in range(xp[j], xp[j + 1]):
-                    s = xs[q]
-                    amount += wx[q] * total[s]
-                    area += xl[q] * valid[s]
-                cell = height[i] * width[j]
-                fraction[layer, i, j] = area / cell if cell > 0.0 else 0.0
-                if area > 0.0:
-                    result[layer, i, j] = amount / area if normalise else amount
-                else:
-                    result[layer, i, j] = np.nan
+            join_areas(valid, xp, xs, xl, height[i], width, area, fraction[layer, i])
+            for j in range(area.size):
+                amount = 0.0
+                for q in range(np.uint64(xp[j]), np.uint64(xp[j + 1])):
+                    amount += wx[q] * total[np.uint64(xs[q])]
+                divisor = area[j] if normalise else 1.0
+                result[layer, i, j] = amount / divisor if area[j] > 0.0 else np.nan
 
 
 @kernel
@@ -121,22 +136,18 @@ def _count_known(row, length, valid):
 def extremes(values, yp, ys, yl, xp, xs, xl, height, width, sign, first, last, result, fraction):
     """Minimum (`sign` -1) or maximum (1) of every source cell that a target cell overlaps, in the values' dtype."""
     layers, _, source_width = values.shape
-    best, valid = np.empty(source_width, values.dtype), np.empty(source_width)
+    best, valid, area = np.empty(source_width, values.dtype), np.empty(source_width), np.empty(width.size)
     probe = np.empty(STRIP, values.dtype)
     lowest = best.dtype.type(-np.inf)
     for layer in range(layers):
         for i in range(first, last):
-            whole = 0.0
-            for p in range(yp[i], yp[i + 1]):
-                whole += yl[p]
+            whole, end = _length(yp, yl, i), yp[i + 1]
             for start in range(0, source_width, STRIP):
                 stop = min(start + STRIP, source_width)
-                b, k = best[start:stop], valid[start:stop]
+                b, k, seen = best[start:stop], valid[start:stop], probe[: stop - start]
                 b[:] = lowest
                 k[:] = whole
-                seen = probe[: stop - start]
                 seen[:] = 0
-                end = yp[i + 1]
                 for p in range(yp[i], end, 4):  # a row taken twice changes no maximum
                     _join4(
                         values[layer, ys[p], start:stop],
@@ -149,14 +160,11 @@ def extremes(values, yp, ys, yl, xp, xs, xl, height, width, sign, first, last, r
                     )
                 if _any_nan(seen):  # or opposite infinities, which only costs time
                     k[:] = 0.0
-                    for p in range(yp[i], yp[i + 1]):
+                    for p in range(yp[i], end):
                         _count_known(values[layer, ys[p], start:stop], yl[p], k)
-            for j in range(xp.size - 1):
-                top, area = lowest, 0.0
-                for q in range(xp[j], xp[j + 1]):
-                    s = xs[q]
-                    top = best[s] if best[s] > top else top
-                    area += xl[q] * valid[s]
-                cell = height[i] * width[j]
-                fraction[layer, i, j] = area / cell if cell > 0.0 else 0.0
-                result[layer, i, j] = sign * top if area > 0.0 else np.nan
+            join_areas(valid, xp, xs, xl, height[i], width, area, fraction[layer, i])
+            for j in range(area.size):
+                top = lowest
+                for q in range(np.uint64(xp[j]), np.uint64(xp[j + 1])):
+                    top = max(best[np.uint64(xs[q])], top)
+                result[layer, i, j] = sign * top if area[j] > 0.0 else np.nan

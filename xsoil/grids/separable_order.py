@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from xsoil.grids import order_kernels as order
-from xsoil.grids.separable_kernels import STRIP
+from xsoil.grids.separable_kernels import STRIP, join_areas
 from xsoil.jit import kernel
 
 CHUNK = 16
@@ -159,11 +159,10 @@ def select(values, bits, yp, ys, yl, xp, xs, xl, height, width, how, q, classes,
                         if direct and most >= 0:
                             _count(c, w, counts)
                 for j in range(start, stop):
-                    nx, at, area, cell = xp[j + 1] - xp[j], 0, 0.0, height[i] * width[j]
-                    for s in range(xp[j], xp[j + 1]):
-                        at = xs[s] - low if straight else s - a
-                        area += xl[s] * valid[at]
-                    at -= nx - 1
+                    nx, area, cell = xp[j + 1] - xp[j], 0.0, height[i] * width[j]
+                    at = xs[xp[j]] - low if straight and nx > 0 else xp[j] - a
+                    for s in range(np.uint64(nx)):
+                        area += xl[np.uint64(xp[j]) + s] * valid[np.uint64(at) + s]
                     fraction[layer, i, j] = area / cell if cell > 0.0 else 0.0
                     out, begin, n = result[layer, :, i, j], xp[j] - a, tall * nx
                     if not area > 0.0:
@@ -230,7 +229,7 @@ def deviations(values, yp, ys, yl, xp, xs, xl, height, width, first, last, resul
     """
     layers, _, source_width = values.shape
     mean, valid, squares = np.empty(source_width), np.empty(source_width), np.empty(source_width)
-    buffer = np.empty(STRIP)
+    buffer, area = np.empty(STRIP), np.empty(width.size)
     for layer in range(layers):
         for i in range(first, last):
             for start in range(0, source_width, STRIP):
@@ -247,19 +246,17 @@ def deviations(values, yp, ys, yl, xp, xs, xl, height, width, first, last, resul
                     m[j] = anchor[j] + m[j] / k[j] if k[j] > 0.0 else 0.0
                 for p in range(yp[i], yp[i + 1]):
                     _squares(values[layer, ys[p], start:stop], yl[p], m, s)
-            for j in range(xp.size - 1):
-                area, total, spread, middle = 0.0, 0.0, 0.0, np.nan
-                for c in range(xp[j], xp[j + 1]):
-                    weight = xl[c] * valid[xs[c]]
-                    if weight > 0.0:
-                        middle = middle if middle == middle else mean[xs[c]]
-                        area += weight
-                        total += weight * (mean[xs[c]] - middle)
-                middle += total / area
-                for c in range(xp[j], xp[j + 1]):
-                    d = mean[xs[c]] - middle
-                    spread += xl[c] * squares[xs[c]]
-                    spread += xl[c] * valid[xs[c]] * d * d
-                cell = height[i] * width[j]
-                fraction[layer, i, j] = area / cell if cell > 0.0 else 0.0
-                result[layer, i, j] = np.sqrt(spread / area) if area > 0.0 else np.nan
+            join_areas(valid, xp, xs, xl, height[i], width, area, fraction[layer, i])
+            for j in range(area.size):
+                total, spread, middle = 0.0, 0.0, np.nan
+                for q in range(np.uint64(xp[j]), np.uint64(xp[j + 1])):
+                    c = np.uint64(xs[q])
+                    if valid[c] > 0.0:
+                        middle = middle if middle == middle else mean[c]
+                        total += xl[q] * valid[c] * (mean[c] - middle)
+                middle += total / area[j]
+                for q in range(np.uint64(xp[j]), np.uint64(xp[j + 1])):
+                    c = np.uint64(xs[q])
+                    d = mean[c] - middle
+                    spread += xl[q] * (squares[c] + valid[c] * d * d)
+                result[layer, i, j] = np.sqrt(spread / area[j]) if area[j] > 0.0 else np.nan
