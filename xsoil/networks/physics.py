@@ -64,8 +64,8 @@ def water_balance(
     Returns
     -------
     dict of Tensor (time, cells)
-        In the dtype of `precipitation`. Cells with impossible parameters, and days from missing forcing on, are NaN; their
-        gradients are zero on the CPU (mask them in a loss: NaN is not a number to learn from).
+        In the dtype of `precipitation`. Cells with impossible parameters, and days from missing forcing on, are NaN:
+        mask them in a loss. On the CPU they then have zero gradients.
 
     Raises
     ------
@@ -85,7 +85,8 @@ def water_balance(
         raise MissingVariableError(f"no {missing[0]!r} among {sorted(parameters)}; expected all of {PARAMETERS}")
     if precipitation.ndim != 2 or precipitation.shape != pet.shape:
         raise ArgumentError(
-            f"precipitation is of shape {tuple(precipitation.shape)} and pet of {tuple(pet.shape)}; expected (time, cells)"
+            f"precipitation is of shape {tuple(precipitation.shape)} and pet of {tuple(pet.shape)}; "
+            "expected (time, cells) of both"
         )
     cells, wide = precipitation.shape[1], torch.float64 if precipitation.device.type == "cpu" else precipitation.dtype
     values = []
