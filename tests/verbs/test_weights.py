@@ -18,7 +18,7 @@ from odc.geo.xr import xr_coords
 from xsoil.errors import ArgumentError, GridMismatchError, NoOverlapError, UnknownNameError
 from xsoil.grids.ease import EASE_GRIDS, ease_grid
 from xsoil.grids.geobox import grid_of
-from xsoil.verbs.apply_weights import apply_weights
+from xsoil.verbs.apply_weights import apply_weights, load
 from xsoil.verbs.save_weights import save_weights
 from xsoil.verbs.upscale import upscale
 
@@ -370,9 +370,7 @@ def test_the_file_must_stay_as_it_was(tmp_path):
     path = save_weights(tmp_path / "w.nc", LATLON, "EASE2_M36km", corners=False)
     lazy = apply_weights(on(LATLON).chunk(), path, "EASE2_M36km")
     os.utime(path, ns=(1, 1))
-    from xsoil.verbs import apply_weights as module
-
-    module.load.cache_clear()
+    load.cache_clear()
     with pytest.raises(GridMismatchError, match="changed or gone"):
         lazy.compute()
 
