@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,14 +13,16 @@ from odc.geo.geobox import GeoBox
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.grids.ease import ease_grid, find_ease
 from xsoil.grids.geobox import locate
+from xsoil.grids.reduce import OPERATORS
 from xsoil.ptfs import PTF
-from xsoil.ptfs.evaluate import SLACK, TEXTURE, balance_texture, faulty_inputs, impossible_results
+from xsoil.ptfs.evaluate import TEXTURE
 from xsoil.verbs import _regrid
 from xsoil.verbs._cells import map_cells
 from xsoil.verbs._inputs import as_dataset, carry
 from xsoil.verbs._pairs import pair_metrics
+from xsoil.verbs._ways import Formula, Pack, Parameter, Ways
 from xsoil.verbs.ptf import _derivable, _entry, _read_inputs, _select
-from xsoil.verbs.upscale import upscale
+from xsoil.verbs.upscale import _parameters
 from xsoil.vocabulary import VARIABLES
 
 __all__ = ["compare_scaling"]
@@ -34,7 +35,7 @@ CODES = {
     "mode": "MO", "harmonic": "HA", "geometric": "GE",
 }  # fmt: skip
 """Operators and what names call them: the eight of Li et al. (2024) in their order, then two of ours."""
-SETS: Mapping[str, tuple[str, ...]] = {"li2024": tuple(CODES)[:8], "all": tuple(CODES)}
+SETS: dict[str, tuple[str, ...]] = {"li2024": tuple(CODES)[:8], "all": tuple(CODES)}
 PARAMETERS = {"quantile": "q", "power": "p"}
 
 DIM = "combination"
@@ -42,27 +43,14 @@ MARGIN = 2
 """Cells that a cubic needs beyond the target."""
 
 
-@dataclass(frozen=True)
-class Operator:
-    """One way to change the scale: a name of `upscale`, with its parameter."""
+def _code(operator: Parameter) -> str:
+    how, parameter = operator
+    return CODES[how] if parameter is None else f"{PARAMETERS[how].upper()}{parameter:g}"
 
-    how: str
-    parameter: float | None = None
 
-    @property
-    def code(self) -> str:
-        return CODES[self.how] if self.parameter is None else f"{PARAMETERS[self.how].upper()}{self.parameter:g}"
-
-    @property
-    def label(self) -> str:
-        return self.how if self.parameter is None else f"{self.how}({self.parameter:g})"
-
-    def to(self, maps: xr.Dataset, to: object, **options: Any) -> xr.Dataset:
-        """`maps` on another grid; of classes, which have no mean, the mode."""
-        how: Any = {n: "mode" if _is_class(n) and self.how not in ("nearest", "min", "max") else self.how for n in maps}
-        if self.parameter is not None:
-            options[PARAMETERS[self.how]] = self.parameter
-        return upscale(maps, to, how, **options)
+def _label(operator: Parameter) -> str:
+    how, parameter = operator
+    return how if parameter is None else f"{how}({parameter:g})"
 
 
 def compare_scaling(
@@ -157,61 +145,46 @@ def compare_scaling(
     ds = as_dataset(ds)
     operators = _operators(hows)
     chosen = _frameworks(frameworks, via)
+    if min_valid is not None and not 0 <= min_valid <= 1:
+        raise ArgumentError(f"min_valid={min_valid!r}; expected a fraction of the cell's area, 0 to 1")
     available = frozenset(map(str, ds.variables)) | _derivable(ds)
     entries = _labelled([_entry(method).resolve(available) for method in _several(ptfs, (str, PTF))])
     for entry in entries.values():
         _select(entry, variable)
-    source, _ = _regrid.canonical(ds)
-    target, _, _ = _regrid.target_of(to, region, source)
-    goal = target if isinstance(to, str) else to
+    source, packed = _regrid.canonical(_packed(ds, list(entries.values()), available, variable))
+    target = _regrid.target_of(to, region, source)
+    _regrid.require_overlap(source, target[0])
+    _regrid.warn_direction(source.geobox, target[0], verb="upscale", other="downscale")
 
-    inputs = _balanced(ds, list(entries.values()), available)
-    options: dict[str, Any] = {"min_valid": min_valid, "chunks": chunks}
-    maps: dict[str, xr.DataArray] = {}
-    rows: list[tuple[str, str, str]] = []
-    scaled: list[dict[str, xr.Dataset]] = []  # one per framework: by operator, a map per label
-    for framework in chosen:
-        found: dict[str, xr.Dataset] = {}
-        fine = _parameters(inputs, entries, variable) if framework == "mpr" else None
-        for operator in operators:
-            if fine is not None:
-                found[operator.code] = operator.to(fine, goal, **options)
-            elif framework == "tr":
-                found[operator.code] = _parameters(operator.to(inputs, goal, **options), entries, variable)
-            else:
-                there = operator.to(inputs, _between(via, target), **options)
-                found[operator.code] = operator.to(_parameters(there, entries, variable), goal, **options)
-        scaled.append(found)
-        for (label, entry), operator in itertools.product(entries.items(), operators):
-            name = {"mpr": "{p}-{o}", "tr": "{o}-{p}", "three_step": "{o}-{p}-{o}"}[framework]
-            maps[name.format(p=label, o=operator.code)] = found[operator.code][label]
-            rows.append((framework, operator.label, entry.name))
-
-    first = next(iter(scaled[0].values()))
-    dims = locate(first).dims
-    stacked = xr.concat(
-        [array.reset_coords(drop=True).astype(np.result_type(*maps.values()), copy=False) for array in maps.values()],
-        dim=DIM, join="override", coords="minimal", compat="override", combine_attrs="drop",
-    )  # fmt: skip
+    fields = packed[variable].dtype
+    formulas = tuple(Formula(entry, variable, _dtype(entry, fields).str) for entry in entries.values())
+    dtype = np.result_type(*(formula.dtype for formula in formulas))
+    between = _between(via, target[0]) if "three_step" in chosen else None
+    step = Ways(source.geobox, target[0], between, chosen, formulas, operators, min_valid, dtype.str)
+    rows = list(itertools.product(chosen, entries.items(), operators))
+    names = np.array([_NAMES[f].format(p=label, o=_code(operator)) for f, (label, _), operator in rows])
     sources = dict.fromkeys(
         f"{e.reference} https://doi.org/{e.doi}" if e.doi else e.reference for e in entries.values()
     )
-    stacked.attrs = VARIABLES[variable].attrs | {"references": "; ".join(sources)}
-    names = np.array(list(maps))
-    labels = {
-        name: (DIM, np.array(column), {"long_name": text})
-        for (name, text), column in zip(_COORDS.items(), zip(*rows, strict=True), strict=True)
+    attrs = VARIABLES[variable].attrs | {"references": "; ".join(sources)}
+
+    def plan(var: xr.DataArray) -> _regrid.Plan:
+        return _regrid.Plan(var.data, step, attrs, {DIM: names})
+
+    result = _regrid.regrid(packed, source, target, plan, chunks).transpose(DIM, ...)
+    maps = result[variable]
+    result = result.assign(pair_metrics(maps, DIM, (target[1], target[2])))
+    about = {
+        "framework": [framework for framework, _, _ in rows],
+        "operator": [_label(operator) for _, _, operator in rows],
+        "ptf": [entry.name for _, (_, entry), _ in rows],
     }
-    result = xr.Dataset(
-        {variable: stacked.variable} | pair_metrics(stacked, DIM, dims),
-        coords={DIM: names, f"{DIM}_2": names} | labels | dict(first.coords),
-        attrs=first.attrs,
-    )
-    result[variable].encoding["grid_mapping"] = "spatial_ref"
-    return result
+    labels = {name: (DIM, np.array(column), {"long_name": _ABOUT[name]}) for name, column in about.items()}
+    return result.assign_coords(labels | {f"{DIM}_2": names})
 
 
-_COORDS = {
+_NAMES = {"mpr": "{p}-{o}", "tr": "{o}-{p}", "three_step": "{o}-{p}-{o}"}
+_ABOUT = {
     "framework": "mpr: PTF, then operator; tr: operator, then PTF; three_step: operator, PTF, operator",
     "operator": "operator of upscale",
     "ptf": "pedotransfer function",
@@ -225,7 +198,7 @@ def _several(value: Any, single: tuple[type, ...]) -> list[Any]:
     return [value] if isinstance(value, single) else list(value)
 
 
-def _operators(hows: str | Sequence[str | tuple[str, float]]) -> list[Operator]:
+def _operators(hows: str | Sequence[str | tuple[str, float]]) -> tuple[Parameter, ...]:
     wanted = SETS[hows] if isinstance(hows, str) and hows in SETS else _several(hows, (str,))
     found = []
     for how in wanted:
@@ -238,11 +211,13 @@ def _operators(hows: str | Sequence[str | tuple[str, float]]) -> list[Operator]:
             raise UnknownNameError.of("operator of a comparison", name, [*CODES, *PARAMETERS])
         if name in CODES and parameter is not None:
             raise ArgumentError(f"operator {name!r} takes no parameter, found {parameter!r}; give its name alone")
-        found.append(Operator(name, None if parameter is None else float(parameter)))
-    return _distinct("operator", found, [operator.label for operator in found])
+        letters = dict.fromkeys(PARAMETERS.values()) | ({PARAMETERS[name]: parameter} if name in PARAMETERS else {})
+        given = _parameters({name: OPERATORS[name]}, **letters)
+        found.append((name, given.get(PARAMETERS.get(name))))
+    return tuple(_distinct("operator", found, [_label(operator) for operator in found]))
 
 
-def _frameworks(frameworks: str | Sequence[str], via: object) -> list[str]:
+def _frameworks(frameworks: str | Sequence[str], via: object) -> tuple[str, ...]:
     wanted = _several(frameworks, (str,))
     for name in wanted:
         if name not in FRAMEWORKS:
@@ -252,7 +227,7 @@ def _frameworks(frameworks: str | Sequence[str], via: object) -> list[str]:
         wanted = [name for name in wanted if name != "three_step"]
         if not wanted:
             raise ArgumentError("three_step without via; expected the grid of the PTF: via='EASE2_M03km'")
-    return wanted
+    return tuple(wanted)
 
 
 def _distinct(what: str, found: list[Any], labels: list[str]) -> list[Any]:
@@ -276,10 +251,14 @@ def _labelled(entries: list[PTF]) -> dict[str, PTF]:
     return dict(zip(labels, _distinct("PTF", entries, labels), strict=True))
 
 
-def _between(via: object, target: GeoBox) -> object:
+def _between(via: object, target: GeoBox) -> GeoBox:
     """The grid `via`; of a named one the part below the target, with what a cubic needs beyond its edge."""
     if not isinstance(via, str):
-        return via
+        box = locate(via).geobox
+        if not (box.affine.b or box.affine.d):  # the way a source is turned, so that its orientation cannot show
+            box = box.flipy() if box.affine.e > 0 else box
+            box = box.flipx() if box.affine.a < 0 else box
+        return box
     box = ease_grid(via, target)
     found = find_ease(box)
     if found is None:  # never: `box` is a window of a named grid
@@ -290,74 +269,19 @@ def _between(via: object, target: GeoBox) -> object:
     return grid.window(top, left, bottom - top, right - left)
 
 
-# Maps of inputs and of parameters
-
-
-def _balanced(ds: xr.Dataset, entries: list[PTF], available: frozenset[str]) -> xr.Dataset:
-    """All inputs of all entries in canonical units, texture as `ptf` takes it: NaN where it rejects it."""
+def _packed(ds: xr.Dataset, entries: list[PTF], available: frozenset[str], name: str) -> xr.Dataset:
+    """All inputs of all entries, in canonical units, as one map of records called `name`."""
     arrays: dict[str, xr.DataArray] = {}
     for entry in entries:
         arrays |= _read_inputs(ds, entry, available)
     needed = dict.fromkeys(variable.name for entry in entries for variable in entry.inputs)
-    texture = [name for name in TEXTURE if name in arrays]
-    if texture:
-        wanted = tuple(name for name in TEXTURE if name in needed)
-        dtype = np.result_type(np.float32, *(arrays[name].dtype for name in texture))
-        function = _Texture(tuple(texture), wanted, dtype.str)
-        arrays |= zip(
-            wanted, map_cells(function, [arrays[name] for name in texture], [dtype] * len(wanted)), strict=True
-        )
-    out = xr.Dataset({n: arrays[n].assign_attrs(VARIABLES[n].attrs) for n in needed})
-    return carry(ds, out, next(iter(_read_inputs(ds, entries[0], available))))
+    texture = np.result_type(np.float32, *(arrays[n].dtype for n in TEXTURE if n in arrays))
+    fields = tuple((n, (texture if n in TEXTURE else arrays[n].dtype).str) for n in needed)
+    (records,) = map_cells(Pack(tuple(arrays), fields), list(arrays.values()), [list(fields)])
+    return carry(ds, xr.Dataset({name: records}), next(iter(arrays)))
 
 
-def _parameters(inputs: xr.Dataset, entries: Mapping[str, PTF], variable: str) -> xr.Dataset:
-    """The parameter by each entry, under its label."""
-    out: dict[Hashable, xr.DataArray] = {}
-    for label, entry in entries.items():
-        cells = [inputs[v.name] for v in entry.inputs]
-        dtype = np.result_type(np.float32, *(c.dtype for c in cells if not _is_class(c.name)))
-        (array,) = map_cells(_Formula(entry, variable, dtype.str), cells, [dtype], block=entry.block)
-        out[label] = array.assign_attrs(VARIABLES[variable].attrs)
-    return carry(inputs, xr.Dataset(out), entries[next(iter(entries))].inputs[0].name)
-
-
-def _is_class(name: Hashable) -> bool:
-    variable = VARIABLES.get(str(name))
-    return variable is not None and variable.kind != "real"
-
-
-@dataclass(frozen=True)
-class _Texture:
-    """`texture(*blocks) -> (fraction, ...)`: texture classes that sum to 100 percent, or NaN."""
-
-    names: tuple[str, ...]
-    wanted: tuple[str, ...]
-    dtype: str
-
-    def __call__(self, *blocks: Any) -> tuple[Any, ...]:
-        cells = {name: block.astype(self.dtype, copy=False) for name, block in zip(self.names, blocks, strict=True)}
-        with np.errstate(all="ignore"):
-            _, rejected = balance_texture(cells)
-        return tuple(np.where(rejected, np.nan, cells[name]).astype(self.dtype, copy=False) for name in self.wanted)
-
-
-@dataclass(frozen=True)
-class _Formula:
-    """`formula(*inputs) -> (output,)`: a PTF with the checks of single inputs and of its result, not of their sum."""
-
-    entry: PTF
-    output: str
-    dtype: str
-
-    def __call__(self, *blocks: Any) -> tuple[Any]:
-        inputs = [block.astype(self.dtype, copy=False) for block in blocks]
-        with np.errstate(all="ignore"):
-            missing, impossible = faulty_inputs(inputs, self.entry.inputs)
-            void = missing | impossible
-            for x, v in zip(inputs, self.entry.inputs, strict=True):
-                if v.name in TEXTURE:
-                    void = void | (x < -SLACK) | (x > 100 + SLACK)
-            results = dict(zip((v.name for v in self.entry.outputs), self.entry.function(*inputs), strict=True))
-            void = void | impossible_results(results, self.entry.outputs, self.entry.curve == "van_genuchten")
-        return (np.where(void, np.nan, results[self.output]).astype(self.dtype, copy=False),)
+def _dtype(entry: PTF, fields: np.dtype[Any]) -> np.dtype[Any]:
+    """The type in which `ptf` would compute."""
+    numbers = [fields[v.name] for v in entry.inputs if v.name != "topsoil"]
+    return np.result_type(np.float32, *numbers)
