@@ -7,7 +7,8 @@ same bit for bit for any tile, source window and number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from odc.geo.geobox import GeoBox
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.grids import corners
 from xsoil.grids.index_map import Array, IndexMap
+from xsoil.grids.separable import _parameter
+from xsoil.grids.sheared_groups import Group, RowGroups, batches
 from xsoil.grids.windows import Windows
 from xsoil.threads import in_order
 
 if TYPE_CHECKING:
-    from xsoil.grids.sheared_types import Rule, Strips, Tile
+    from xsoil.grids.sheared_types import Rule, Tile
 
 VALUE_BOUND = 1e-6
 """Largest error of a mean, relative to the values, for white noise with a standard deviation of 0.4 of
@@ -31,9 +34,9 @@ EDGE_TOLERANCE = 1e-7
 """Distance [target cells] between true pixel edges and the chords that stand for them; larger by
 1/sqrt(L) for source pixels L < 1 target cells wide, as errors then average out."""
 
-CLOSED_FORM_SAG = 5e-4
+CLOSED_FORM_SAG = 2.5e-4
 """Bulge of edges, relative to the pixel (or a target cell, if that is smaller), up to which pixels may be
-cut in closed form."""
+cut in closed form, and whole ones need not know of it."""
 
 NODE_TOLERANCE = 2.5e-7
 """Distance [target cells] between interpolated and exact corners, at the centre of each lattice block;
@@ -42,18 +45,11 @@ larger by 1/sqrt(L) likewise."""
 FULL = 1e-6
 """Valid fractions this close to 1 are 1: areas are known to about this share of a cell."""
 
-FLAT = 2.5e-4
-"""Bulge of edges, relative to the pixel, from which the areas of whole pixels need to know of it."""
-
-GROUP_ROWS = 120
-"""Source rows that are summed by themselves before they are added to the rest, in order: the unit of
-work of a thread."""
-
 LAYERS = 16
 """Layers (times, depths) that share one pass over the geometry."""
 
-BATCH_PIXELS = 2**24
-"""Pixels whose corners are prepared together: bounds the memory of a large window."""
+LIST_PIXELS = 3 * 2**20
+"""Source pixels whose overlaps are listed at the same time: some 100 MB of lists."""
 
 DENSITY_SPACING = 4
 """Target cells between the nodes of the area per cell, where that varies."""
@@ -62,8 +58,6 @@ HOWS = ("mean", "sum", "min", "max")
 """Operators of `ShearedOverlap.reduce`."""
 
 _MAX_SEGMENTS = 128
-
-Group = tuple[tuple[int, int], "Strips", corners.Lattice, Array, "Tile"]
 
 
 class ShearedOverlap:
@@ -85,6 +79,7 @@ class ShearedOverlap:
         self._map = IndexMap(source, target)
         self._windows = Windows(self._map)
         self._decide()
+        self._groups = RowGroups(self._map, self._step, self._node_tolerance, self._reach)
 
     def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
         """Source rows and columns with every pixel that overlaps a tile of the target; None if there is none."""
@@ -147,15 +142,14 @@ class ShearedOverlap:
             layer, these = work[k : k + LAYERS], slice(k, min(k + LAYERS, shape[0]))
 
             def batch_of(batch: Any, layer: NDArray[Any] = layer) -> list[tuple[slice, NDArray[Any], Array]]:
-                return [run(group, layer) for group in self._groups(batch, origin, layer.shape[1:], tile)]
+                return [run(group, layer) for group in self._groups.of(batch, origin, layer.shape[1:], tile)]
 
             for span, part, part_area in in_order(
-                batch_of, _batches(origin[0], layer.shape[1], layer.shape[2], threads), threads
+                batch_of, batches(origin[0], layer.shape[1], layer.shape[2], threads), threads
             ):
                 combine(total[these, span], part, out=total[these, span])
                 area[these, span] += part_area
-        result, fraction = _finish(total, area, how, dtype), area / self.target_area(rows, cols)
-        fraction[np.abs(fraction - 1.0) <= FULL] = 1.0
+        result, fraction = _finish(total, area, how, dtype), self._fraction(area, rows, cols)
         return (result.astype(dtype, copy=False) if extreme else result), fraction
 
     def weights(
@@ -167,32 +161,85 @@ class ShearedOverlap:
         that `shape`, row-major and ascending. Areas are in target cells for an equal-area target, in
         columns x authalic rows for a geographic one, else in m2: see `target_area`.
         """
-        from xsoil.grids import sheared_sums
-        from xsoil.grids.sheared_lines import RING
+        from xsoil.grids.sheared_lists import cell_lists, tidy
 
         tile = self._tile(rows, cols)
+        pointer, pixels, areas = cell_lists(self._groups.all(origin, shape, tile), origin, shape, tile, self._rule)
+        used: Any = tidy(pointer, pixels, areas)
+        return pointer, pixels[:used].astype(np.int64), areas[:used]
+
+    def select(
+        self, values: NDArray[Any], origin: tuple[int, int], rows: slice, cols: slice, how: str, parameter: Any = None,
+        threads: int = 1,
+    ) -> tuple[Array, Array]:  # fmt: skip
+        """Order statistics, class fractions or the standard deviation of a source window on a tile.
+
+        Parameters
+        ----------
+        values : array (k, ny, nx) of float32 or float64
+            As for `reduce`; infinities are values like any other.
+        origin, rows, cols, threads
+            As for `reduce`.
+        how : {"quantile", "mode", "std", "fraction"}
+            Area-weighted. "mode" takes the smallest of values whose areas tie within 1e-9; "std" is that of
+            the population.
+        parameter : float or array, optional
+            For "quantile" q between 0 and 1: the smallest value whose cumulative share of the valid area
+            reaches q, or the mean of that and the next where it does so within 1e-9. For "fraction" the
+            classes (1-D): what share of the valid area each has.
+
+        Returns
+        -------
+        result : array of float64 (k, rows, cols), for "fraction" (k, classes, rows, cols)
+            NaN where nothing is valid.
+        valid_fraction : array of float64 (k, rows, cols)
+            As from `reduce`.
+        """
+        from xsoil.grids import order_kernels
+        from xsoil.grids.sheared_lists import cell_lists
+
+        codes = {
+            "quantile": order_kernels.QUANTILE, "mode": order_kernels.MODE, "std": order_kernels.STD,
+            "fraction": order_kernels.FRACTION,
+        }  # fmt: skip
+        if how not in codes:
+            raise UnknownNameError.of("order operator", how, tuple(codes))
+        values = np.ascontiguousarray(_checked(values))
+        if values.dtype not in (np.float32, np.float64):
+            raise ArgumentError(f"expected values of float32 or float64, found {values.dtype}; convert with .astype")
+        q, classes = _parameter(how, parameter)
+        tile, shape = self._tile(rows, cols), values.shape[1:]
         height, width = tile.r1 - tile.r0, tile.c1 - tile.c0
-        list_group: Any = sheared_sums.list_group
-        none = np.empty(0, dtype=np.int64)
-        lists: list[tuple[NDArray[Any], ...]] = [(none, none, np.empty(0))]
-        for batch in _batches(origin[0], shape[0], shape[1], 1):
-            for *geometry, part in self._groups(batch, origin, shape, tile):
-                row, column, cell, area = list_group(origin, *geometry, part, self._rule)
-                r, c = cell // (width + 2 * RING) - RING, cell % (width + 2 * RING) - RING
-                here = (r >= 0) & (r < part.r1 - part.r0) & (c >= 0) & (c < width)
-                pixel = (row[here].astype(np.int64) - origin[0]) * shape[1] + column[here] - origin[1]
-                lists.append(((r[here].astype(np.int64) + part.r0 - tile.r0) * width + c[here], pixel, area[here]))
-        cell, pixel, area = (np.concatenate(part) for part in zip(*lists))
-        order = np.lexsort((pixel, cell))
-        cell, pixel, area = cell[order], pixel[order], area[order]
-        # A pixel cut by a kink of the projection comes in two pieces.
-        new = np.ones(cell.size, dtype=bool)
-        new[1:] = (np.diff(cell) != 0) | (np.diff(pixel) != 0)
-        (at,) = np.nonzero(new)
-        area = np.add.reduceat(area, at) if at.size else area
-        indptr = np.zeros(height * width + 1, dtype=np.int64)
-        np.cumsum(np.bincount(cell[at], minlength=height * width), out=indptr[1:])
-        return indptr, pixel[at], area
+        result = np.full((len(values), classes.size if how == "fraction" else 1, height, width), np.nan)
+        area = np.zeros((len(values), height, width))
+
+        def band(rows_of_it: slice) -> list[None]:
+            window = self._windows.window(rows_of_it, slice(tile.c0, tile.c1))
+            if window is None:
+                return []
+            part = self._tile(rows_of_it, slice(tile.c0, tile.c1))
+            (y0, y1), (x0, x1) = (
+                (max(w.start, first), min(w.stop, first + size)) for w, first, size in zip(window, origin, shape)
+            )
+            if y1 <= y0 or x1 <= x0:
+                return []
+            groups = self._groups.all((y0, x0), (y1 - y0, x1 - x0), part)
+            pointer, pixels, areas = cell_lists(groups, origin, shape, part, self._rule)
+            cells = slice(rows_of_it.start - tile.r0, rows_of_it.stop - tile.r0)
+            some, valid = (a[..., cells, :].reshape(*a.shape[:-2], -1) for a in (result, area))
+            order_kernels.reduce_lists(
+                values, pointer, pixels, areas, codes[how], q, classes, 0, pointer.size - 1, some, valid
+            )
+            result[..., cells, :] = some.reshape(*result.shape[:2], -1, width)
+            area[:, cells] = valid.reshape(len(values), -1, width)
+            return []
+
+        parts = max(1, min(-(-(shape[0] * shape[1] * max(threads, 1)) // LIST_PIXELS), height))
+        edges = [tile.r0 + height * i // parts for i in range(parts + 1)]
+        for _ in in_order(band, [slice(a, b) for a, b in pairwise(edges)], threads):
+            pass
+        fraction = self._fraction(area, rows, cols)
+        return (result if how == "fraction" else result[:, 0]), fraction
 
     def target_area(self, rows: slice, cols: slice) -> Array:
         """Areas of the cells of a tile, broadcastable to it, in the units of `weights`."""
@@ -201,6 +248,12 @@ class ShearedOverlap:
             column, row = np.meshgrid(np.arange(tile.c0, tile.c1) + 0.5, np.arange(tile.r0, tile.r1) + 0.5)
             return self._map.density(column, row)
         return np.diff(tile.edges[tile.r0 : tile.r1 + 1])[:, None]
+
+    def _fraction(self, area: Array, rows: slice, cols: slice) -> Array:
+        """Valid fractions of the cells of a tile."""
+        fraction = area / self.target_area(rows, cols)
+        fraction[np.abs(fraction - 1.0) <= FULL] = 1.0
+        return fraction
 
     def _tile(self, rows: slice, cols: slice) -> Tile:
         from xsoil.grids.sheared_types import Tile
@@ -251,11 +304,11 @@ class ShearedOverlap:
         # A pole or a kink among the samples must not slow all the rest.
         bulge, bending = (min(float(a.max()), 8.0 * float(np.median(a))) for a in (sag, bend))
         size = float(np.sqrt(np.median(np.abs(area))))
-        self._segments = int(np.clip(np.ceil(np.sqrt(bulge / (EDGE_TOLERANCE * relax))), 1, _MAX_SEGMENTS))
+        self._edge_tolerance = EDGE_TOLERANCE * relax
+        self._segments = int(np.clip(np.ceil(np.sqrt(bulge / self._edge_tolerance)), 1, _MAX_SEGMENTS))
         self._sag = 2.0 * bending + 1e-8
-        # Closed forms are right to first order in the bulge, and miss that of edges that touch a line.
+        # Closed forms are right to first order in the bulge, and take opposite edges for parallel.
         self._closed = bulge <= CLOSED_FORM_SAG * min(size, 1.0)
-        self._bulging = bulge > FLAT * size
         self._sign = -1.0 if np.median(area) < 0 else 1.0
         self._largest = 8.0 * float(np.abs(area).max())
         self._reach = 2.0 * float(reach.max()) + 2.0
@@ -266,7 +319,7 @@ class ShearedOverlap:
     def _rule(self) -> Rule:
         from xsoil.grids.sheared_types import Rule
 
-        return Rule(self._segments, self._sag, self._sign, self._largest, self._closed, self._bulging)
+        return Rule(self._segments, self._sag, self._edge_tolerance, self._sign, self._largest, self._closed)
 
     def _smooth(self, columns: Array, rows: Array, step: int) -> bool:
         """True where a lattice of that spacing is good enough at most of the positions."""
@@ -291,80 +344,6 @@ class ShearedOverlap:
             return column[inside], row[inside]
         column, row = np.meshgrid(t * nx, t * ny)
         return column.ravel(), row.ravel()
-
-    def _groups(
-        self, batch: list[tuple[int, int]], origin: tuple[int, int], shape: Sequence[int], tile: Tile
-    ) -> Iterator[Group]:
-        """What the kernels need to know of each group of rows, and the rows of the tile that it may touch."""
-        span = (origin[1], origin[1] + shape[1])
-        rows, columns = (batch[0][0] - 1, batch[-1][1] + 1), (span[0] - 1, span[1] + 1)
-        lattice = corners.build(self._map, self._step, self._node_tolerance, rows, columns)
-        shifts = self._shifts(lattice, tile)
-        if not shifts.size:
-            return
-        low, high = _reach(lattice)
-        for top, bottom in batch:
-            first, last = top // self._step - lattice.first_row, bottom // self._step - lattice.first_row
-            r0, r1 = tile.r0, tile.r1
-            if not (lattice.patch[first : last + 1] >= 0).any():
-                lines = slice(first, last + 4)
-                # NaN (all outside of the projection) sorts last.
-                at = np.searchsorted(
-                    tile.edges, [np.fmin.reduce(low[lines]), np.fmax.reduce(high[lines])], side="right"
-                )
-                r0, r1 = max(int(at[0]) - 2, r0), min(int(at[1]) + 1, r1)
-            if r1 > r0:
-                yield span, _strips(top, bottom, self._map.breaks), lattice, shifts, tile._replace(r0=r0, r1=r1)
-
-    def _shifts(self, lattice: corners.Lattice, tile: Tile) -> Array:
-        """Multiples of the target's period that bring pixels of the lattice into the tile."""
-        period = self._map.period
-        if not period:
-            return np.zeros(1)
-        both = (lattice.u, lattice.patches[:, 0])
-        ends = [f.reduce(u, axis=None, initial=np.nan) for u in both for f in (np.fmin, np.fmax)]
-        # Between nodes pixels reach little further, unless a pole is near.
-        reach = period / 2 if len(lattice.patches) else self._reach
-        low, high = np.fmin.reduce(ends) - reach, np.fmax.reduce(ends) + reach
-        if np.isnan(low):
-            return np.zeros(0)
-        return np.arange(np.ceil((tile.c0 - high) / period), np.floor((tile.c1 - low) / period) + 1) * period
-
-
-def _reach(lattice: corners.Lattice) -> tuple[Array, Array]:
-    """Lowest and highest v of each row of nodes and between them, where lines bulge by an eighth of the
-    second difference of the nodes."""
-    v = lattice.v
-    bulge = max(float(np.fmax.reduce(np.abs(np.diff(v, 2, axis=axis)), axis=None, initial=0.0)) for axis in (0, 1))
-    return np.fmin.reduce(v, axis=1) - bulge, np.fmax.reduce(v, axis=1) + bulge
-
-
-def _batches(first: int, rows: int, columns: int, threads: int) -> list[list[tuple[int, int]]]:
-    """Row groups of a window, between absolute multiples of GROUP_ROWS, in batches that share corners."""
-    stop = first + rows
-    edges = [first, *range((first // GROUP_ROWS + 1) * GROUP_ROWS, stop, GROUP_ROWS), stop]
-    groups = list(zip(edges[:-1], edges[1:]))
-    size = max(1, min(-(-len(groups) // threads), BATCH_PIXELS // (GROUP_ROWS * max(columns, 1))))
-    return [groups[i : i + size] for i in range(0, len(groups), size)]
-
-
-def _strips(ya: int, yb: int, breaks: tuple[float, ...]) -> Strips:
-    """The strips of pixels of rows ya <= row < yb: one a row, two where a kink cuts it."""
-    from xsoil.grids.sheared_types import Strips
-
-    line = np.arange(ya - 1, yb + 2, dtype=float)
-    kink = np.full(line.size, -1)
-    # Lines along a kink have no second difference across it.
-    plain = ~np.isin(line, breaks)
-    for n, r in enumerate(breaks):
-        if ya - 1 < r < yb + 1 and r != int(r):
-            at = int(np.searchsorted(line, r))
-            line, kink, plain = np.insert(line, at, r), np.insert(kink, at, n), np.insert(plain, at, False)
-    top = np.arange(1, line.size - 2)
-    top = top[(line[top] >= ya) & (line[top] < yb)]
-    row, inner = np.floor(line).astype(np.int64), plain[top] & plain[top + 1]
-    bend = (inner & plain[top - 1]).astype(np.int64) + 2 * (inner & plain[top + 2])
-    return Strips(row, kink, row[top], top, bend, line[top + 1] - line[top])
 
 
 def _checked(values: NDArray[Any]) -> NDArray[Any]:

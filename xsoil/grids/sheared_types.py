@@ -9,10 +9,11 @@ import numpy as np
 from xsoil.jit import kernel
 
 CHUNK = 1920
-BAND = 8
+"""Pixels of a row that are worked on together: from one multiple of it to the next."""
 
-# Unsigned numbers spare the check for negative indices in loops over listed pixels.
-ONE, TWO = np.uint64(1), np.uint64(2)
+PITCH = CHUNK + 40
+"""Distance of the rows of flat scratch arrays: a constant, so that the compiler knows that they do not
+overlap, and no multiple of the cache's period."""
 
 
 class Tile(NamedTuple):
@@ -32,15 +33,15 @@ class Tile(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """How pixels are drawn: chords per edge, bulge of edges at most, orientation, largest sane area,
-    whether cut pixels may be cut in closed form, and whether whole ones have to bulge."""
+    """How pixels are drawn: chords per edge, bulge of edges at most, its tolerance, orientation, largest sane
+    area, and whether cut pixels may be cut in closed form; if not, whole ones have to bulge."""
 
     segments: int
     sag: float
+    tolerance: float
     sign: float
     largest: float
     closed: bool
-    bulging: bool
 
 
 class Strips(NamedTuple):
@@ -56,18 +57,24 @@ class Strips(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Four grid lines of a stretch in a ring; its pixels; lists of cut pixels; buffers of the general way."""
+    """Four grid lines of a stretch in a ring (corners, their cells); its pixels: area, area of the part in
+    their first cell, 8 x first cell + kind; three lists of pixels; their shapes; block of the lattice of each
+    pixel, and bends of each block; buffers of the general way."""
 
     u: np.ndarray
     v: np.ndarray
-    cells: np.ndarray
-    outer: np.ndarray
-    fractions: np.ndarray
+    columns: np.ndarray
+    rows: np.ndarray
+    outer_columns: np.ndarray
+    outer_rows: np.ndarray
     nodes: np.ndarray
+    whole: np.ndarray
     weight: np.ndarray
     key: np.ndarray
     listed: np.ndarray
-    first: np.ndarray
+    shape: np.ndarray
+    block: np.ndarray
+    bends: np.ndarray
     points: np.ndarray
     work: np.ndarray
     sweep: np.ndarray
@@ -75,64 +82,36 @@ class Scratch(NamedTuple):
     areas: np.ndarray
 
 
-class Cuts(NamedTuple):
-    """Three lists of pixels (across a column line, a row line, one of each). Rows per list: 16 of shape
-    (corners u (4), v (4) relative to the lines that they cross, bends of u (4), of v (4)), 3 of pixel
-    (source row, column, first cell), 3 of part (areas of parts), 1 of share (of the pixel) and of area."""
+class Far(NamedTuple):
+    """Overlaps of a stretch with other cells than the pixels' first: pixel, cell, area."""
 
-    shape: np.ndarray
-    pixel: np.ndarray
-    share: np.ndarray
-    area: np.ndarray
-    part: np.ndarray
-    zero: np.ndarray
-    size: np.ndarray
-
-
-class Entries(NamedTuple):
-    """Single overlaps: source row, column, cell, area, share of the pixel."""
-
-    row: np.ndarray
-    column: np.ndarray
+    x: np.ndarray
     cell: np.ndarray
     area: np.ndarray
-    share: np.ndarray
 
 
 @kernel
 def new_scratch(lattice, segments, tile):
-    n = CHUNK
-    lines, cells = (4, n + 3), (tile.r1 - tile.r0) * (tile.c1 - tile.c0)
+    lines, cells = (4, CHUNK + 3), (tile.r1 - tile.r0) * (tile.c1 - tile.c0)
+    blocks = CHUNK // lattice.step + 8
     return Scratch(
         np.empty(lines), np.empty(lines), np.empty(lines, dtype=np.int32), np.empty(lines, dtype=np.int32),
-        np.arange(lattice.step) / lattice.step, np.empty((2, n // lattice.step + 8)), np.empty(n),
-        np.empty(n, dtype=np.int32), np.empty((4, n + 1), dtype=np.int32),
-        np.empty(n + 1, dtype=np.int32), np.empty((2, 4 * segments)),
+        np.empty(lines, dtype=np.int32), np.empty(lines, dtype=np.int32),
+        np.empty((2, blocks)), np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK, dtype=np.int32),
+        np.empty(3 * PITCH, dtype=np.int32), np.empty(16 * PITCH, dtype=np.float32),
+        np.empty(CHUNK, dtype=np.int32), np.empty((4, blocks), dtype=np.float32), np.empty((2, 4 * segments)),
         np.empty((6, 8 * segments + 16)), np.empty((2, 64)), np.empty(cells, dtype=np.int64), np.empty(cells),
     )  # fmt: skip
 
 
 @kernel
-def new_cuts(n):
-    # Many lists are written side by side: their distance must not be a multiple of the cache's period.
-    padded = (n // 512 + 1) * 512 + 40
-    return Cuts(
-        np.empty((48, padded)), np.empty((9, padded), dtype=np.int32), np.empty((3, padded)), np.empty((3, padded)),
-        np.empty((9, padded)), np.zeros(padded), np.empty(padded),
-    )  # fmt: skip
+def new_far(n):
+    return Far(np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32), np.empty(n))
 
 
 @kernel
-def new_entries(n):
-    return Entries(
-        np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32), np.empty(n), np.empty(n)
-    )
-
-
-@kernel
-def grown(entries, n, size):
+def grown(far, n, size):
     """A larger buffer that holds the first n entries."""
-    larger = new_entries(size)
-    larger.row[:n], larger.column[:n], larger.cell[:n] = entries.row[:n], entries.column[:n], entries.cell[:n]
-    larger.area[:n], larger.share[:n] = entries.area[:n], entries.share[:n]
+    larger = new_far(size)
+    larger.x[:n], larger.cell[:n], larger.area[:n] = far.x[:n], far.cell[:n], far.area[:n]
     return larger

@@ -1,0 +1,52 @@
+"""Grids to test sheared overlaps on, and their overlaps as polygons with densified edges."""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+
+SINU = "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +type=crs"
+
+
+def box(crs, lon, lat, cell, ny, nx):
+    """A source grid whose middle lies at (lon, lat)."""
+    x, y = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(lon, lat)
+    x, y = (np.round(v / cell) * cell for v in (x, y))
+    return GeoBox((ny, nx), Affine(cell, 0, x - cell * (nx // 2), 0, -cell, y + cell * (ny // 2)), crs)
+
+
+def cover(source, crs, cell, margin=0):
+    """A target grid in `crs` over the whole source."""
+    x, y = outline(source, crs, 9)
+    west, east = np.floor(x.min() / cell) - margin, np.ceil(x.max() / cell) + margin
+    south, north = np.floor(y.min() / cell) - margin, np.ceil(y.max() / cell) + margin
+    return GeoBox((int(north - south), int(east - west)), Affine(cell, 0, west * cell, 0, -cell, north * cell), crs)
+
+
+def outline(source, crs, per_edge):
+    """Points (ny, nx, 4 * per_edge) of the densified pixel outlines in `crs`."""
+    ny, nx = source.shape
+    t = np.arange(per_edge) / per_edge
+    dc, dr = np.concatenate([t, 1 + 0 * t, 1 - t, 0 * t]), np.concatenate([0 * t, t, 1 + 0 * t, 1 - t])
+    r, c = np.mgrid[:ny, :nx]
+    x, y = source.affine @ (c[..., None] + dc, r[..., None] + dr)
+    x, y = Transformer.from_crs(source.crs.proj, crs, always_xy=True).transform(x, y)
+    return np.asarray(x), np.asarray(y)
+
+
+def oracle(source, target, work="target", per_edge=48):
+    """Dense overlaps (target cells, pixels) in CRS units, areas of the pixels and of the cells."""
+    crs = target.crs.proj if work == "target" else work
+    pixels = shapely.polygons(np.stack(outline(source, crs, per_edge), axis=-1).reshape(-1, 4 * per_edge, 2))
+    cells = shapely.polygons(
+        np.stack(outline(target, crs, 1 if work == "target" else per_edge), axis=-1).reshape(
+            -1, (1 if work == "target" else per_edge) * 4, 2
+        )
+    )
+    weights = np.zeros((cells.size, pixels.size))
+    c, p = shapely.STRtree(pixels).query(cells, predicate="intersects")
+    weights[c, p] = shapely.area(shapely.intersection(cells[c], pixels[p]))
+    return weights, shapely.area(pixels), shapely.area(cells)

@@ -1,0 +1,128 @@
+"""Groups of source rows, the unit of work of a thread, and what the sheared kernels need to know of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xsoil.grids import corners
+from xsoil.grids.index_map import Array, IndexMap
+
+if TYPE_CHECKING:
+    from xsoil.grids.sheared_types import Strips, Tile
+
+GROUP_ROWS = 120
+"""Source rows that are summed by themselves before they are added to the rest, in order: the unit of
+work of a thread."""
+
+BATCH_PIXELS = 2**24
+"""Pixels whose corners are prepared together: bounds the memory of a large window."""
+
+Group = tuple[tuple[int, int], "Strips", corners.Lattice, Array, "Tile"]
+"""Columns, strips, lattice, shifts by the period, part of the tile that may be touched."""
+
+
+@dataclass(frozen=True)
+class RowGroups:
+    """Makes groups.
+
+    Attributes
+    ----------
+    map : IndexMap
+    step : int
+        Spacing of the lattice of corners.
+    tolerance : float
+        Of the lattice [target cells].
+    reach : float
+        How far pixels reach [target cells].
+    """
+
+    map: IndexMap
+    step: int
+    tolerance: float
+    reach: float
+
+    def all(self, origin: tuple[int, int], shape: Sequence[int], tile: Tile) -> Iterator[Group]:
+        """All groups of a window."""
+        for batch in batches(origin[0], shape[0], shape[1], 1):
+            yield from self.of(batch, origin, shape, tile)
+
+    def of(
+        self, batch: list[tuple[int, int]], origin: tuple[int, int], shape: Sequence[int], tile: Tile
+    ) -> Iterator[Group]:
+        """What the kernels need to know of each group of rows, and the rows of the tile that it may touch."""
+        span = (origin[1], origin[1] + shape[1])
+        rows, columns = (batch[0][0] - 1, batch[-1][1] + 1), (span[0] - 1, span[1] + 1)
+        lattice = corners.build(self.map, self.step, self.tolerance, rows, columns)
+        shifts = self._shifts(lattice, tile)
+        if not shifts.size:
+            return
+        low, high = _reach(lattice)
+        for top, bottom in batch:
+            first, last = top // self.step - lattice.first_row, bottom // self.step - lattice.first_row
+            r0, r1 = tile.r0, tile.r1
+            if not (lattice.patch[first : last + 1] >= 0).any():
+                lines = slice(first, last + 4)
+                # NaN (all outside of the projection) sorts last.
+                ends = [np.fmin.reduce(low[lines]), np.fmax.reduce(high[lines])]
+                at = np.searchsorted(tile.edges, ends, side="right")
+                r0, r1 = max(int(at[0]) - 2, r0), min(int(at[1]) + 1, r1)
+            if r1 > r0:
+                yield span, _strips(top, bottom, self.map.breaks), lattice, shifts, tile._replace(r0=r0, r1=r1)
+
+    def _shifts(self, lattice: corners.Lattice, tile: Tile) -> Array:
+        """Multiples of the target's period that bring pixels of the lattice into the tile."""
+        period = self.map.period
+        if not period:
+            return np.zeros(1)
+        both = (lattice.u, lattice.patches[:, 0])
+        ends = [f.reduce(u, axis=None, initial=np.nan) for u in both for f in (np.fmin, np.fmax)]
+        # Between nodes pixels reach little further, unless a pole is near.
+        reach = period / 2 if len(lattice.patches) else self.reach
+        low, high = np.fmin.reduce(ends) - reach, np.fmax.reduce(ends) + reach
+        if np.isnan(low):
+            return np.zeros(0)
+        return np.arange(np.ceil((tile.c0 - high) / period), np.floor((tile.c1 - low) / period) + 1) * period
+
+
+def _reach(lattice: corners.Lattice) -> tuple[Array, Array]:
+    """Lowest and highest v of each row of nodes and between them, where lines bulge by an eighth of the
+    second difference of the nodes."""
+    v = lattice.v
+    bulge = max(float(np.fmax.reduce(np.abs(np.diff(v, 2, axis=axis)), axis=None, initial=0.0)) for axis in (0, 1))
+    return np.fmin.reduce(v, axis=1) - bulge, np.fmax.reduce(v, axis=1) + bulge
+
+
+def batches(first: int, rows: int, columns: int, threads: int) -> list[list[tuple[int, int]]]:
+    """Row groups of a window, between absolute multiples of GROUP_ROWS, in batches that share corners."""
+    stop = first + rows
+    edges = [first, *range((first // GROUP_ROWS + 1) * GROUP_ROWS, stop, GROUP_ROWS), stop]
+    groups = list(zip(edges[:-1], edges[1:]))
+    size = max(1, min(-(-len(groups) // threads), BATCH_PIXELS // (GROUP_ROWS * max(columns, 1))))
+    return [groups[i : i + size] for i in range(0, len(groups), size)]
+
+
+def _strips(ya: int, yb: int, breaks: tuple[float, ...]) -> Strips:
+    """The strips of pixels of rows ya <= row < yb: one a row, two where a kink cuts it."""
+    from xsoil.grids.sheared_types import Strips
+
+    if not any(ya - 1 <= r <= yb + 1 for r in breaks):
+        rows = np.arange(ya - 1, yb + 2)
+        n = yb - ya
+        return Strips(rows, np.full(n + 3, -1), rows[1:-2], np.arange(1, n + 1), np.full(n, 3), np.ones(n))
+    line = np.arange(ya - 1, yb + 2, dtype=float)
+    kink = np.full(line.size, -1)
+    # Lines along a kink have no second difference across it.
+    plain = ~np.isin(line, breaks)
+    for n, r in enumerate(breaks):
+        if ya - 1 < r < yb + 1 and r != int(r):
+            at = int(np.searchsorted(line, r))
+            line, kink, plain = np.insert(line, at, r), np.insert(kink, at, n), np.insert(plain, at, False)
+    top = np.arange(1, line.size - 2)
+    top = top[(line[top] >= ya) & (line[top] < yb)]
+    row, inner = np.floor(line).astype(np.int64), plain[top] & plain[top + 1]
+    bend = (inner & plain[top - 1]).astype(np.int64) + 2 * (inner & plain[top + 2])
+    return Strips(row, kink, row[top], top, bend, line[top + 1] - line[top])
