@@ -95,13 +95,18 @@ def pad(keys, weights, n, missing):
 
 
 @kernel
-def _span(keys, n, missing):
+def _survey(keys, weights, m, missing):
+    """Smallest and largest key, and the whole weight; takes the weight from missing values."""
     bottom = keys.dtype.type(~missing)
-    low, high = missing, bottom
-    for i in range(n):
+    low, high, whole = missing, bottom, np.int64(0)
+    for i in range(m):
+        known = keys[i] != missing
+        weight = weights[i] if known else 0
         low = min(low, keys[i])
-        high = max(high, keys[i] if keys[i] != missing else bottom)
-    return low, high
+        high = max(high, keys[i] if known else bottom)
+        weights[i] = weight
+        whole += weight
+    return low, high, whole
 
 
 @kernel
@@ -125,15 +130,12 @@ def quantile_of(keys, weights, n, q, missing, spot, number):
     A bracket of two values is narrowed by counting the weight up to a pivot between them: interpolated by value, and
     every third time halved by key, which bounds the number of passes by three times the bits.
     """
-    low, high = _span(keys, n, missing)
+    m = pad(keys, weights, n, missing)
+    low, high, whole = _survey(keys, weights, m, missing)
     if q <= 0.0:
         return value_of(low, missing, spot, number)
     if q >= 1.0 or low == high:
         return value_of(high, missing, spot, number)
-    m = pad(keys, weights, n, missing)
-    whole = np.int64(0)
-    for i in range(m):
-        whole += weights[i]
     goal = q * whole
     enough, slack = np.int64(np.ceil((q - TIE) * whole)), TIE * whole
     before, reached, after = np.int64(0), whole, missing

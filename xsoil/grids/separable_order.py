@@ -191,11 +191,12 @@ def select(values, bits, yp, ys, yl, xp, xs, xl, height, width, how, q, classes,
                             for s in range(nx):
                                 share = yl[yp[i] + p] * xl[xp[j] + s] * (order.WHOLE / area)
                                 cell_weights[p * nx + s] = np.int64(share)
-                    for s in range(n):
-                        cell_weights[s] = 0 if cell_keys[s] == missing else cell_weights[s]
                     if how == order.QUANTILE:
                         out[0] = order.quantile_of(cell_keys, cell_weights, n, q, missing, spot, number)
-                    elif how == order.MODE:
+                        continue
+                    for s in range(n):
+                        cell_weights[s] = 0 if cell_keys[s] == missing else cell_weights[s]
+                    if how == order.MODE:
                         out[0] = order.mode_of(cell_keys, cell_weights, n, tally, missing, spot, number)
                     else:
                         order.fractions_of(cell_keys, cell_weights, n, class_keys, tally, out)
