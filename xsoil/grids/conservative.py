@@ -300,14 +300,13 @@ def _fine_near(step: ConservativeSplit, open_cells: Array, ring: _Ring) -> _Wind
         return None
     if isinstance(step.to_coarse, SeparableOverlap):  # fast, and its windows may run beyond a periodic axis
         return ring.fine
-    (r, c), (last_r, last_c) = ring.coarse.origin, (open_rows[-1] + 1, open_cols[-1] + 1)
-    found = step.to_coarse.window(
-        slice(r + int(open_rows[0]), r + int(last_r)), slice(c + int(open_cols[0]), c + int(last_c))
+    spans = (
+        slice(start + int(some[0]), start + int(some[-1]) + 1)
+        for start, some in zip(ring.coarse.origin, (open_rows, open_cols), strict=True)
     )
-    if found is None:
-        return None
-    near = _clipped(_Window(*found), ring.fine, False)
-    return near if min(near.shape) > 0 else None
+    found = step.to_coarse.window(*spans)
+    near = None if found is None else _clipped(_Window(*found), ring.fine, False)
+    return near if near is not None and min(near.shape) > 0 else None
 
 
 def _owned(step: ConservativeSplit, owner: Array, guess: Array, outer: _Ring, inner: _Ring, threads: int) -> Array:
@@ -324,8 +323,7 @@ def _spread(lack: Array, window: _Window, owner: Array, coarse: GeoBox) -> Array
     row = owner // width - window.rows.start
     col = (owner % width - window.cols.start) % width
     has = (owner >= 0) & (row >= 0) & (row < lack.shape[1]) & (col < lack.shape[2])
-    flat = np.where(has, row * lack.shape[2] + col, 0)
-    layers = lack.reshape(len(lack), -1)
+    flat, layers = np.where(has, row * lack.shape[2] + col, 0), lack.reshape(len(lack), -1)
     if len(flat) == 1:
         return np.where(has, layers[:, flat[0]], 0.0)
     return np.where(has, np.take_along_axis(layers, flat.reshape(len(flat), -1), axis=1).reshape(flat.shape), 0.0)
@@ -337,7 +335,8 @@ def _reduce(
     """`Overlap.reduce` of a window to a window, both of which may run beyond a periodic axis."""
     parts = []
     for piece in _inside(wanted.cols, overlap.target):
-        need = overlap.window(wanted.rows, piece) if is_cyclic(overlap.source) else None
+        runs_on = isinstance(overlap, SeparableOverlap) and is_cyclic(overlap.source)
+        need = overlap.window(wanted.rows, piece) if runs_on else None
         if need is None or (given.cols.start <= need[1].start and need[1].stop <= given.cols.stop):
             part, origin = values, given.origin
         else:
@@ -387,10 +386,14 @@ def _clipped(window: _Window, given: _Window, cyclic: bool) -> _Window:
 
 
 def _cut(values: Array, given: _Window, wanted: _Window, grid: GeoBox) -> Array:
-    """Part of an array that holds the window `given` of a grid."""
+    """Part of an array that holds the window `given` of a grid; NaN in columns that it does not hold."""
     top, left = wanted.rows.start - given.rows.start, wanted.cols.start - given.cols.start
     height, width = wanted.shape
     values = values[:, top : top + height]
     if left >= 0 and left + width <= values.shape[2]:
         return values[:, :, left : left + width]
-    return np.take(values, (left + np.arange(width)) % grid.shape[1], axis=2)
+    at = (left + np.arange(width)) % grid.shape[1]
+    part = np.take(values, at, axis=2, mode="clip")
+    if (at >= values.shape[2]).any():
+        part[:, :, at >= values.shape[2]] = np.nan
+    return part
