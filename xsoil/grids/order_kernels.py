@@ -225,15 +225,24 @@ def mode_of_counts(counts, most_class):
 
 
 @kernel
-def fractions_of_counts(counts, most_class, classes, out):
-    """Share of each class in the counted area."""
+def class_counts_of(classes):
+    """Where the counts of small whole numbers hold each class; beyond them for other classes."""
+    places = np.empty(classes.size, np.int64)
+    for c in range(classes.size):
+        small = (classes[c] >= 0) & (classes[c] < FEW)
+        whole = np.int64(classes[c] if small else FEW)
+        places[c] = whole if small & (whole == classes[c]) else FEW
+    return places
+
+
+@kernel
+def fractions_of_counts(counts, most_class, places, out):
+    """Share of each class in the counted area; `places` are from `class_counts_of`."""
     whole = np.int64(0)
     for c in range(most_class + 1):
         whole += counts[c]
-    for c in range(classes.size):
-        v = classes[c]
-        listed = (v >= 0) & (v <= most_class) and np.int64(v) == v
-        out[c] = counts[np.int64(v)] / whole if listed else 0.0
+    for c in range(np.uint64(places.size)):
+        out[c] = counts[np.uint64(places[c])] / whole if places[c] <= most_class else 0.0
 
 
 @kernel
@@ -298,7 +307,7 @@ def _reduce_lists(values, bits, indptr, pixel, area, how, q, classes, first, las
     number = np.empty(1, values.dtype)
     spot = number.view(bits.dtype)
     missing, infinite = largest(spot)
-    class_keys = class_keys_of(classes, spot, number, missing, infinite)
+    class_keys, places = class_keys_of(classes, spot, number, missing, infinite), class_counts_of(classes)
     size = 1
     for cell in range(first, last):
         size = max(size, indptr[cell + 1] - indptr[cell])
@@ -336,7 +345,7 @@ def _reduce_lists(values, bits, indptr, pixel, area, how, q, classes, first, las
                 elif how == MODE:
                     out[0] = mode_of(keys, weights, n, tally, missing, spot, number)
                 elif most_class >= 0:
-                    fractions_of_counts(counts, most_class, classes, out)
+                    fractions_of_counts(counts, most_class, places, out)
                 else:
                     fractions_of(keys, weights, n, class_keys, tally, out)
 

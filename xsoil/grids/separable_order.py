@@ -119,7 +119,7 @@ def select(values, bits, yp, ys, yl, xp, xs, xl, height, width, how, q, classes,
     number = np.empty(1, values.dtype)
     spot = number.view(bits.dtype)
     missing, infinite = order.largest(spot)
-    class_keys = order.class_keys_of(classes, spot, number, missing, infinite)
+    class_keys, places = order.class_keys_of(classes, spot, number, missing, infinite), order.class_counts_of(classes)
     tall, wide = _reaches(yp, xp, first, last)
     cell_keys, cell_weights, tally = order.scratch(bits, tall * wide, how != order.QUANTILE)
     keys, areas = np.empty((tall, SPAN + CHUNK), bits.dtype), np.empty((tall, SPAN + CHUNK), np.int64)
@@ -182,7 +182,7 @@ def select(values, bits, yp, ys, yl, xp, xs, xl, height, width, how, q, classes,
                         if how == order.MODE:
                             out[0] = order.mode_of_counts(counts, most_class)
                         else:
-                            order.fractions_of_counts(counts, most_class, classes, out)
+                            order.fractions_of_counts(counts, most_class, places, out)
                         continue
                     if not direct:
                         _gather(keys, areas, tall, at, begin, nx, cell_keys, cell_weights)
