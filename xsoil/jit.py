@@ -83,7 +83,7 @@ def _read(path: str) -> tuple[str, tuple[str, ...]]:
 
 
 def inlined(function: F) -> F:
-    """Compile `function` into the loops that call it: the optimiser leaves long formulas as calls, which do not vectorise."""
+    """Compile `function` into the loops that call it: long formulas would stay calls, which do not vectorise."""
     compiled: F = numba.njit(inline="always", error_model="numpy")(function)
     return compiled
 
