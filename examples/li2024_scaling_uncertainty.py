@@ -25,8 +25,6 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 import xsoil
-from xsoil.plots import scaling_matrix
-from xsoil.verbs.compare_scaling import compare_scaling
 
 CONUS = (-125.0, 24.5, -66.5, 49.5)
 PER_DEGREE = 120
@@ -47,7 +45,7 @@ def synthetic(region: tuple[float, float, float, float], seed: int) -> dict[str,
         "36 km": (coarse, "EASE2_M09km"),
         "108 km": (GeoBox((rows, columns), coarse.affine * Affine.scale(3), coarse.crs), "EASE2_M36km"),
     }
-    return {f"synthetic {n}": compare_scaling(soil, to, hows="all", via=via) for n, (to, via) in grids.items()}
+    return {f"synthetic {n}": soil.soil.compare_scaling(to, hows="all", via=via) for n, (to, via) in grids.items()}
 
 
 def clips(folder: Path) -> dict[str, xr.Dataset]:
@@ -55,7 +53,7 @@ def clips(folder: Path) -> dict[str, xr.Dataset]:
     found = {}
     for name in CLIPS:
         soil = xr.open_dataset(folder / "rasters" / f"{name}.nc", chunks={})[["sand", "clay"]]
-        found[f"SoilGrids {name[-4:]} 9 km"] = compare_scaling(soil, "EASE2_M09km", hows="all", via="EASE2_M03km")
+        found[f"SoilGrids {name[-4:]} 9 km"] = soil.soil.compare_scaling("EASE2_M09km", hows="all", via="EASE2_M03km")
     return found
 
 
@@ -164,7 +162,7 @@ def main() -> None:
             print(f"  {'holds' if holds else 'fails':5} {finding}{': ' if numbers else ''}{numbers}")
         print(further(result).to_string(float_format="%.2f"))
         stem = name.replace(" ", "_")
-        ax = scaling_matrix(own)
+        ax = xsoil.plots.scaling_matrix(own)
         ax.set_title(f"K_sat, {name}", loc="left")
         ax.figure.savefig(options.out / f"rmse_{stem}.png", dpi=110)
         for metric in ("rmse", "r", "nrmse"):

@@ -8,10 +8,13 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 import xsoil
 from xsoil.errors import ArgumentError, NoOverlapError, UnitsError, UnknownNameError
-from xsoil.verbs.compare_scaling import compare_scaling
+
+compare_scaling = xsoil.compare_scaling
 
 PERCENT = {"units": "percent"}
 QUICK = ["nearest", "mean", "min", "max", "geometric"]
@@ -146,6 +149,47 @@ def test_lazy_is_eager_for_any_chunks(soil, ways, no_compute):
     with dask.config.set(scheduler="threads"):
         for lazy in made:
             xr.testing.assert_identical(lazy.compute(), ways)
+
+
+def same_as_the_verbs(soil: xr.Dataset, to: object, hows: list[str], **options: object) -> xr.Dataset:
+    """MPR and the mean of TR against the verbs one after the other; lazy against eager."""
+    eager = compare_scaling(soil.compute(), to, hows=hows, **options)
+    lazy = compare_scaling(soil, to, hows=hows, chunks=(7, 5), **options)
+    xr.testing.assert_identical(lazy.compute(), eager)
+    for how in hows:
+        parameters = soil.soil.ptf("li2024_cb2")
+        name = eager.combination[(eager.operator == how).values & (eager.ptf == "li2024_cb2").values].values[0]
+        same(eager.k_sat.sel(combination=name), parameters.soil.upscale(to, how=how).k_sat)
+    return eager
+
+
+def test_a_target_across_the_seam_of_a_global_source():
+    box = GeoBox((60, 360), Affine(1, 0, -180, 0, -1, 30), "EPSG:4326")
+    soil = xsoil.data.synthetic_soil(box, chunks=50)[["sand", "clay"]]
+    to = GeoBox((9, 16), Affine(300e3, 0, 15e6, 0, -300e3, 1.5e6), "EPSG:6933")  # runs on beyond 180 degrees
+    found = same_as_the_verbs(soil, to, ["mean", "cubic", "max"], via="EASE2_M36km")
+    assert np.isfinite(found.k_sat.isel(x=slice(0, 15))).all()
+    shifted = soil.roll(longitude=180, roll_coords=False).assign_coords(longitude=soil.longitude.values + 180)
+    shifted.longitude.attrs = soil.longitude.attrs
+    again = compare_scaling(shifted.compute(), to, hows=["mean", "cubic", "max"], via="EASE2_M36km")
+    np.testing.assert_allclose(again.k_sat, found.k_sat, rtol=1e-4)
+
+
+def test_from_a_sheared_projection():
+    box = GeoBox((120, 150), Affine(1000, 0, 900e3, 0, -1000, 1.6e6), "EPSG:5070")
+    soil = xsoil.data.synthetic_soil(box, chunks=64)[["sand", "clay"]]
+    found = same_as_the_verbs(soil, "EASE2_M09km", ["mean", "max"], via="EASE2_M03km")
+    inside = found.k_sat.isel(x=slice(6, 11), y=slice(6, 11))
+    assert np.isfinite(inside).all()
+    assert found.r.sel(combination="CB2-ME", combination_2="ME-CB2-ME") > 0.99
+
+
+def test_the_way_via_is_turned_does_not_show(soil, ways):
+    box = xsoil.ease_grid("EASE2_M09km", xsoil.ease_grid("EASE2_M36km", soil))
+    for via in (box, box.flipy()):
+        found = compare_scaling(soil, "EASE2_M36km", hows=QUICK, frameworks="three_step", via=via)
+        # Another window of the grid has other coordinates in float64, and so other roundings.
+        np.testing.assert_allclose(found.k_sat, ways.k_sat.sel(combination=found.combination), rtol=1e-6)
 
 
 def test_the_source_is_read_once(soil):

@@ -122,10 +122,11 @@ def compare_scaling(
     on the source; fractions that a cubic brings outside 0 to 100 give NaN. With operators that keep sums (nearest,
     bilinear, cubic, mean), and for mpr always, the maps are those of the two verbs.
 
-    Lazy where the input is: all combinations and matrices are one graph in which blocks of the source, the
-    parameters on its grid and the maps on `via` occur once, so that ``.compute()`` of the whole result reads the
-    source once. A task holds a source window of one map (about 32 MB; see `upscale`), or for the matrices 131,072
-    cells of all maps (17 MB for 32 of float32). Results do not depend on the chunks.
+    Lazy where the input is. One task makes the tiles of all combinations from one window of the source, so that
+    ``.compute()`` of the whole result reads each block once, and memory does not grow with the map. A task holds the
+    window of all inputs (about 32 MB, however many; see `upscale`), the same once more as single maps, the parameters
+    of one PTF on it, and its tiles: about 150 MB for 60 combinations. One of the matrices holds 131,072 cells of all
+    maps. Results do not depend on the chunks.
 
     References
     ----------
@@ -136,9 +137,8 @@ def compare_scaling(
     Examples
     --------
     >>> import xsoil
-    >>> from xsoil.verbs.compare_scaling import compare_scaling
     >>> soil = xsoil.data.synthetic_soil(xsoil.ease_grid("EASE2_M09km", (5, 45, 8, 47)))
-    >>> ways = compare_scaling(soil, "EASE2_M36km", ptfs="li2024_cb2", hows=["mean", "max"])
+    >>> ways = soil.soil.compare_scaling("EASE2_M36km", ptfs="li2024_cb2", hows=["mean", "max"])
     >>> ways.combination.values.tolist()
     ['CB2-ME', 'CB2-MA', 'ME-CB2', 'MA-CB2']
     """
