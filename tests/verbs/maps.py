@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
-
-from xsoil.verbs import _regrid
 
 HOWS = (
     "mean", "sum", "min", "max", "median", "quantile", "mode", "std", "harmonic", "geometric", "power", "fraction",
@@ -69,13 +66,3 @@ def suit(ds: xr.Dataset, how: str) -> xr.Dataset:
     if how == "fraction":
         out.clay.attrs = {"flag_values": np.arange(10)}
     return out
-
-
-def ready(ds: xr.Dataset, target, how: str) -> None:
-    from xsoil.grids.overlap import overlap_of
-
-    source, _ = _regrid.canonical(ds)
-    box, *_ = _regrid.target_of(target, None, source)
-    overlap = overlap_of(source.geobox, box)
-    if how in ("median", "quantile", "mode", "std", "fraction") and not hasattr(overlap, "select"):
-        pytest.skip(f"{type(overlap).__name__} has no select yet")

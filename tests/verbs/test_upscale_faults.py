@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from affine import Affine
-from maps import REGION, field, latlon, on, options, ready
+from maps import REGION, field, latlon, on, options
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
@@ -166,7 +166,6 @@ def test_infinities(how):
     values = np.abs(field(NESTED.shape)) + 1
     values[1, 1] = np.inf
     ds = on(NESTED, values)
-    ready(ds, "EASE2_M36km", how)
     finite = upscale(on(NESTED, np.where(np.isinf(values), 1e9, values)), "EASE2_M36km", how, **options(how)).clay
     got = upscale(ds, "EASE2_M36km", how, **options(how)).clay
     others = np.ones(got.shape, bool)
@@ -188,7 +187,6 @@ def test_missing_cells_of_integers_hold_what_is_declared(dtype):
         if declared is not None:
             ds.clay.attrs["_FillValue"] = np.dtype(dtype).type(declared)
         for how in ("max", "nearest", "mode"):
-            ready(ds, NINE, how)
             for source in (ds, ds.chunk(lat=7, lon=9)):
                 got = upscale(source, NINE, how).compute().clay
                 fill = got.attrs["_FillValue"]

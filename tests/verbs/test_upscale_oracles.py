@@ -15,7 +15,6 @@ from polygons import EASE_GLOBAL, Overlaps, sampled
 from pyproj import Transformer
 
 from xsoil.grids.ease import EASE_GRIDS, ease_grid
-from xsoil.grids.overlap import overlap_of
 from xsoil.verbs.upscale import upscale
 
 SINU = "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +type=crs"
@@ -154,14 +153,7 @@ def across(name: str) -> tuple[Pair, Overlaps, np.ndarray]:
 @pytest.mark.parametrize("name", LOBES)
 def test_pixels_cut_by_the_edge_of_a_lobe(name, how):
     pair, overlap, values = across(name)
-    ready(pair, how)
     compare(pair, overlap, suited(how, values), how)
-
-
-def ready(pair: Pair, how: str) -> None:
-    overlap = overlap_of(pair.source, pair.target)
-    if how in ("median", "quantile", "mode", "std", "fraction") and not hasattr(overlap, "select"):
-        pytest.skip(f"{type(overlap).__name__} has no select yet")
 
 
 def upscaled(pair: Pair, values: np.ndarray, how: str, **more):
@@ -174,7 +166,6 @@ def upscaled(pair: Pair, values: np.ndarray, how: str, **more):
 @pytest.mark.parametrize("name", PAIRS)
 def test_area_operators(name, how):
     pair, values = PAIRS[name], suited(how, values_of(name))
-    ready(pair, how)
     compare(pair, overlaps(name), values, how)
 
 

@@ -8,7 +8,7 @@ import pytest
 import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 from affine import Affine
-from maps import HOWS, REGION, classes, field, on, options, ready
+from maps import HOWS, REGION, classes, field, on, options
 from odc.geo.geobox import GeoBox
 from polygons import Overlaps, sampled
 
@@ -31,7 +31,6 @@ def test_stored_regrid_table(reference, how):
     kind = "classes" if how == "mode" else "values"
     values = np.loadtxt(reference / "physics" / f"regrid_source_{kind}.csv", delimiter=",")
     ds = xr.Dataset({"v": (("lat", "lon"), values)}, {"lat": lat, "lon": lon})
-    ready(ds, target, how)
     table = np.genfromtxt(
         reference / "physics" / "regrid_result.csv", delimiter=",", names=True, dtype=None, encoding="utf-8"
     )
@@ -67,7 +66,6 @@ def test_the_oracle_itself_gives_the_table(reference, how):
         want = Overlaps.of(source, target).answer(rule, values, parameter, exact=True)
     if not rows.size:
         ds = xr.Dataset({"v": (("lat", "lon"), values)}, {"lat": lat, "lon": lon})
-        ready(ds, target, how)
         got = upscale(ds, target, how, min_valid=0.0, **(options(how) if how != "power" else {"p": 2.0})).v.values
         np.testing.assert_allclose(got[..., want.decided], want.value[..., want.decided], rtol=1e-9, atol=1e-12)
         return
@@ -179,7 +177,6 @@ def test_gdal_on_nested_grids(how, gdal, missing):
     values = classes(box.shape, 1, missing, 3) if how == "mode" else np.abs(field(box.shape, 1, missing))
     ds = on(box, values.astype("f4"))
     ds.clay.attrs["nodata"] = np.nan
-    ready(ds, target, how)
     more = {"power": {"p": 2.0}, "quantile": {"q": 0.25}}.get(how, {})
     found = upscale(ds, target, how, min_valid=0.0, **more).clay.values
     theirs = ds.clay.odc.reproject(target, resampling=gdal).values
