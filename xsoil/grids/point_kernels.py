@@ -4,6 +4,7 @@ Positions are in source cells along increasing coordinates: cell i spans [i, i +
 met in increasing coordinate, so that neither the window nor the source's orientation shows in the sums. An axis is
 the tuple (cells, turned over, cyclic, start, cells of the window), see `place`.
 """
+# mypy: allow-untyped-defs, allow-incomplete-defs
 
 from __future__ import annotations
 

@@ -92,11 +92,11 @@ def downscale(
     cell then lacks is added to the fine cells of its own, which overlap no other coarse cell with a value. So
     ``upscale(to=source, how="mean")`` gives back every value to 1e-12 (float64), also beside missing cells and
     where borders cut fine cells. That needs fine cells of its own in every coarse cell: there always are where
-    fine cells are half as long (on grids that are not aligned: a third) or less. Coarse cells that have none,
-    as at the border of the target, are put right by fine cells shared only with cells that have some, and those by
-    fine cells shared only with such; up to three times over, no farther, so that a task needs a bounded
-    neighbourhood only. What is left after that keeps the plain mean of its neighbourhood: some of the cells at ratios
-    below 2, most of them near 1.
+    fine cells are half as long (on grids that are not aligned: a third) or less. Coarse cells that have none, as
+    at the border of the target, are put right first, on fine cells that they share only with cells that have some;
+    before them those that then are still left, on fine cells that they share only with the former. It goes no
+    farther, so that a task needs a bounded neighbourhood: a coarse cell that is left after that (some at ratios below 2,
+    most near 1, and where coarse meridians meet at a pole) keeps what its neighbourhood gives it.
 
     References
     ----------
