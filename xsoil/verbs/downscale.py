@@ -95,8 +95,8 @@ def downscale(
     fine cells are half as long (on grids that are not aligned: a third) or less. Coarse cells that have none, as
     at the border of the target, are put right first, on fine cells that they share only with cells that have some;
     before them those that then are still left, on fine cells that they share only with the former. It goes no
-    farther, so that a task needs a bounded neighbourhood: a coarse cell that is left after that (some at ratios below 2,
-    most near 1, and where coarse meridians meet at a pole) keeps what its neighbourhood gives it.
+    farther, so that a task needs a bounded neighbourhood: a coarse cell that is left after that (some at ratios below
+    2, most near 1, and where coarse meridians meet at a pole) keeps what its neighbourhood gives it.
 
     References
     ----------
