@@ -66,7 +66,8 @@ def paper_only(result: xr.Dataset) -> xr.Dataset:
 def pairs(result: xr.Dataset) -> pd.DataFrame:
     """One row a pair: its RMSE, and in what the two differ."""
     first, second = np.tril_indices(result.sizes["combination"], -1)
-    frame = pd.DataFrame({"rmse": result.rmse.values[first, second]})
+    frame = pd.DataFrame({name: result[name].values[first, second] for name in ("rmse", "r", "nrmse")})
+    frame["nrmse"] = (frame.nrmse + result.nrmse.values[second, first]) / 2  # of either as the reference
     for name in ("framework", "operator", "ptf"):
         frame[name], frame[f"{name}_2"] = result[name].values[first], result[name].values[second]
         frame[f"same_{name}"] = frame[name] == frame[f"{name}_2"]
@@ -89,6 +90,7 @@ def findings(result: xr.Dataset) -> pd.DataFrame:
     inside = by["operator"].groupby(["framework", "ptf"]).rmse.mean()
     mpr, tr = (inside[name] for name in ("mpr", "tr"))
     several = frame[frame.differing > 1].rmse.mean()
+    ranks = frame[["rmse", "r", "nrmse"]].rank().corr().rmse
 
     def ranked(values: pd.Series) -> str:
         return ", ".join(f"{name} {value:.1f}" for name, value in values.items())
@@ -108,6 +110,8 @@ def findings(result: xr.Dataset) -> pd.DataFrame:
         ("within TR, CB1 spreads more than CB2", tr[cb1] > tr[cb2], f"CB1 {tr[cb1]:.1f}, CB2 {tr[cb2]:.1f}"),
         ("several choices at once differ more than one", several > alone.rmse.mean(),
          f"several {several:.1f}, one {alone.rmse.mean():.1f}"),
+        ("RMSE, R and NRMSE rank the pairs alike (0.7)", ranks.nrmse > 0.7 and ranks.r < -0.7,
+         f"rank correlation of RMSE with NRMSE {ranks.nrmse:.2f}, with R {ranks.r:.2f}"),
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["finding", "holds", "RMSE [cm d-1]"])
 
