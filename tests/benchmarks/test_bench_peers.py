@@ -62,7 +62,9 @@ def source_map(box: GeoBox, how: str, missing: float) -> xr.Dataset:
     values = values.astype("f4")
     values[rng.random(box.shape) < missing] = np.nan
     ds = xr.Dataset({"sand": (box.dimensions, values)}, xr_coords(box))
-    return ds.rio.write_nodata(np.nan) if missing else ds
+    if missing:
+        ds["sand"] = ds.sand.rio.write_nodata(np.nan)
+    return ds
 
 
 class Judge:
