@@ -217,7 +217,10 @@ def attrs_of(var: xr.DataArray, cell_method: str, fill: int | None = None) -> di
         attrs["cell_methods"] = f"area: {cell_method}"
     if fill is not None:
         dtype = np.dtype(np.uint8) if var.dtype.kind == "b" else var.dtype.newbyteorder("=")
-        attrs["_FillValue"] = dtype.type(fill)
+        # With _FillValue xarray would read classes back as floats.
+        variable = VARIABLES.get(str(var.name))
+        plain = "nodata" in var.attrs or (variable is not None and variable.kind == "class")
+        attrs["nodata" if plain else "_FillValue"] = dtype.type(fill)
     return attrs
 
 
