@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 
 import dask
@@ -58,6 +59,9 @@ def test_the_32_combinations_of_the_paper(soil):
     for code, how in zip(operators, ("nearest", "bilinear", "cubic", "mean", "min", "max", "median", "mode")):
         expected_map = small.soil.ptf("li2024_cb2").soil.upscale("EASE2_M36km", how=how).k_sat
         np.testing.assert_array_equal(found.k_sat.sel(combination=f"CB2-{code}"), expected_map)
+        coarse = small.soil.upscale("EASE2_M36km", how=how)
+        by_hand = 60.96 * 10 ** (0.0126 * coarse.sand - 0.0064 * coarse.clay - 0.6)
+        np.testing.assert_allclose(found.k_sat.sel(combination=f"{code}-CB2"), by_hand, rtol=1e-5)
 
 
 def test_harmonic_geometric_and_three_step_join(soil):
@@ -218,6 +222,15 @@ def test_the_source_is_read_once(soil):
     found.compute()
     assert len(reads) == 2 * blocks
     assert len(set(reads)) == blocks
+    reads.clear()
+    dask.compute(found, compare_scaling(lazy, "EASE2_M09km", hows=QUICK))  # two targets from one pass
+    assert len(reads) == 2 * blocks
+
+
+def test_tasks_travel(soil):
+    found = compare_scaling(soil.chunk({"y": 90}), "EASE2_M36km", hows=["mean", "max"], via="EASE2_M09km")
+    again = pickle.loads(pickle.dumps(found))
+    xr.testing.assert_identical(again.compute(), found.compute())
 
 
 def test_the_same_call_has_the_same_keys(soil):
