@@ -55,6 +55,8 @@ experiments: $(VENV)/installed-dev
 	$(BIN)/python examples/mosel.py --data "$$XSOIL_TEST_DATA" --out experiments-output/mosel
 	$(BIN)/python examples/smap_conus.py --data "$$XSOIL_TEST_DATA" --out experiments-output/smap_conus
 	$(BIN)/python examples/soilgrids_to_ease.py --data "$$XSOIL_TEST_DATA" --out experiments-output/soilgrids
+	$(BIN)/python examples/mhm_mpr.py --data "$$XSOIL_TEST_DATA" --out experiments-output/mhm
+	$(BIN)/python examples/li2024_scaling_uncertainty.py --data "$$XSOIL_TEST_DATA" --out experiments-output/li2024
 
 clean:
 	rm -rf demo-output experiments-output docs/_build docs/api
