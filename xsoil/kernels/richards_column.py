@@ -1,0 +1,282 @@
+"""One column of Richards' equation through one interval of constant forcing (a day).
+
+Cell-centred finite volumes and backward Euler in the mixed form of Celia et al. (1990), w (theta(h) - theta_n) =
+dt net(h), solved by Newton with the tri-diagonal Jacobian. After convergence theta_n+1 = theta_n + dt net / w: water
+is conserved to round-off whatever the tolerance. Work on nodes runs in loops that vectorise; only the elimination is a
+chain.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from xsoil.jit import fused_kernel, inlined, kernel
+from xsoil.kernels.elementary import where
+from xsoil.kernels.richards_curves import CAPACITY, RESIDUAL, SLOPE, THETA, H, K, evaluate
+from xsoil.physics.richards import darcy, face_conductivity
+from xsoil.physics.root_uptake import feddes, feddes_onset, s_shaped
+
+__all__ = ["BOTTOMS", "CONTROL", "ROWS", "TOPS", "UPTAKES", "advance", "assemble", "edges", "solve"]
+
+TOPS = ("atmosphere", "flux", "head")
+BOTTOMS = ("free_drainage", "head", "zero_flux")
+UPTAKES = ("none", "s_shaped", "feddes")
+ATMOSPHERE, FLUX, HEAD = range(3)
+FREE_DRAINAGE, FIXED_HEAD, ZERO_FLUX = range(3)
+NO_ROOTS, S_SHAPED, FEDDES = range(3)
+
+# Rows of `nodes` after those of the curves. Faces are stored with the node above them.
+MASS, BEFORE, WIDTH, ROOTS, PER_DISTANCE = range(5, 10)
+SINK, SINK_SLOPE, ROOT_K, PER_ROOT_K, FACE_FLUX, BY_ABOVE, BY_BELOW = range(10, 17)
+NET, LOWER, DIAGONAL, UPPER, RIGHT, DEFECT = range(17, 23)
+ROWS = 23
+
+CONTROL = {
+    "tolerance": 1e-6,
+    "change": 0.02,
+    "reject": 0.04,
+    "smallest_step": 1e-10,
+    "largest_step": 1.0,
+    "most_iterations": 20_000,
+}
+"""Residual of theta at convergence; change of theta aimed at and accepted at most in a step; steps [d]; iterations of a
+day after which a column is given up."""
+TOLERANCE, CHANGE, REJECT, SMALLEST_STEP, LARGEST_STEP, MOST_ITERATIONS = range(6)
+
+# Heads of the surface at the limits of evaporation and infiltration [cm].
+AIR_HEAD, WET_HEAD = -1e5, 0.0
+# Newton is given up after so many iterations, then Picard.
+NEWTON, PICARD = 14, 24
+# Head at which soil is oven dry [cm]; none falls below it.
+OVEN_DRY = -6.3e6
+# Water content that no longer counts where a soil is at its residual.
+NOTHING = 1e-9
+SURE = 0.05
+# Added to dtheta/dh in the Jacobian only: a saturated column between given fluxes has no unique head.
+UNIQUE = 1e-9
+
+_face = inlined(face_conductivity)
+_darcy = inlined(darcy)
+_s_shaped = inlined(s_shaped(where))
+_feddes = inlined(feddes(where))
+_onset = kernel(feddes_onset(where))
+
+
+@kernel
+def edges(curve, top_head, bottom_head, n, fixed, edge_nodes, edge_fixed):
+    """Conductivities at the heads beyond the column: given or wet surface, air-dry surface, bottom."""
+    for k in range(fixed.shape[0]):
+        for i in range(8):
+            edge_fixed[k, i] = fixed[k, 0] if i < 4 else fixed[k, n - 1]
+    edge_nodes[H, :] = AIR_HEAD
+    edge_nodes[H, 0] = top_head
+    edge_nodes[H, 4] = bottom_head
+    evaluate(curve, edge_nodes, edge_fixed, 8)
+    return edge_nodes[K, 0], edge_nodes[K, 1], edge_nodes[K, 4]
+
+
+@fused_kernel
+def assemble(n, nodes, step, newton, top, top_value, top_k, air_k, bottom, bottom_value, bottom_k,
+             uptake, demand, stress):  # fmt: skip
+    """Fluxes, residual and Jacobian at the heads of `nodes`, whose rows THETA to SLOPE are those of the heads.
+
+    `newton` is 1, or 0 for the matrix of Picard. `top_value` is the potential flux of an atmosphere, the flux (both
+    upward) or the head; `demand` the potential transpiration; `stress` h50 or the five numbers of Feddes.
+
+    Returns
+    -------
+    flux_top, flux_bottom : float
+        Upward [cm d-1].
+    by_top, by_bottom : float
+        Their derivatives by the first and the last head.
+    """
+    h, theta, capacity, k, slope = nodes[H], nodes[THETA], nodes[CAPACITY], nodes[K], nodes[SLOPE]
+    mass, width, roots, per_distance = nodes[MASS], nodes[WIDTH], nodes[ROOTS], nodes[PER_DISTANCE]
+    sink, sink_slope, root_k, per_root_k = nodes[SINK], nodes[SINK_SLOPE], nodes[ROOT_K], nodes[PER_ROOT_K]
+    flux, by_above, by_below = nodes[FACE_FLUX], nodes[BY_ABOVE], nodes[BY_BELOW]
+    net, lower, diagonal, upper, right = nodes[NET], nodes[LOWER], nodes[DIAGONAL], nodes[UPPER], nodes[RIGHT]
+    last = n - 1
+
+    for i in range(n):
+        root = math.sqrt(k[i])
+        root_k[i] = root
+        per_root_k[i] = 0.25 * newton * slope[i] / root
+    for i in range(last):
+        conductivity = _face(k[i], k[i + 1], root_k[i], root_k[i + 1])
+        gradient = (h[i] - h[i + 1]) * per_distance[i] + 1.0
+        both = root_k[i] + root_k[i + 1]
+        across = conductivity * per_distance[i]
+        flux[i] = -conductivity * gradient
+        by_above[i] = -across - per_root_k[i] * both * gradient
+        by_below[i] = across - per_root_k[i + 1] * both * gradient
+
+    if uptake == S_SHAPED:
+        for i in range(n):
+            factor, rise = _s_shaped(h[i], stress[0])
+            sink[i] = roots[i] * demand * factor
+            sink_slope[i] = roots[i] * demand * rise
+    elif uptake == FEDDES:
+        onset = _onset(demand, stress[2], stress[3])
+        for i in range(n):
+            factor, rise = _feddes(h[i], stress[0], stress[1], onset, stress[4])
+            sink[i] = roots[i] * demand * factor
+            sink_slope[i] = roots[i] * demand * rise
+
+    per_half = 2.0 / width[0]
+    if top == HEAD:
+        mean = 0.5 * (top_k + k[0])
+        flux_top = -mean * ((top_value - h[0]) * per_half + 1.0)
+        by_top = mean * per_half - 0.5 * newton * slope[0] * ((top_value - h[0]) * per_half + 1.0)
+    else:
+        flux_top, by_top = top_value, 0.0
+        if top == ATMOSPHERE:
+            wet = 0.5 * (top_k + k[0])
+            gradient = (WET_HEAD - h[0]) * per_half + 1.0
+            if top_value < -wet * gradient:
+                flux_top = -wet * gradient
+                by_top = wet * per_half - 0.5 * newton * slope[0] * gradient
+            else:
+                dry = 0.5 * (air_k + k[0])
+                gradient = (AIR_HEAD - h[0]) * per_half + 1.0
+                if top_value > -dry * gradient:
+                    flux_top = -dry * gradient
+                    by_top = dry * per_half - 0.5 * newton * slope[0] * gradient
+
+    flux_bottom, by_bottom = 0.0, 0.0
+    if bottom == FREE_DRAINAGE:
+        flux_bottom, by_bottom = -k[last], -newton * slope[last]
+    elif bottom == FIXED_HEAD:
+        per_half = 2.0 / width[last]
+        mean = 0.5 * (bottom_k + k[last])
+        gradient = (h[last] - bottom_value) * per_half + 1.0
+        flux_bottom = -mean * gradient
+        by_bottom = -mean * per_half - 0.5 * newton * slope[last] * gradient
+    flux[last], by_above[last], by_below[last] = flux_bottom, by_bottom, 0.0
+
+    net[0] = flux[0] - flux_top - sink[0]
+    diagonal[0] = by_top - by_above[0] + sink_slope[0]
+    lower[0] = 0.0
+    for i in range(1, n):
+        net[i] = flux[i] - flux[i - 1] - sink[i]
+        diagonal[i] = by_below[i - 1] - by_above[i] + sink_slope[i]
+        lower[i] = step * by_above[i - 1]
+    for i in range(n):
+        upper[i] = -step * by_below[i]
+        diagonal[i] = width[i] * (capacity[i] + (UNIQUE if h[i] > -SURE else 0.0)) + step * diagonal[i]
+        right[i] = step * net[i] - width[i] * (theta[i] - mass[i])
+    return flux_top, flux_bottom, by_top, by_bottom
+
+
+@kernel
+def solve(n, nodes):
+    """Put the solution of the tri-diagonal system into the row RIGHT."""
+    lower, diagonal, upper, right = nodes[LOWER], nodes[DIAGONAL], nodes[UPPER], nodes[RIGHT]
+    inverse = 1.0 / diagonal[0]
+    diagonal[0] = inverse
+    for i in range(1, n):
+        share = lower[i] * inverse
+        inverse = 1.0 / (diagonal[i] - share * upper[i - 1])
+        diagonal[i] = inverse
+        right[i] -= share * right[i - 1]
+    value = right[n - 1] * inverse
+    right[n - 1] = value
+    for i in range(n - 2, -1, -1):
+        value = (right[i] - upper[i] * value) * diagonal[i]
+        right[i] = value
+
+
+@kernel
+def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom, bottom_value, bottom_k,
+            uptake, demand, stress, step, control, sums, times, heads, count, replay):  # fmt: skip
+    """Bring a column to the end of the interval.
+
+    Rows H to SLOPE and MASS of `nodes` are the state, and are consistent before and after. `sums` gets inflow, runoff,
+    drainage, uptake [cm], steps and iterations added. Accepted steps and their heads are written to `times` and `heads`
+    from `count` on as far as these reach; where `replay` is not negative, that many steps are taken from `times`.
+
+    Returns
+    -------
+    step : float
+        To begin the next interval with; NaN if the column failed.
+    count : int
+        Steps recorded so far, also those that found no room.
+    """
+    h, theta, mass, before, width = nodes[H], nodes[THETA], nodes[MASS], nodes[BEFORE], nodes[WIDTH]
+    net, sink, right, defect = nodes[NET], nodes[SINK], nodes[RIGHT], nodes[DEFECT]
+    residual, tolerance = fixed[RESIDUAL], control[TOLERANCE]
+    time, done = 0.0, 0
+    while (done < replay) if replay >= 0 else (time < 1.0):
+        if sums[5] > control[MOST_ITERATIONS]:
+            return np.nan, count
+        left = 1.0 - time
+        if replay >= 0:
+            trial = times[count]
+        elif step >= left:
+            trial = left
+        else:
+            trial = min(step, 0.5 * left)
+        for i in range(n):
+            before[i] = h[i]
+        for i in range(n):
+            defect[i] = max(residual[i] - mass[i], 0.0) + NOTHING
+        flux_top, flux_bottom = 0.0, 0.0
+        converged, newton = False, 1.0
+        for iteration in range(NEWTON + PICARD):
+            if iteration == NEWTON:
+                newton = 0.0
+                for i in range(n):
+                    h[i] = before[i]
+                evaluate(curve, nodes, fixed, padded)
+            flux_top, flux_bottom, _, _ = assemble(
+                n, nodes, trial, newton, top, top_value, top_k, air_k, bottom, bottom_value, bottom_k,
+                uptake, demand, stress,
+            )  # fmt: skip
+            open_nodes = 0
+            for i in range(n):
+                # A cell never gives more than half of what its head holds: water below the residual has no head.
+                lack = min(tolerance, 0.5 * max(theta[i] - residual[i], 0.0)) + defect[i]
+                open_nodes += 0 if (right[i] <= width[i] * tolerance) & (right[i] >= -width[i] * lack) else 1
+            if open_nodes == 0:
+                converged = True
+                break
+            solve(n, nodes)
+            for i in range(n):
+                size = 0.8 * abs(h[i])
+                change = min(max(right[i], -size - 5.0), size + (SURE if h[i] < 0.0 else 5.0))
+                h[i] = max(h[i] + change, OVEN_DRY)
+            evaluate(curve, nodes, fixed, padded)
+            sums[5] += 1.0
+        largest = 0.0
+        if converged:
+            for i in range(n):
+                largest = max(largest, abs(trial * net[i] / width[i]))
+        if not converged or (largest > control[REJECT] and replay < 0):
+            for i in range(n):
+                h[i] = before[i]
+            evaluate(curve, nodes, fixed, padded)
+            step = trial * (max(0.3, control[CHANGE] / largest) if converged else 0.25)
+            if replay >= 0 or not step >= control[SMALLEST_STEP]:
+                return np.nan, count
+            continue
+        used = 0.0
+        for i in range(n):
+            mass[i] += trial * net[i] / width[i]
+            used += sink[i]
+        sums[0] -= trial * flux_top
+        sums[1] += trial * (max(flux_top - top_value, 0.0) if top == ATMOSPHERE else 0.0)
+        sums[2] -= trial * flux_bottom
+        sums[3] += trial * used
+        sums[4] += 1.0
+        if replay < 0 and count < times.size:
+            times[count] = trial
+        if count < heads.shape[0]:
+            for i in range(n):
+                heads[count, i] = h[i]
+        count += 1
+        done += 1
+        growth = min(2.0, control[CHANGE] / max(largest, 1e-9))
+        step = min(max(trial * growth, step if growth >= 1.0 else 0.0), control[LARGEST_STEP])
+        time = 1.0 if trial >= left else time + trial
+    return step, count
