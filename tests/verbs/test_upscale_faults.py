@@ -139,6 +139,27 @@ def test_negatives_and_zeros_in_power_means(how, parameter, of_zero, lazy, dtype
     assert float(got.clay[0, 2]) == pytest.approx(of_zero)
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_flags_of_an_earlier_step_stay(lazy):
+    values = np.abs(field(NESTED.shape)) + 1
+    values[0, 0], values[-1, -1] = -1.0, np.nan
+    first = upscale(on(NESTED, values), "EASE2_M09km", "geometric")
+    again = on(NESTED, np.where(values < 0, 2.0, values)).assign(clay_quality=first.clay_quality)
+    again.clay.values[-1, -1] = -4.0
+    for order in (["clay", "clay_quality"], ["clay_quality", "clay"]):
+        ds = again[order].chunk() if lazy else again[order]
+        got = upscale(ds, "EASE2_M36km", {"clay": "geometric"}).compute()
+        assert int(got.clay_quality.sum()) == int(got.clay_quality[0, 0] + got.clay_quality[-1, -1]) == 2
+        assert got.clay_quality.attrs["flag_meanings"] == "negative_value"
+        assert got.clay_quality.dtype == np.uint8
+
+
+def test_names_that_are_taken():
+    ds = latlon().assign(clay_valid_fraction=latlon().clay)
+    with pytest.raises(ArgumentError, match="has 'clay_valid_fraction' already"):
+        upscale(ds, NINE, valid_fraction=True)
+
+
 def test_a_negative_counts_however_little_of_it_overlaps():
     ds = latlon(missing=0.0)
     values = np.abs(ds.clay.values) + 1

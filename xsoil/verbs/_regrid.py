@@ -122,6 +122,7 @@ def regrid(
         )
     bounds = {ds[dim].attrs.get("bounds", ds[dim].encoding.get("bounds", f"{dim}_bnds")) for dim in source.dims}
     out: dict[Hashable, xr.Variable] = {}
+    beside: dict[Hashable, xr.Variable] = {}
     coords: dict[Hashable, Any] = {}
     for name, var in ds.data_vars.items():
         if not set(source.dims) <= set(var.dims):
@@ -144,7 +145,15 @@ def regrid(
                 out[name] = xr.Variable((*lead, *made.extra, y, x), array, dict(made.attrs))
                 coords |= {dim: coord for dim, coord in made.extra.items() if coord is not None}
             else:
-                out[f"{name}_{what}"] = xr.Variable((*lead, y, x), array, _BESIDE[what](name))
+                beside[f"{name}_{what}"] = xr.Variable((*lead, y, x), array, _BESIDE[what](name))
+    for name, made_too in beside.items():
+        there = out.setdefault(name, made_too)
+        if there is made_too:
+            continue
+        if "flag_meanings" not in made_too.attrs or there.attrs.get("flag_meanings") != made_too.attrs["flag_meanings"]:
+            raise ArgumentError(f"the source has {name!r} already; drop it with ds.drop_vars({name!r}), or rename it")
+        out[name] = there | made_too  # faults of an earlier step stay
+        out[name].attrs = dict(there.attrs)
     coords |= {
         name: coord
         for name, coord in ds.coords.items()
