@@ -210,22 +210,12 @@ def test_a_pole_inside():
     total, fraction = reduced(source, degrees, values, "sum")
     np.testing.assert_allclose(np.nansum(total), values.sum(), rtol=1e-9)
     np.testing.assert_allclose(fraction[0, 1:8], 1.0, atol=1e-5)
-    # The four pixels that meet at the pole lose a part: a corner there has no longitude.
-    assert fraction[0, 0].min() > 0.94
+    np.testing.assert_allclose(fraction[0, 0], 1.0, atol=5e-3)
     grid = ease_grid("EASE2_N36km", (-180, 70, 180, 90))
     globe = GeoBox((180, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
     mean, fraction = reduced(globe, grid, np.full(globe.shape, 3.5))
     np.testing.assert_allclose(fraction, 1.0, atol=1e-6)
     np.testing.assert_allclose(mean, 3.5, rtol=1e-12)
-
-
-@pytest.mark.parametrize("crs", [SINU, "ESRI:54052", "ESRI:54009"])
-def test_what_lies_outside_of_the_projection_counts_for_nothing(crs):
-    source = GeoBox((125, 251), Affine(160000, 0, -20080000, 0, -160000, 10000000), crs)
-    _, fraction = reduced(source, ease_grid("EASE2_M36km"), np.ones(source.shape))
-    assert fraction.max() <= 1.0 + sheared.VALUE_BOUND
-    # Pixels cut by the edge of the world or of a lobe are left out.
-    assert fraction.mean() > 0.9
 
 
 def test_infinities_stay_where_they_are():

@@ -80,6 +80,9 @@ class IndexMap:
                 bad |= ~(off < 1e-3 * math.sqrt(abs(Affine(*self._source).determinant)))
         if crs_of(self.source_crs).is_geographic:
             bad |= np.abs(y) > 90.0 + 1e-9
+        if self.kind == "geographic":
+            # A pole has no longitude.
+            bad |= np.abs(py) > 90.0 - 1e-9
         px[bad], py[bad] = np.nan, np.nan
         return self._to_index(px, py)
 

@@ -115,6 +115,7 @@ class ShearedOverlap:
             Valid overlap area / area of the target cell.
         """
         from xsoil.grids import sheared_sums
+        from xsoil.grids.sheared_edges import edge_entries, extreme_entries, sum_entries
         from xsoil.grids.sheared_lines import RING
 
         if how not in HOWS:
@@ -126,15 +127,20 @@ class ShearedOverlap:
         shape = len(values), tile.r1 - tile.r0, tile.c1 - tile.c0
         total, area = np.full(shape, start, dtype=work.dtype if extreme else np.float64), np.zeros(shape)
         kernel: Any = sheared_sums.extreme_group if extreme else sheared_sums.sum_group
+        add: Any = extreme_entries if extreme else sum_entries
         flag = how == "max" if extreme else how == "mean"
         combine = np.add if not extreme else np.minimum if how == "min" else np.maximum
 
         def run(group: Group, layer: NDArray[Any]) -> tuple[slice, NDArray[Any], Array]:
-            *geometry, part_tile = group
+            *geometry, shifts, part_tile = group
             size = len(layer), part_tile.r1 - part_tile.r0 + 2 * RING, shape[2] + 2 * RING
             part, part_area = np.full(size, start, dtype=total.dtype), np.zeros(size)
             flat = (len(layer), -1)
-            kernel(layer, origin, *geometry, part_tile, self._rule, flag, part.reshape(flat), part_area.reshape(flat))
+            sums = part.reshape(flat), part_area.reshape(flat)
+            lost = kernel(layer, origin, *geometry, shifts, part_tile, self._rule, flag, *sums)
+            if lost.size:
+                entries = edge_entries(self._map, self._rule, part_tile, shifts, lost)
+                add(layer, origin, entries, flag, *sums)
             inner = (slice(None), slice(RING, -RING), slice(RING, -RING))
             return slice(part_tile.r0 - tile.r0, part_tile.r1 - tile.r0), part[inner], part_area[inner]
 
@@ -164,7 +170,9 @@ class ShearedOverlap:
         from xsoil.grids.sheared_lists import cell_lists, tidy
 
         tile = self._tile(rows, cols)
-        pointer, pixels, areas = cell_lists(self._groups.all(origin, shape, tile), origin, shape, tile, self._rule)
+        pointer, pixels, areas = cell_lists(
+            self._groups.all(origin, shape, tile), origin, shape, tile, self._rule, self._map
+        )
         used: Any = tidy(pointer, pixels, areas)
         return pointer, pixels[:used].astype(np.int64), areas[:used]
 
@@ -224,7 +232,7 @@ class ShearedOverlap:
             if y1 <= y0 or x1 <= x0:
                 return []
             groups = self._groups.all((y0, x0), (y1 - y0, x1 - x0), part)
-            pointer, pixels, areas = cell_lists(groups, origin, shape, part, self._rule)
+            pointer, pixels, areas = cell_lists(groups, origin, shape, part, self._rule, self._map)
             cells = slice(rows_of_it.start - tile.r0, rows_of_it.stop - tile.r0)
             some, valid = (a[..., cells, :].reshape(*a.shape[:-2], -1) for a in (result, area))
             order_kernels.reduce_lists(

@@ -83,6 +83,13 @@ def middle_bends(lines, i0, i1, i2, i3, x):
 
 
 @kernel
+def some_corner(u, i1, i2, x):
+    """True where some corner of a pixel is known."""
+    b, c, d, e = u[i1, x + np.uint64(1)], u[i1, x + np.uint64(2)], u[i2, x + np.uint64(2)], u[i2, x + np.uint64(1)]
+    return b == b or c == c or d == d or e == e
+
+
+@kernel
 def gather(u, v, lines, shift, edges, uniform, rows, r0, key, block, bends, limit, listed, which, m, at, shape, rest):
     """Shapes of the `m` pixels of list `which` from place `at` of list 0 on; from list 0, those across two
     lines go to list 1 instead; those that cannot be cut so to list 2 (which has `rest`). Returns the lengths
@@ -97,7 +104,7 @@ def gather(u, v, lines, shift, edges, uniform, rows, r0, key, block, bends, limi
             listed[PITCH + corners] = x
             listed[2 * PITCH + rest] = x
             corners += kind == 3
-            rest += kind == 4
+            rest += kind == 4 or (kind == 5 and some_corner(u, i1, i2, x))
             continue
         b, c, d, e = u[i1, x + one], u[i1, x + two], u[i2, x + two], u[i2, x + one]
         f, g, h, j = v[i1, x + one], v[i1, x + two], v[i2, x + two], v[i2, x + one]

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xsoil.grids.index_map import IndexMap
 from xsoil.grids.sheared_cuts import pixel_blocks
+from xsoil.grids.sheared_edges import edge_entries, longer
 from xsoil.grids.sheared_lines import RING
-from xsoil.grids.sheared_rows import next_line, strip
+from xsoil.grids.sheared_rows import next_line, note_lost, strip
 from xsoil.grids.sheared_types import CHUNK, Tile, new_far, new_scratch
 from xsoil.jit import kernel
 
@@ -30,6 +32,7 @@ def list_group(origin, span, strips, lattice, shifts, tile, rule, window, number
     row_first, column_first, width = window
     size = int(1.4 * strips.row.size * (span[1] - span[0])) + 8 * CHUNK
     pixel, cell, area, used = np.empty(size, number.dtype), np.empty(size, np.int32), np.empty(size), 0
+    lost, lost_count = np.empty((64, 4)), 0
     x0 = span[0]
     while x0 < span[1]:
         n, filled = min((x0 // CHUNK + 1) * CHUNK, span[1]) - x0, -1
@@ -50,18 +53,11 @@ def list_group(origin, span, strips, lattice, shifts, tile, rule, window, number
                     pixel[used + e], cell[used + e] = start + x_far[e], cell_far[e] + first
                     area[used + e] = area_far[e]
                 used += count
+                lost, lost_count = note_lost(s, strips, p, x0, lost, lost_count)
         x0 += n
     for i in range(used):
         counts[cell[i]] += 1
-    return pixel[:used], cell[:used], area[:used]
-
-
-@kernel
-def longer(array, n, size):
-    """A longer array that holds the first n numbers."""
-    out = np.empty(size, array.dtype)
-    out[:n] = array[:n]
-    return out
+    return pixel[:used], cell[:used], area[:used], lost[:lost_count].copy()
 
 
 @kernel
@@ -108,7 +104,7 @@ def tidy(pointer, pixels, areas):
 
 
 def cell_lists(
-    groups: Iterable[Any], origin: tuple[int, int], shape: tuple[int, int], tile: Tile, rule: Any
+    groups: Iterable[Any], origin: tuple[int, int], shape: tuple[int, int], tile: Tile, rule: Any, imap: IndexMap
 ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float64]]:
     """Overlaps of a tile as CSR (pointer, pixels, areas).
 
@@ -129,10 +125,16 @@ def cell_lists(
     counts = np.zeros((height + 2 * RING) * ringed, dtype=np.int64)
     make: Any = list_group
     put: Any = sort_in
-    found = [
-        make(origin, *geometry, part, rule, (*origin, shape[1]), number, (part.r0 - tile.r0) * ringed, counts)
-        for *geometry, part in groups
-    ]
+    found = []
+    for *geometry, part in groups:
+        first = (part.r0 - tile.r0) * ringed
+        *overlaps, lost = make(origin, *geometry, part, rule, (*origin, shape[1]), number, first, counts)
+        found.append(overlaps)
+        if lost.size:
+            more = edge_entries(imap, rule, part, geometry[-1], lost)
+            pixel = (more.row - origin[0]) * shape[1] + more.column - origin[1]
+            found.append([pixel.astype(number.dtype), (more.cell + first).astype(np.int32), more.area])
+            counts += np.bincount(more.cell + first, minlength=counts.size)
     inner = np.zeros((height + 2 * RING, ringed), dtype=bool)
     inner[RING:-RING, RING:-RING] = True
     pointer = np.zeros(height * width + 1, dtype=np.int64)

@@ -7,6 +7,8 @@ ring of cells around it, which takes what belongs elsewhere.
 
 from __future__ import annotations
 
+import numpy as np
+
 from xsoil.grids.sheared_cuts import corner_parts, gather, line_parts, row_bends, share_out
 from xsoil.grids.sheared_lines import (
     RING,
@@ -121,6 +123,7 @@ def strip(s, p, strips, x0, n, shift, several, lattice, tile, rule, far):
         first = strips.row[p] // height * height
         row_bends(first, height, lattice, x0, n, rule.tolerance, 8.0 * rule.sag, s.bends)
     cuts, count = split(key, whole, n, weight, listed), 0
+    listed[3 * PITCH] = 0
     if cuts > 0:
         shape, block, bends, edges, limit = s.shape, s.block, s.bends, tile.edges, 8.0 * rule.sag
         numbers = (i0, i1, i2, i3)
@@ -147,7 +150,10 @@ def general_cells(s, others, top, bend, shift, period, tile, rule, far, count):
     width, lines = tw + 2 * RING, ((top + 3) % 4, top % 4, (top + 1) % 4, (top + 2) % 4)
     for i in range(others):
         x = listed[i]
-        found, s.whole[x] = general(s, lines, bend, shift, period, x, tile, rule)
+        found, s.whole[x], known = general(s, lines, bend, shift, period, x, tile, rule)
+        if not known:
+            s.listed[3 * PITCH] += 1
+            s.listed[3 * PITCH + s.listed[3 * PITCH]] = x
         if count + found > far.cell.size:
             far = grown(far, count, 2 * (count + found))
         for f in range(found):
@@ -161,12 +167,30 @@ def general_cells(s, others, top, bend, shift, period, tile, rule, far, count):
 @kernel
 def general(s, lines, bend, shift, period, x, tile, rule):
     """Overlaps of one pixel the general way into s.found (numbers within the tile), s.areas; returns how
-    many they are, and the pixel's area."""
+    many they are, the pixel's area, and whether it is a whole pixel."""
     i0, i1, i2, i3 = lines
     u, v = s.u, s.v
     m = outline(u[i0], v[i0], u[i1], v[i1], u[i2], v[i2], u[i3], v[i3], x, rule.segments, (bend & 1) != 0,
                 (bend & 2) != 0, period, shift, s.points[0], s.points[1])  # fmt: skip
     area = rule.sign * signed_area(s.points[0], s.points[1], m) if m > 0 else 0.0
     if not 0.0 < area <= rule.largest:
-        return 0, area
-    return pixel_cells(s.points[0], s.points[1], m, area, tile, s.sweep, s.work, s.found, s.areas)
+        return 0, area, False
+    found, true = pixel_cells(s.points[0], s.points[1], m, area, tile, s.sweep, s.work, s.found, s.areas)
+    return found, true, True
+
+
+@kernel
+def note_lost(s, strips, p, x0, lost, count):
+    """Append the pixels of the last strip that have no outline (list 3) to a list of column, row, top and
+    height; returns it and its length."""
+    found, row, height = s.listed[3 * PITCH], strips.row[p], strips.share[p]
+    top = row if strips.kink[strips.top[p]] < 0 else row + 1.0 - height
+    if count + found > len(lost):
+        longer = np.empty((2 * (count + found), 4))
+        longer[:count] = lost[:count]
+        lost = longer
+    for i in range(found):
+        lost[count, 0], lost[count, 1] = x0 + s.listed[3 * PITCH + 1 + i], row
+        lost[count, 2], lost[count, 3] = top, height
+        count += 1
+    return lost, count

@@ -11,7 +11,7 @@ import numpy as np
 
 from xsoil.grids.sheared_cuts import pixel_blocks
 from xsoil.grids.sheared_lines import products, shares
-from xsoil.grids.sheared_rows import next_line, strip
+from xsoil.grids.sheared_rows import next_line, note_lost, strip
 from xsoil.grids.sheared_types import CHUNK, new_far, new_scratch
 from xsoil.jit import kernel
 
@@ -46,7 +46,9 @@ def sum_far(row, x_far, cell_far, area_far, count, by_area, share, whole, total,
 @kernel
 def sum_group(values, origin, span, strips, lattice, shifts, tile, rule, by_area, total, area_sum):
     """Add a group of rows to `total` (value x overlap, or x share of the pixel) and `area_sum` (layers,
-    cells of the tile and its ring)."""
+    cells of the tile and its ring). Returns the pixels that the edge of the projection cuts (`note_lost`):
+    they are left out."""
+    lost, lost_count = np.empty((64, 4)), 0
     s, far = new_scratch(lattice, rule.segments, tile), new_far(4 * CHUNK)
     sums, areas = np.empty(CHUNK), np.empty(CHUNK)
     x0 = span[0]
@@ -60,6 +62,7 @@ def sum_group(values, origin, span, strips, lattice, shifts, tile, rule, by_area
             y, share = strips.row[p] - origin[0], strips.share[p]
             for shift in shifts:
                 count, far = strip(s, p, strips, x0, n, shift, shifts.size > 1, lattice, tile, rule, far)
+                lost, lost_count = note_lost(s, strips, p, x0, lost, lost_count)
                 for k in range(values.shape[0]):
                     row = values[k, y, x0 - origin[1] : x0 - origin[1] + n]
                     if by_area:
@@ -69,6 +72,7 @@ def sum_group(values, origin, span, strips, lattice, shifts, tile, rule, by_area
                     sum_runs(s.key, n, sums, areas, total[k], area_sum[k])
                     sum_far(row, far.x, far.cell, far.area, count, by_area, share, s.whole, total[k], area_sum[k])
         x0 += n
+    return lost[:lost_count].copy()
 
 
 @kernel
@@ -105,6 +109,7 @@ def extreme_far(row, x_far, cell_far, area_far, count, largest, total, area_sum)
 @kernel
 def extreme_group(values, origin, span, strips, lattice, shifts, tile, rule, largest, total, area_sum):
     """Like `sum_group`, for the largest or smallest value of all pixels that overlap a cell."""
+    lost, lost_count = np.empty((64, 4)), 0
     s, far = new_scratch(lattice, rule.segments, tile), new_far(4 * CHUNK)
     x0 = span[0]
     while x0 < span[1]:
@@ -117,8 +122,10 @@ def extreme_group(values, origin, span, strips, lattice, shifts, tile, rule, lar
             y = strips.row[p] - origin[0]
             for shift in shifts:
                 count, far = strip(s, p, strips, x0, n, shift, shifts.size > 1, lattice, tile, rule, far)
+                lost, lost_count = note_lost(s, strips, p, x0, lost, lost_count)
                 for k in range(values.shape[0]):
                     row = values[k, y, x0 - origin[1] : x0 - origin[1] + n]
                     extreme_runs(row, s.weight, s.key, n, largest, total[k], area_sum[k])
                     extreme_far(row, far.x, far.cell, far.area, count, largest, total[k], area_sum[k])
         x0 += n
+    return lost[:lost_count].copy()

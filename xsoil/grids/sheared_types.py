@@ -58,7 +58,8 @@ class Strips(NamedTuple):
 
 class Scratch(NamedTuple):
     """Four grid lines of a stretch in a ring (corners, their cells); its pixels: area, area of the part in
-    their first cell, 8 x first cell + kind; three lists of pixels; their shapes; block of the lattice of each
+    their first cell, 8 x first cell + kind; four lists of pixels (the last
+    after its length); their shapes; block of the lattice of each
     pixel, and bends of each block; buffers of the general way."""
 
     u: np.ndarray
@@ -98,7 +99,7 @@ def new_scratch(lattice, segments, tile):
         np.empty(lines), np.empty(lines), np.empty(lines, dtype=np.int32), np.empty(lines, dtype=np.int32),
         np.empty(lines, dtype=np.int32), np.empty(lines, dtype=np.int32),
         np.empty((2, blocks)), np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK, dtype=np.int32),
-        np.empty(3 * PITCH, dtype=np.int32), np.empty(16 * PITCH, dtype=np.float32),
+        np.empty(4 * PITCH, dtype=np.int32), np.empty(16 * PITCH, dtype=np.float32),
         np.empty(CHUNK, dtype=np.int32), np.empty((4, blocks), dtype=np.float32), np.empty((2, 4 * segments)),
         np.empty((6, 8 * segments + 16)), np.empty((2, 64)), np.empty(cells, dtype=np.int64), np.empty(cells),
     )  # fmt: skip

@@ -1,0 +1,106 @@
+"""Pixels that the edge of the world or of a lobe cuts, or that hold a pole, count with the part inside."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+from sheared_oracle import SINU, box
+
+from xsoil.grids.ease import ease_grid
+from xsoil.grids.sheared import ShearedOverlap
+
+ALL = slice(None)
+HOMOLOSINE = "ESRI:54052"
+
+
+def reduced(source, target, values, how="mean"):
+    return ShearedOverlap(source, target).reduce(values[None], (0, 0), ALL, ALL, how)
+
+
+def across_the_lobes(cell=5000):
+    """A source from one lobe of the homolosine over the gap to the next, both sides of 40 W at 30 N."""
+    to = Transformer.from_crs("EPSG:4326", HOMOLOSINE, always_xy=True)
+    (west, east), (south, north) = to.transform([-44, -36], [30, 30])[0], to.transform([-44, -44], [28, 32])[1]
+    shape = int((north - south) // cell), int((east - west) // cell)
+    return GeoBox(shape, Affine(cell, 0, west, 0, -cell, north), HOMOLOSINE)
+
+
+EDGES = {
+    "world, sinusoidal": (box(SINU, 178, 50, 5000, 70, 300), (179.3, 49.3, 180, 50.7)),
+    "lobes, homolosine": (across_the_lobes(), (-40.8, 29, -39.2, 31)),
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_cells_at_an_edge_are_wholly_covered(name):
+    source, region = EDGES[name]
+    target = ease_grid("EASE2_M09km", region)
+    values = np.where(np.arange(source.shape[1]) % 2, 3.0, 5.0) + np.zeros(source.shape)
+    mean, fraction = reduced(source, target, values)
+    np.testing.assert_allclose(fraction, 1.0, atol=2e-6)
+    assert mean.min() > 3.0
+    assert mean.max() < 5.0
+    # What is cut is cut: without those pixels there is a seam.
+    x, y = source.affine @ np.array(np.meshgrid(np.arange(source.shape[1] + 1.0), np.arange(source.shape[0] + 1.0)))
+    lon, lat = Transformer.from_crs(source.crs.proj, "EPSG:4326", always_xy=True).transform(x, y)
+    back, _ = Transformer.from_crs("EPSG:4326", source.crs.proj, always_xy=True).transform(lon, lat)
+    known = np.abs(back - x) < 1.0
+    whole = known[:-1, :-1] & known[:-1, 1:] & known[1:, :-1] & known[1:, 1:]
+    _, less = reduced(source, target, np.where(whole, values, np.nan))
+    assert less.min() < 0.95
+
+
+def test_totals_and_lists_know_of_cut_pixels():
+    source, _ = EDGES["world, sinusoidal"]
+    target = ease_grid("EASE2_M09km", (160, 44, 180, 56))
+    values = np.full(source.shape, 2.0)
+    total, fraction = reduced(source, target, values, "sum")
+    overlap = ShearedOverlap(source, target)
+    pointer, pixels, areas = overlap.weights((0, 0), source.shape, ALL, ALL)
+    np.testing.assert_allclose(
+        np.add.reduceat(np.append(areas, 0.0), pointer[:-1]) * (np.diff(pointer) > 0), fraction[0].ravel(), atol=1e-6
+    )
+    inside = np.unique(pixels).size
+    np.testing.assert_allclose(np.nansum(total), 2.0 * inside, rtol=1e-9)
+    assert inside < values.size
+    middle, same = overlap.select(values[None], (0, 0), ALL, ALL, "quantile", 0.5)
+    np.testing.assert_allclose(same, fraction, rtol=1e-12, atol=1e-15)
+    assert np.nanmax(middle) == 2.0
+
+
+@pytest.mark.parametrize("name", EDGES)
+@pytest.mark.parametrize("how", ["mean", "min"])
+def test_tiles_and_windows_change_no_bit_at_an_edge(name, how):
+    source, region = EDGES[name]
+    target = ease_grid("EASE2_M09km", region)
+    overlap = ShearedOverlap(source, target)
+    values = np.random.default_rng(0).normal(25.0, 10.0, (1, *source.shape))
+    whole, whole_fraction = overlap.reduce(values, (0, 0), ALL, ALL, how)
+    height, width = target.shape
+    for rows, cols in ((slice(0, height // 2), ALL), (ALL, slice(width // 2, width)), (slice(3, 4), slice(1, 5))):
+        y, x = overlap.window(rows, cols)
+        part = overlap.reduce(values[:, y, x], (y.start, x.start), rows, cols, how, 2)
+        np.testing.assert_array_equal(part[0], whole[..., rows, cols])
+        np.testing.assert_array_equal(part[1], whole_fraction[..., rows, cols])
+
+
+@pytest.mark.parametrize("crs", [SINU, HOMOLOSINE, "ESRI:54009"])
+def test_the_whole_world_is_covered_once(crs):
+    source = GeoBox((125, 251), Affine(160000, 0, -20080000, 0, -160000, 10000000), crs)
+    _, fraction = reduced(source, ease_grid("EASE2_M36km"), np.ones(source.shape))
+    assert abs(fraction.mean() - 1.0) < 2e-4
+    assert fraction.min() > 0.99
+    # Pixels of 160 km at the ends of the world are drawn coarsely; elsewhere the map is smooth.
+    np.testing.assert_allclose(fraction[:, 80:-80, 30:-30], 1.0, atol=5e-3)
+
+
+def test_a_pole_within_a_pixel():
+    source = GeoBox((81, 81), Affine(25000, 0, -1012500, 0, -25000, 1012500), "EPSG:3413")
+    for west in (-180, 0):
+        degrees = GeoBox((45, 360), Affine(1, 0, west, 0, -1, 90), "EPSG:4326")
+        total, fraction = reduced(source, degrees, np.ones(source.shape), "sum")
+        np.testing.assert_allclose(np.nansum(total), source.shape[0] * source.shape[1], rtol=1e-9)
+        np.testing.assert_allclose(fraction[0, :8], 1.0, atol=5e-3)
