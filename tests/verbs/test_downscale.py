@@ -290,8 +290,10 @@ def test_whole_numbers_and_classes():
             downscale(ds, FINE["nested"], method)
     ds["quality"] = (("y", "x"), np.zeros(COARSE.shape, "u1"), {"flag_masks": np.array([1, 2], "u1")})
     with pytest.raises(ArgumentError, match="'quality' holds classes or flags"):
-        downscale(ds[["quality"]], FINE["nested"])
-    assert downscale(ds[["quality"]], FINE["nested"], "nearest").quality.dtype == np.uint8
+        downscale(ds[["quality"]], FINE["nested"], {"quality": "cubic"})
+    flags = downscale(ds[["quality"]], FINE["nested"]).quality
+    assert flags.dtype == np.uint8
+    assert "_FillValue" not in flags.attrs
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -211,7 +211,7 @@ def fill_of(var: xr.DataArray) -> int:
     if nodata is not None:
         return int(nodata)
     variable = VARIABLES.get(str(var.name))
-    if variable is not None and variable.kind == "class":
+    if "flag_masks" in var.attrs or (variable is not None and variable.kind == "class"):
         return 0
     if var.dtype.kind == "b":
         return 255
@@ -224,7 +224,7 @@ def attrs_of(var: xr.DataArray, cell_method: str, fill: int | None = None) -> di
     attrs = {k: v for k, v in var.attrs.items() if k not in (*_inputs.STORAGE_ATTRS, "grid_mapping", "cell_methods")}
     if cell_method:
         attrs["cell_methods"] = f"area: {cell_method}"
-    if fill is not None:
+    if fill is not None and "flag_masks" not in var.attrs:  # no flag is no fault, and nothing that is missing
         dtype = np.dtype(np.uint8) if var.dtype.kind == "b" else var.dtype.newbyteorder("=")
         # With _FillValue xarray would read classes back as floats.
         variable = VARIABLES.get(str(var.name))

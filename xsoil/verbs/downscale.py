@@ -52,6 +52,8 @@ def downscale(
           leave the range of the source;
         - ``"conservative"``: the mean of the fine cells over a coarse cell, weighted by the areas that overlap, is the
           coarse cell's value. May leave the range of the source along the borders of coarse cells.
+
+        Flags (a variable with ``flag_masks``, such as `quality`) are nearest, unless the dict says otherwise.
     region : str or tuple of float, optional
         With a named grid: ``"conus"``, (west, south, east, north) in degrees, or an object to cover.
     min_valid : float, optional
@@ -140,6 +142,9 @@ def downscale(
 def _methods(method: object, spatial: list[Hashable], ds: xr.Dataset) -> dict[Hashable, str]:
     table = _regrid.choices(method, spatial, METHODS, "bilinear", "method")
     for name, chosen in table.items():
+        if "flag_masks" in ds[name].attrs and not (isinstance(method, Mapping) and name in method):
+            table[name] = "nearest"
+            continue
         if chosen != "nearest" and _regrid.is_class(ds[name]):
             raise ArgumentError(
                 f"{name!r} holds classes or flags, which have no values in between ({chosen}); "
