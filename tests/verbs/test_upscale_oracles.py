@@ -18,6 +18,10 @@ from xsoil.grids.ease import EASE_GRIDS, ease_grid
 from xsoil.verbs.upscale import upscale
 
 SINU = "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +type=crs"
+ROTATED_POLE = (
+    "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +to_meter=0.0174532925199433 "
+    "+ellps=WGS84 +type=crs"
+)
 GRID9, GRID36 = EASE_GRIDS["EASE2_M09km"], EASE_GRIDS["EASE2_M36km"]
 
 
@@ -107,6 +111,12 @@ PAIRS = {
         ease(EASE_GRIDS["EASE2_M01km"], 17, 48, 60, 60), box("EPSG:32633", 17, 48, 9000, 5, 6), points=(24, 48)
     ),
     "Lambert to EASE": Pair(box("EPSG:2154", 0, 44, 1000, 60, 60), ease(GRID9, 0, 44)),
+    "North Pole LAEA across the dateline": Pair(box("EPSG:3571", 180, 65, 5000, 40, 40), GRID36.window(17, 961, 5, 6)),
+    "OSGB with its own datum": Pair(box("EPSG:27700", -2, 53, 1000, 40, 40), ease(GRID9, -2, 53)),
+    "rotated pole": Pair(
+        GeoBox((40, 40), Affine(0.05, 0, -1, 0, -0.05, 1), ROTATED_POLE), ease(GRID9, 18, 50.75), points=(48, 2)
+    ),
+    "to a rotated grid": Pair(box("EPSG:6933", 10, 40, 1000, 60, 60), box("EPSG:6933", 10, 40, 9000, 4, 4, turned=30)),
     "Albers to a finer grid": Pair(
         box("EPSG:5070", -80, 35, 5000, 6, 6), ease(EASE_GRIDS["EASE2_M03km"], -80, 35, 8, 8), points=(100, 2)
     ),
