@@ -158,7 +158,6 @@ def across(name: str) -> tuple[Pair, Overlaps, np.ndarray]:
     return pair, Overlaps.across_a_lobe_edge(pair.source, pair.target, longitude), values
 
 
-@pytest.mark.xfail(strict=True, reason="sheared: pixels that the edge of a lobe cuts are left out")
 @pytest.mark.parametrize("how", ["mean", "sum", "min", "max", "median", "mode", "std", "geometric", "fraction"])
 @pytest.mark.parametrize("name", LOBES)
 def test_pixels_cut_by_the_edge_of_a_lobe(name, how):
