@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from xsoil.jit import fused_kernel, inlined, kernel
-from xsoil.kernels.elementary import where
+from xsoil.kernels.elementary import exp, log1p, where
 from xsoil.kernels.richards_curves import CAPACITY, RESIDUAL, SLOPE, THETA, H, K, evaluate
 from xsoil.physics.richards import darcy, face_conductivity
 from xsoil.physics.root_uptake import feddes, feddes_onset, s_shaped
@@ -49,11 +49,15 @@ TOLERANCE, CHANGE, REJECT, SMALLEST_STEP, LARGEST_STEP, MOST_ITERATIONS = range(
 AIR_HEAD, WET_HEAD = -1e5, 0.0
 # Newton is given up after so many iterations, then Picard.
 NEWTON, PICARD = 14, 24
+# Above this step [d] a shorter one is tried before Picard.
+PATIENCE = 1e-5
 # Head at which soil is oven dry [cm]; none falls below it.
 OVEN_DRY = -6.3e6
 # Water content that no longer counts where a soil is at its residual.
 NOTHING = 1e-9
-SURE = 0.05
+# A wetting cell comes so near to saturation in one iteration [cm]; drier than BENT [cm] it follows a power law, at most
+# to the share MOST of its suction.
+SURE, BENT, MOST = 0.05, 20.0, 0.02
 # Added to dtheta/dh in the Jacobian only: a saturated column between given fluxes has no unique head.
 UNIQUE = 1e-9
 
@@ -78,7 +82,7 @@ def edges(curve, top_head, bottom_head, n, fixed, edge_nodes, edge_fixed):
 
 
 @fused_kernel
-def assemble(n, nodes, step, newton, top, top_value, top_k, air_k, bottom, bottom_value, bottom_k,
+def assemble(n, padded, nodes, step, newton, top, top_value, top_k, air_k, bottom, bottom_value, bottom_k,
              uptake, demand, stress):  # fmt: skip
     """Fluxes, residual and Jacobian at the heads of `nodes`, whose rows THETA to SLOPE are those of the heads.
 
@@ -99,11 +103,11 @@ def assemble(n, nodes, step, newton, top, top_value, top_k, air_k, bottom, botto
     net, lower, diagonal, upper, right = nodes[NET], nodes[LOWER], nodes[DIAGONAL], nodes[UPPER], nodes[RIGHT]
     last = n - 1
 
-    for i in range(n):
+    for i in range(padded):
         root = math.sqrt(k[i])
         root_k[i] = root
         per_root_k[i] = 0.25 * newton * slope[i] / root
-    for i in range(last):
+    for i in range(padded - 1):
         conductivity = _face(k[i], k[i + 1], root_k[i], root_k[i + 1])
         gradient = (h[i] - h[i + 1]) * per_distance[i] + 1.0
         both = root_k[i] + root_k[i + 1]
@@ -113,13 +117,13 @@ def assemble(n, nodes, step, newton, top, top_value, top_k, air_k, bottom, botto
         by_below[i] = across - per_root_k[i + 1] * both * gradient
 
     if uptake == S_SHAPED:
-        for i in range(n):
+        for i in range(padded):
             factor, rise = _s_shaped(h[i], stress[0])
             sink[i] = roots[i] * demand * factor
             sink_slope[i] = roots[i] * demand * rise
     elif uptake == FEDDES:
         onset = _onset(demand, stress[2], stress[3])
-        for i in range(n):
+        for i in range(padded):
             factor, rise = _feddes(h[i], stress[0], stress[1], onset, stress[4])
             sink[i] = roots[i] * demand * factor
             sink_slope[i] = roots[i] * demand * rise
@@ -158,14 +162,15 @@ def assemble(n, nodes, step, newton, top, top_value, top_k, air_k, bottom, botto
     net[0] = flux[0] - flux_top - sink[0]
     diagonal[0] = by_top - by_above[0] + sink_slope[0]
     lower[0] = 0.0
-    for i in range(1, n):
+    for i in range(1, padded):
         net[i] = flux[i] - flux[i - 1] - sink[i]
         diagonal[i] = by_below[i - 1] - by_above[i] + sink_slope[i]
         lower[i] = step * by_above[i - 1]
-    for i in range(n):
+    for i in range(padded):
         upper[i] = -step * by_below[i]
         diagonal[i] = width[i] * (capacity[i] + (UNIQUE if h[i] > -SURE else 0.0)) + step * diagonal[i]
         right[i] = step * net[i] - width[i] * (theta[i] - mass[i])
+    right[n:] = 0.0
     return flux_top, flux_bottom, by_top, by_bottom
 
 
@@ -187,6 +192,48 @@ def solve(n, nodes):
         right[i] = value
 
 
+@fused_kernel
+def update(padded, nodes, fixed):
+    """Move the heads by the row RIGHT, limited.
+
+    A cell that wets takes the head at which a power law through its present state reaches the water content that the
+    linear step aims at: the dry end of every curve bends so strongly that the linear step overshoots.
+    """
+    h, theta, capacity, right, residual = nodes[H], nodes[THETA], nodes[CAPACITY], nodes[RIGHT], fixed[RESIDUAL]
+    for i in range(padded):
+        suction = abs(h[i])
+        size = 0.8 * suction
+        change = min(max(right[i], -size - 5.0), size + (SURE if h[i] < 0.0 else 5.0))
+        above = theta[i] - residual[i]
+        index = max(capacity[i] * suction / max(above, 1e-12), 1e-3)
+        wetter = max(right[i], 0.0) / max(suction, 1e-3)
+        bent = h[i] * max(exp(-log1p(index * wetter) / index), MOST)
+        dry = (h[i] < -BENT) & (right[i] > 0.0)
+        h[i] = max(bent if dry else h[i] + change, OVEN_DRY)
+
+
+@fused_kernel
+def judge(n, nodes, fixed, tolerance, most):
+    """Count the cells whose residual is not small yet, and those whose water content is further than `most` away."""
+    theta, mass, width, right, defect = nodes[THETA], nodes[MASS], nodes[WIDTH], nodes[RIGHT], nodes[DEFECT]
+    residual = fixed[RESIDUAL]
+    unfinished, far = 0, 0
+    for i in range(n):
+        # A cell never gives more than half of what its head holds: water below the residual has no head.
+        lack = min(tolerance, 0.5 * max(theta[i] - residual[i], 0.0)) + defect[i]
+        unfinished += 0 if (right[i] <= width[i] * tolerance) & (right[i] >= -width[i] * lack) else 1
+        far += 1 if abs(theta[i] - mass[i]) > most else 0
+    return unfinished, far
+
+
+@fused_kernel
+def gain(padded, nodes, step):
+    """Put the change of water content that the fluxes make in a step into the row RIGHT."""
+    net, width, right = nodes[NET], nodes[WIDTH], nodes[RIGHT]
+    for i in range(padded):
+        right[i] = step * net[i] / width[i]
+
+
 @kernel
 def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom, bottom_value, bottom_k,
             uptake, demand, stress, step, control, sums, times, heads, count, replay):  # fmt: skip
@@ -203,8 +250,8 @@ def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom
     count : int
         Steps recorded so far, also those that found no room.
     """
-    h, theta, mass, before, width = nodes[H], nodes[THETA], nodes[MASS], nodes[BEFORE], nodes[WIDTH]
-    net, sink, right, defect = nodes[NET], nodes[SINK], nodes[RIGHT], nodes[DEFECT]
+    h, mass, before = nodes[H], nodes[MASS], nodes[BEFORE]
+    sink, right, defect = nodes[SINK], nodes[RIGHT], nodes[DEFECT]
     residual, tolerance = fixed[RESIDUAL], control[TOLERANCE]
     time, done = 0.0, 0
     while (done < replay) if replay >= 0 else (time < 1.0):
@@ -230,28 +277,27 @@ def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom
                     h[i] = before[i]
                 evaluate(curve, nodes, fixed, padded)
             flux_top, flux_bottom, _, _ = assemble(
-                n, nodes, trial, newton, top, top_value, top_k, air_k, bottom, bottom_value, bottom_k,
+                n, padded, nodes, trial, newton, top, top_value, top_k, air_k, bottom, bottom_value, bottom_k,
                 uptake, demand, stress,
             )  # fmt: skip
-            open_nodes = 0
-            for i in range(n):
-                # A cell never gives more than half of what its head holds: water below the residual has no head.
-                lack = min(tolerance, 0.5 * max(theta[i] - residual[i], 0.0)) + defect[i]
-                open_nodes += 0 if (right[i] <= width[i] * tolerance) & (right[i] >= -width[i] * lack) else 1
-            if open_nodes == 0:
+            unfinished, far = judge(n, nodes, fixed, tolerance, 2.0 * control[REJECT])
+            if unfinished == 0:
                 converged = True
                 break
+            # Where the heads are on their way to a change that would be rejected, nothing is gained by finishing.
+            if far > 0 and iteration >= 3 and replay < 0 and trial > PATIENCE:
+                break
+            if iteration == NEWTON - 1 and trial > PATIENCE and replay < 0:
+                break
             solve(n, nodes)
-            for i in range(n):
-                size = 0.8 * abs(h[i])
-                change = min(max(right[i], -size - 5.0), size + (SURE if h[i] < 0.0 else 5.0))
-                h[i] = max(h[i] + change, OVEN_DRY)
+            update(padded, nodes, fixed)
             evaluate(curve, nodes, fixed, padded)
             sums[5] += 1.0
         largest = 0.0
         if converged:
+            gain(padded, nodes, trial)
             for i in range(n):
-                largest = max(largest, abs(trial * net[i] / width[i]))
+                largest = max(largest, abs(right[i]))
         if not converged or (largest > control[REJECT] and replay < 0):
             for i in range(n):
                 h[i] = before[i]
@@ -262,7 +308,7 @@ def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom
             continue
         used = 0.0
         for i in range(n):
-            mass[i] += trial * net[i] / width[i]
+            mass[i] += right[i]
             used += sink[i]
         sums[0] -= trial * flux_top
         sums[1] += trial * (max(flux_top - top_value, 0.0) if top == ATMOSPHERE else 0.0)
