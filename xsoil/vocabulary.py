@@ -240,6 +240,13 @@ _ROWS = (
     _flux("drainage", "drainage below the root zone"),
     _flux("irrigation", "irrigation"),
     _flux("capillary_rise", "capillary rise into the root zone"),
+    Variable(
+        "root_zone_exchange", "mm d-1", "water of soil that joins or (< 0) leaves the root zone as its depth changes",
+        None, _WATER_PER_DAY,
+    ),
+    Variable("degree_day_factor", "mm degC-1 d-1", "snow melt per degree-day", None, {"mm K-1 d-1": 1.0}, 0.0),
+    Variable("snow", "mm", "snow water equivalent", "lwe_thickness_of_surface_snow_amount", _DEPTH_OF_WATER, 0.0),
+    Variable("frozen", "1", "frozen or snow-covered ground", kind="flag", how="mode"),
     Variable("lai", "1", "leaf area index", "leaf_area_index", {"m2 m-2": 1.0}, 0.0),
     Variable("storage", "mm", "soil water storage of the root zone", None, _DEPTH_OF_WATER, 0.0),
     Variable("obs_scale", "1", "scale A of the observation operator A theta + B"),

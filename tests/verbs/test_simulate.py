@@ -19,7 +19,8 @@ from xsoil.errors import (
     UnitsError,
     UnknownNameError,
 )
-from xsoil.verbs.simulate import OUTPUTS, PARAMETERS, final_state, simulate
+from xsoil.verbs._water_balance import PARAMETERS
+from xsoil.verbs.simulate import OUTPUTS, final_state, simulate
 
 LI = {
     "theta_s": 0.5, "theta_fc": 0.2, "theta_wp": 0.078, "root_depth": 1.0, "depletion_fraction": 0.1,
