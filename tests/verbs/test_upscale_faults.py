@@ -218,7 +218,6 @@ def test_missing_cells_of_integers_hold_what_is_declared(dtype):
                 assert (got.values[~gone] < 7).all()
 
 
-@pytest.mark.xfail(strict=True, reason="the pixel counts of odc-geo are taken for coordinates")
 def test_a_rotated_grid_keeps_its_transform():
     """odc-geo gives rotated grids coordinates that count pixels; the GeoTransform says where those are."""
     turned = Affine.translation(-200_000, 1_700_000) @ Affine.rotation(30) @ Affine.scale(1000, -1000)
@@ -237,7 +236,6 @@ def test_pixels_beyond_the_pole_are_cut_there():
     np.testing.assert_allclose(out.v_valid_fraction, 1.0, atol=1e-4)
 
 
-@pytest.mark.xfail(strict=True, reason="rounding of float32 longitudes is taken for more (or less) than a full turn")
 @pytest.mark.parametrize("start", [0.05, -179.95])
 def test_a_global_axis_in_single_precision(start):
     """0.05 ... 359.95 as float32 spans a full turn but for rounding."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError as PyprojCRSError
 
 from xsoil.errors import ArgumentError, AxisError, CRSError
-from xsoil.grids.crs import crs_of, short_name
+from xsoil.grids.crs import crs_of, short_name, to_world
 from xsoil.grids.ease import ease_grid, find_ease
 
 # Standard names, axis attributes and, last, plain names that mark the two spatial dimensions.
@@ -104,7 +105,12 @@ def locate(obj: object) -> Located:
         along_x = _Axis.read(obj, x, transform.a if transform else None, cyclic=crs.is_geographic)
         shift = along_x.shift
         affine = Affine(along_x.step, 0.0, along_x.edge, 0.0, along_y.step, along_y.edge)
-        if transform is not None and _agree(affine, transform, rows, columns):
+        if transform is not None and all(obj[dim].attrs.get("units") == "pixel" for dim in (y, x)):
+            # odc-geo's way to write a rotated grid: the coordinates count pixels of the transform.
+            a, b = transform, affine
+            corner = to_world(a, np.array(b.c), np.array(b.f))
+            affine = Affine(a.a * b.a, a.b * b.e, float(corner[0]), a.d * b.a, a.e * b.e, float(corner[1]))
+        elif transform is not None and _agree(affine, transform, rows, columns):
             affine = transform
     elif transform is not None:
         affine = transform
@@ -284,7 +290,14 @@ class _Axis:
                 f"the axis {dim!r} is not evenly spaced: steps from {np.abs(steps).min():.9g} "
                 f"to {np.abs(steps).max():.9g}; expected a regular grid (interpolate to one, or check for missing rows)"
             )
-        return cls(float(values[0]) - step / 2, step, shift)
+        edge = float(values[0]) - step / 2
+        if cyclic and abs(abs(step) * values.size - 360.0) <= 2 * rounding < abs(step):
+            # A full turn but for the rounding of its coordinates: to the nearest half step.
+            step = math.copysign(360.0 / values.size, step)
+            edge = float(values.mean()) - step * values.size / 2
+            if abs(edge - round(2 * edge / step) * step / 2) <= rounding:
+                edge = round(2 * edge / step) * step / 2
+        return cls(edge, step, shift)
 
 
 def _single_step(obj: xr.Dataset | xr.DataArray, dim: Hashable, declared: float | None) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
@@ -96,6 +97,18 @@ def choices(
         if name not in known:
             raise UnknownNameError.of(word, name, known)
     return table
+
+
+def is_number(value: object) -> bool:
+    """True for a finite real number (True and False are none)."""
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return real and math.isfinite(cast(float, value))
+
+
+def require_fraction(name: str, value: object) -> None:
+    """Raise unless `value` is None or from 0 to 1."""
+    if value is not None and not (is_number(value) and 0 <= cast(float, value) <= 1):
+        raise ArgumentError(f"{name}={value!r}; expected a fraction, 0 to 1")
 
 
 def is_class(var: xr.DataArray) -> bool:

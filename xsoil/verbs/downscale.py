@@ -118,8 +118,7 @@ def downscale(
     target = _regrid.target_of(to, region, source)
     spatial = [name for name, var in ds.data_vars.items() if set(source.dims) <= set(var.dims)]
     methods = _methods(method, spatial, ds)
-    if min_valid is not None and not 0 <= min_valid <= 1:
-        raise ArgumentError(f"min_valid={min_valid!r}; expected a fraction, 0 to 1")
+    _regrid.require_fraction("min_valid", min_valid)
     least = 0.5 if min_valid is None else min_valid
     _regrid.require_overlap(source, target[0])
     _regrid.warn_direction(source.geobox, target[0], verb="downscale", other="upscale")

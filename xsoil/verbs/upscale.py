@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
@@ -130,8 +129,7 @@ def upscale(
     operators = _operators(how, spatial, ds)
     if engine not in ENGINES:
         raise UnknownNameError.of("engine", engine, ENGINES)
-    if min_valid is not None and not 0 <= min_valid <= 1:
-        raise ArgumentError(f"min_valid={min_valid!r}; expected a fraction of the cell's area, 0 to 1")
+    _regrid.require_fraction("min_valid", min_valid)
     given = _parameters(operators, q, p)
     if engine != "exact" and valid_fraction:
         raise ArgumentError(f"valid_fraction=True with engine={engine!r}, which does not tell it; use engine='exact'")
@@ -229,7 +227,7 @@ def _parameters(operators: Mapping[Hashable, Operator], q: float | None, p: floa
             continue
         if letter not in needed:
             raise ArgumentError(f"{letter}={value!r} goes with how={name!r}, which no variable asks for")
-        number = isinstance(value, (int, float, np.integer, np.floating)) and math.isfinite(value)
+        number = _regrid.is_number(value)
         if not number or (letter == "q" and not 0 <= value <= 1) or (letter == "p" and value == 0):
             raise ArgumentError(f"{letter}={value!r}; expected a number, {expected}")
         found[letter] = float(value)
