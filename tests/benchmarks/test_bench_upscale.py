@@ -10,8 +10,6 @@ import odc.geo.xr  # noqa: F401  (registers .odc)
 import pytest
 import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
-from affine import Affine
-from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsoil
@@ -42,31 +40,6 @@ def test_conus_to_9_km(ratio, conus, how, gdal):
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "crs", "corner"),
-    [
-        ("Albers", "EPSG:5070", (-1_500_000.0, 2_900_000.0)),
-        ("homolosine", "ESRI:54052", (-11_500_000.0, 5_000_000.0)),
-        ("sinusoidal", "+proj=sinu +R=6371007.181 +units=m +type=crs", (-9_700_000.0, 5_000_000.0)),
-    ],
-)
-def test_sheared_to_9_km(ratio, name, crs, corner):
-    box = GeoBox((2000, 3000), Affine(1000, 0, corner[0], 0, -1000, corner[1]), crs)
-    rng = np.random.default_rng(0)
-    values = rng.normal(25, 10, box.shape).astype("f4")
-    values[rng.random(box.shape) < 0.05] = np.nan
-    ds = xr.Dataset({"sand": (box.dimensions, values)}, xr_coords(box))
-    target = xsoil.upscale(ds, "EASE2_M09km").odc.geobox
-    ours, theirs = ratio.times(
-        lambda: xsoil.upscale(ds, target), lambda: ds.sand.odc.reproject(target, resampling="average")
-    )
-    ratio.report(
-        f"upscale mean, 2000 x 3000 f4 with 5 % NaN, {name} -> EASE2_M09km",
-        f"{ours * 1e3:.1f} ms, {theirs / ours:.2f} x faster than odc-geo's average",
-        ">= 1.6 x",
-    )
-
-
 def test_graph_of_the_global_1_km_raster(ratio):
     """Not a ratio: the seconds that a graph takes to build, and how many tasks it has."""
     import dask.array as da
@@ -84,33 +57,6 @@ def test_graph_of_the_global_1_km_raster(ratio):
         "graph of 14616 x 34704 -> EASE2_M09km",
         f"{seconds:.2f} s, {len(lazy['out'].sand.__dask_graph__())} tasks",
         "seconds",
-    )
-
-
-def test_dask_overhead(ratio, tmp_path):
-    """Blocks of 64 MB and more from Zarr: the lazy call against the same blocks in a plain loop, and two threads."""
-    import dask
-
-    box = xsoil.ease_grid("EASE2_M01km", (-125, 10, -40, 60))
-    rows = box.shape[0] // 4096 * 4096
-    rng = np.random.default_rng(0)
-    block = rng.normal(25, 10, (4096, box.shape[1])).astype("f4")
-    ds = xr.Dataset({"sand": (box.dimensions, np.concatenate([block] * (rows // 4096)))}, xr_coords(box[:rows])).chunk(
-        y=4096, x=4096
-    )
-    ds.to_zarr(tmp_path / "source.zarr")
-    lazy = xr.open_zarr(tmp_path / "source.zarr")
-    out = xsoil.upscale(lazy, "EASE2_M36km")
-
-    def run(threads):
-        with dask.config.set(scheduler="threads", num_workers=threads):
-            out.compute()
-
-    one, two = ratio.times(lambda: run(1), lambda: run(2), rounds=3)
-    ratio.report(
-        "upscale on dask from Zarr, 1 against 2 threads",
-        f"{one / two:.2f} x faster ({one:.1f} s, {two:.1f} s)",
-        ">= 1.5 x",
     )
 
 
