@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
+import dask.array as da
 import numpy as np
 import odc.geo.xr  # noqa: F401  (registers .odc)
 import pytest
 import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsoil
@@ -40,23 +44,36 @@ def test_conus_to_9_km(ratio, conus, how, gdal):
     )
 
 
-def test_graph_of_the_global_1_km_raster(ratio):
-    """Not a ratio: the seconds that a graph takes to build, and how many tasks it has."""
-    import dask.array as da
+GLOBAL = {
+    "global 1 km (14616 x 34704, EASE-Grid 2.0)": xsoil.ease_grid("EASE2_M01km"),
+    "global 250 m (58034 x 159246, homolosine)": GeoBox(
+        (58034, 159246), Affine(250, 0, -19949750, 0, -250, 8361000), "+proj=igh +datum=WGS84 +units=m +no_defs"
+    ),
+}
 
-    box = xsoil.ease_grid("EASE2_M01km")
-    data = da.zeros(tuple(box.shape), chunks=2048, dtype="f4")
+
+@pytest.mark.parametrize("name", GLOBAL)
+def test_graph_of_a_global_raster(ratio, name):
+    """Not a ratio: the seconds that a graph takes to build, how many tasks it has, and how much one of them gathers."""
+    box = GLOBAL[name]
+    data = da.zeros(tuple(box.shape), chunks=4096, dtype="i2")
     ds = xr.Dataset({"sand": (box.dimensions, data)}, xr_coords(box))
     lazy = {}
 
     def build():
-        lazy["out"] = xsoil.upscale(ds, "EASE2_M09km")
+        lazy["out"] = xsoil.upscale(ds, xsoil.ease_grid("EASE2_M09km"))
 
     (seconds,) = ratio.times(build, rounds=3)
+    graph = dict(lazy["out"].sand.__dask_graph__())
+    windows = [
+        math.prod(sum(b - a for a, b in spans) for spans in task[3])
+        for task in graph.values()
+        if isinstance(task, tuple) and getattr(task[0], "__name__", "") == "_run_tile"
+    ]
     ratio.report(
-        "graph of 14616 x 34704 -> EASE2_M09km",
-        f"{seconds:.2f} s, {len(lazy['out'].sand.__dask_graph__())} tasks",
-        "seconds",
+        f"graph of {name} to EASE2_M09km",
+        f"{seconds:.2f} s, {len(graph)} tasks, windows of {4 * max(windows) / 2**20:.0f} MB (float32) at most",
+        "20 s, 256 MB",
     )
 
 

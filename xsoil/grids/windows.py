@@ -9,8 +9,12 @@ from numpy.typing import NDArray
 
 from xsoil.grids.index_map import Array, IndexMap
 
+Integers = NDArray[np.int64]
+
 _POINTS = 9
 _BLOCKS = 192
+_PER = 4  # intervals between the points of a block, each way
+_FEW, _PARTS, _LARGE = 64, 6, 2**23  # blocks that are looked at again, in how many parts each way, above which window
 _MARGIN = 2.0
 
 
@@ -81,54 +85,69 @@ class Windows:
 
     def _from_blocks(self, r0: int, r1: int, c0: int, c1: int) -> tuple[slice, slice] | None:
         """Union of the source blocks whose forward image touches the tile."""
-        edges_y, edges_x, low_u, high_u, low_v, high_v = self._blocks()
-        edges = self._map.row_edges()
-        touch = (high_v >= edges[r0]) & (low_v <= edges[r1])
-        period = self._map.period
-        across = np.zeros(touch.shape, dtype=bool)
-        for k in range(-2, 3) if period else (0,):
-            across |= (high_u + k * period >= c0) & (low_u + k * period <= c1)
-        i, j = np.nonzero(touch & across)
+        edges_y, edges_x, boxes = self._blocks()
+        i, j = np.nonzero(self._touches(boxes, r0, r1, c0, c1))
         if i.size == 0:
             return None
-        return slice(int(edges_y[i.min()]), int(edges_y[i.max() + 1])), slice(
-            int(edges_x[j.min()]), int(edges_x[j.max() + 1])
-        )
+        y0, y1, x0, x1 = edges_y[i], edges_y[i + 1], edges_x[j], edges_x[j + 1]
+        if i.size <= _FEW and (y1.max() - y0.min()) * (x1.max() - x0.min()) > _LARGE:
+            # The blocks of a large source are coarse: those that touch are looked at again in parts.
+            cut_y, cut_x = (np.round(np.linspace(a, b, _PARTS + 1)).astype(int) for a, b in ((y0, y1), (x0, x1)))
+            k, m = (part.ravel() for part in np.meshgrid(np.arange(_PARTS), np.arange(_PARTS)))
+            y0, y1, x0, x1 = (a.ravel() for a in (cut_y[k], cut_y[k + 1], cut_x[m], cut_x[m + 1]))
+            keep = self._touches(self._boxes(y0, y1, x0, x1), r0, r1, c0, c1) & (y1 > y0) & (x1 > x0)
+            y0, y1, x0, x1 = (a[keep] for a in (y0, y1, x0, x1))
+            if y0.size == 0:
+                return None
+        return slice(int(y0.min()), int(y1.max())), slice(int(x0.min()), int(x1.max()))
 
-    def _blocks(self) -> tuple[Array, Array, Array, Array, Array, Array]:
-        """Edges of source blocks and the boxes of their images (u, v), with margins."""
+    def _touches(self, boxes: tuple[Array, ...], r0: int, r1: int, c0: int, c1: int) -> NDArray[np.bool_]:
+        """Which of the boxes (low u, high u, low v, high v) reach into a tile."""
+        low_u, high_u, low_v, high_v = boxes
+        edges, period = self._map.row_edges(), self._map.period
+        across = np.zeros(low_u.shape, dtype=bool)
+        for k in range(-2, 3) if period else (0,):
+            across |= (high_u + k * period >= c0) & (low_u + k * period <= c1)
+        return np.asarray(across & (high_v >= edges[r0]) & (low_v <= edges[r1]))
+
+    def _blocks(self) -> tuple[Integers, Integers, tuple[Array, ...]]:
+        """Edges of source blocks and the boxes of their images."""
         cached = getattr(self, "_cache", None)
         if cached is not None:
             return cached
         ny, nx = self._map.source_shape
-        per = 4
         by, bx = -(-ny // max(8, -(-ny // _BLOCKS))), -(-nx // max(8, -(-nx // _BLOCKS)))
         edges_y, edges_x = (
             np.unique(np.linspace(0, ny, by + 1).astype(int)),
             np.unique(np.linspace(0, nx, bx + 1).astype(int)),
         )
-        t = np.linspace(0.0, 1.0, per + 1)
-        y = (edges_y[:-1, None] + np.diff(edges_y)[:, None] * t).reshape(-1)
-        x = (edges_x[:-1, None] + np.diff(edges_x)[:, None] * t).reshape(-1)
-        c, r = np.meshgrid(x, y)
-        shape = (edges_y.size - 1, per + 1, edges_x.size - 1, per + 1)
-        u, v = (np.moveaxis(a.reshape(shape), 2, 1).reshape(shape[0], shape[2], -1) for a in self._map.forward(c, r))
+        i, j = np.meshgrid(np.arange(edges_y.size - 1), np.arange(edges_x.size - 1), indexing="ij")
+        boxes = self._boxes(edges_y[i.ravel()], edges_y[i.ravel() + 1], edges_x[j.ravel()], edges_x[j.ravel() + 1])
+        self._cache = (edges_y, edges_x, tuple(box.reshape(i.shape) for box in boxes))
+        return self._cache
+
+    def _boxes(self, y0: Integers, y1: Integers, x0: Integers, x1: Integers) -> tuple[Array, ...]:
+        """Low u, high u, low v, high v of the images of source blocks, with margins."""
+        t = np.linspace(0.0, 1.0, _PER + 1)
+        y = y0[:, None] + (y1 - y0)[:, None] * t
+        x = x0[:, None] + (x1 - x0)[:, None] * t
+        shape = (y0.size, _PER + 1, _PER + 1)
+        u, v = self._map.forward(np.broadcast_to(x[:, None, :], shape), np.broadcast_to(y[:, :, None], shape))
+        u, v = u.reshape(y0.size, -1), v.reshape(y0.size, -1)
         period = self._map.period
+        boxes: list[Array] = []
         with np.errstate(invalid="ignore"):
             if period:
-                first = np.take_along_axis(u, np.isfinite(u).argmax(axis=2)[..., None], axis=2)
+                first = np.take_along_axis(u, np.isfinite(u).argmax(axis=1)[:, None], axis=1)
                 u = u - period * np.round((u - first) / period)
-            boxes = []
             for values in (u, v):
-                low, high = np.fmin.reduce(values, axis=2), np.fmax.reduce(values, axis=2)
-                grid = values.reshape(*values.shape[:2], per + 1, per + 1)
+                low, high = np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)
+                grid = values.reshape(shape)
                 bend = np.zeros(low.shape)
-                for axis in (2, 3):
-                    bend = np.fmax(
-                        bend, np.fmax.reduce(np.abs(np.diff(grid, 2, axis=axis)).reshape(*low.shape, -1), axis=2)
-                    )
+                for axis in (1, 2):
+                    second = np.abs(np.diff(grid, 2, axis=axis)).reshape(low.size, -1)
+                    bend = np.fmax(bend, np.fmax.reduce(second, axis=1))
                 # A block that is partly outside of the domain may reach as far again as it is seen to.
-                partly = np.where(np.isfinite(values).all(axis=2), 0.0, high - low)
+                partly = np.where(np.isfinite(values).all(axis=1), 0.0, high - low)
                 boxes += [low - bend - partly - 1.0, high + bend + partly + 1.0]
-        self._cache = (edges_y, edges_x, boxes[0], boxes[1], boxes[2], boxes[3])
-        return self._cache
+        return tuple(boxes)
