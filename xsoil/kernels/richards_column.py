@@ -50,7 +50,7 @@ AIR_HEAD, WET_HEAD = -1e5, 0.0
 # Newton is given up after so many iterations, then Picard.
 NEWTON, PICARD = 14, 24
 # Above this step [d] a shorter one is tried before Picard.
-PATIENCE = 1e-5
+PATIENCE = 0.01
 # Head at which soil is oven dry [cm]; none falls below it.
 OVEN_DRY = -6.3e6
 # Water content that no longer counts where a soil is at its residual.
