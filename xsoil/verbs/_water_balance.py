@@ -101,14 +101,15 @@ def _by_depth(
     Soil that joins or leaves the root zone has the water content of the root zone: theta stays, the storage changes.
     """
     depths, cells = days["root_depth"].astype(np.float64), flat["theta_s"].size
-    rows, total = depths.shape[0], days["precipitation"].shape[0]
+    rows, wanted = depths.shape[0], EXCHANGE in outputs
     depths = np.broadcast_to(depths, (rows, cells))
     # A depth that is missing or impossible is a fault of that day's forcing.
-    fault = np.where(depths > 0, 0.0, -1.0)
-    fault[~(depths < np.inf)] = np.nan
-    days = days | {"precipitation": _worst(fault, days["precipitation"]).astype(dtype)}
-    usable = np.where(fault == 0, depths, 1.0)
-    exchange = np.zeros((total, cells))
+    possible = (depths > 0) & (depths < np.inf)
+    if not possible.all():
+        fault = np.where(depths <= 0, -1.0, np.nan)
+        days = days | {"precipitation": np.where(possible, days["precipitation"], fault).astype(dtype)}
+    usable = np.where(possible, depths, 1.0)
+    exchange = np.zeros((rows if wanted else 0, cells))
     last = before.get("final_root_depth", flat.get("initial_root_depth"))
     edges = [0, *(np.flatnonzero((usable[1:] != usable[:-1]).any(axis=1)) + 1), rows]
     found: list[Series] = []
@@ -116,7 +117,7 @@ def _by_depth(
     now = dict(before)
     for first, end in zip(edges[:-1], edges[1:], strict=True):
         theta = now.get("final_theta", flat.get("initial"))
-        if last is not None and theta is not None:
+        if wanted and last is not None and theta is not None:
             within = np.clip(theta, flat["theta_wp"], flat["theta_s"])
             exchange[first] = 1000.0 * (depths[first] - last) * within
         part = {name: array[first:end] for name, array in days.items()}
@@ -129,7 +130,7 @@ def _by_depth(
     before["final_root_depth"] = np.array(last)
     none = [np.empty((0, cells), dtype)]  # a block of nothing but warm-up
     joined = {name: np.concatenate([values[name] for values in found] or none) for name in kept}
-    if EXCHANGE in outputs:
+    if wanted:
         joined[EXCHANGE] = np.where(np.isnan(joined["theta"]), np.nan, exchange[skip:]).astype(dtype)
     return joined, (now["final_theta"], now["status"])
 
@@ -172,21 +173,21 @@ def _snow(
 
 def _combine(days: Series, flat: Series, dtype: DTypeLike) -> None:
     """All water that comes in as precipitation, and the demand of the crop as pet."""
-    supplies = [days.pop(name).astype(dtype) for name in SUPPLIES if name in days]
+    supplies = [days.pop(name).astype(dtype, copy=False) for name in SUPPLIES if name in days]
     if supplies:
-        water = days["precipitation"].astype(dtype)
-        total = water.copy()
+        water = total = days["precipitation"].astype(dtype, copy=False)
         for supply in supplies:
             total = total + supply
         for part in (water, *supplies):
-            total = _worst(part, total)
+            total = _faulty(part, total)
         days["precipitation"] = total
     if "crop_coefficient" in days:
-        coefficient, pet = days.pop("crop_coefficient").astype(dtype), days["pet"].astype(dtype)
-        days["pet"] = _worst(pet, _worst(coefficient, coefficient * pet))
+        coefficient, pet = (days[name].astype(dtype, copy=False) for name in ("crop_coefficient", "pet"))
+        days["pet"] = _faulty(pet, _faulty(coefficient, coefficient * pet))
         flat["crop_coefficient"] = np.ones_like(flat["theta_s"])
 
 
-def _worst(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+def _faulty(part: np.ndarray, total: np.ndarray) -> np.ndarray:
     """`total`, but negative where `part` is: a negative part must not vanish in the sum or product."""
-    return np.where(part < 0, -1.0, np.where(part == part, total, np.nan)).astype(total.dtype)
+    negative = part < 0
+    return np.where(negative, total.dtype.type(-1), total) if negative.any() else total
