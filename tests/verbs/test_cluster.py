@@ -1,0 +1,38 @@
+"""The script of docs/cluster.md, small: worker processes give what one process gives."""
+
+from __future__ import annotations
+
+import pytest
+import xarray as xr
+from distributed import Client, LocalCluster
+
+import xsoil
+from xsoil.verbs.rootzone import rootzone
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def test_processes_give_what_threads_give(client, tmp_path):
+    grid = xsoil.ease_grid("EASE2_M36km", region=(-104, 33, -94, 40))
+    soil = xsoil.data.synthetic_soil(grid, chunks=10).soil.ptf("saxton_rawls2006")
+    names = ("precipitation", "pet", "air_temperature")
+    blocks = {"time": 16, "y": 10, "x": 10}
+    forcing = xsoil.data.synthetic_forcing(grid, ("2015-01-01", "2015-03-01"), variables=names, chunks=blocks)
+    run = xsoil.simulate(
+        soil, forcing, root_depth=0.5, depletion_fraction=0.3, crop_coefficient=0.9, frost="snow",
+        outputs=("theta", "snow", "frozen"),
+    )  # fmt: skip
+    deep = rootzone(run, T=10)
+    here = run.compute(scheduler="threads"), deep.compute(scheduler="threads")
+    xr.testing.assert_identical(client.compute(run).result(), here[0])
+    xr.testing.assert_identical(client.compute(deep).result(), here[1])
+    run.soil.to_zarr(tmp_path / "run.zarr", progress=False)
+    stored = xr.open_zarr(tmp_path / "run.zarr", consolidated=False)
+    xr.testing.assert_equal(stored.theta.compute(), here[0].theta)
