@@ -228,7 +228,7 @@ def final_state(ds: xr.Dataset) -> xr.Dataset:
     Parameters
     ----------
     ds : xr.Dataset
-        Result of `simulate`, also after it was written and read.
+        Result of `simulate` or `rootzone`, also after it was written and read.
 
     Returns
     -------
@@ -256,7 +256,7 @@ def final_state(ds: xr.Dataset) -> xr.Dataset:
     names = [name for name in ds.data_vars if str(name).startswith("final_")]
     if not names:
         raise MissingVariableError(
-            f"no end state (final_theta) among {sorted(map(str, ds.data_vars))}; expected a result of simulate"
+            f"no end state (final_theta) among {sorted(map(str, ds.data_vars))}; expected a result of simulate or rootzone"
         )
     return ds[names]
 
