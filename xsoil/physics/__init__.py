@@ -1,1 +1,1 @@
-"""Equations in plain operators: retention curves, the water balance."""
+"""Equations in plain operators: hydraulic curves, root uptake, the water balance, the grid of Richards columns."""

@@ -1,7 +1,4 @@
-"""The vertical grid and the pieces of the discretised Richards equation, in plain operators.
-
-Heads and lengths in cm, time in days; fluxes are positive upward, faces are numbered from the surface downward.
-"""
+"""The vertical grid of Richards columns and the conductivity between two cells."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from numpy.typing import NDArray
 
 from xsoil.errors import ArgumentError
 
-__all__ = ["darcy", "face_conductivity", "grid"]
+__all__ = ["face_conductivity", "grid"]
 
 
 def grid(depth: float, *, first: float = 0.25, ratio: float = 1.15, largest: float = 3.0) -> NDArray[np.float64]:
@@ -42,7 +39,7 @@ def grid(depth: float, *, first: float = 0.25, ratio: float = 1.15, largest: flo
     >>> from xsoil.physics.richards import grid
     >>> widths = grid(50.0)
     >>> len(widths), float(widths.sum().round(9)), widths[[0, -1]].round(3).tolist()
-    (29, 50.0, [0.241, 2.886])
+    (29, 50.0, [0.241, 2.887])
     """
     if not (0 < depth < math.inf and 0 < first < math.inf and ratio >= 1 and largest >= first):
         raise ArgumentError(
@@ -62,8 +59,3 @@ def face_conductivity(above: Any, below: Any, root_above: Any, root_below: Any) 
     The arithmetic mean alone lets fronts run ahead on coarse cells, the geometric one locks them in dry sand.
     """
     return 0.25 * (above + below) + 0.5 * (root_above * root_below)
-
-
-def darcy(conductivity: Any, above: Any, below: Any, distance: Any) -> Any:
-    """Flux between two heads a distance apart, positive upward: -K ((h_above - h_below) / distance + 1)."""
-    return -conductivity * ((above - below) / distance + 1)
