@@ -98,8 +98,8 @@ def simulate(
         `final_theta`, the state after the last day, in double precision because that is how it is carried (also
         `final_snow` with `frost`, `final_root_depth` with a root depth on time); `status`
         [CF `flag_masks`]: missing parameter, impossible parameters (expected 1 >= theta_s > theta_fc > theta_wp >= 0,
-        k_sat > 0, root_depth > 0, 0 <= depletion_fraction < 1, crop_coefficient >= 0), missing or negative forcing,
-        initial state clipped or missing. A cell with such parameters or without initial state is NaN, one with such
+        k_sat > 0, root_depth > 0, 0 <= depletion_fraction < 1, crop_coefficient >= 0, degree_day_factor >= 0), missing
+        or negative forcing, initial state clipped or missing. A cell with such parameters or without initial state is NaN, one with such
         forcing is NaN from that day on; so is one with an impossible parameter on that day. In `attrs`: model,
         substeps, warmup, initial state, parameters given as numbers, optional series that were used.
 
@@ -256,7 +256,8 @@ def final_state(ds: xr.Dataset) -> xr.Dataset:
     names = [name for name in ds.data_vars if str(name).startswith("final_")]
     if not names:
         raise MissingVariableError(
-            f"no end state (final_theta) among {sorted(map(str, ds.data_vars))}; expected a result of simulate or rootzone"
+            f"no end state (final_theta) among {sorted(map(str, ds.data_vars))}; "
+            "expected a result of simulate or rootzone"
         )
     return ds[names]
 
