@@ -96,12 +96,12 @@ def simulate(
     xr.Dataset
         The outputs on (time, dims of the parameters), with the coordinates, attributes and grid mapping of `ds`;
         `final_theta`, the state after the last day, in double precision because that is how it is carried (also
-        `final_snow` with `frost`, `final_root_depth` with a root depth on time); `status`
-        [CF `flag_masks`]: missing parameter, impossible parameters (expected 1 >= theta_s > theta_fc > theta_wp >= 0,
-        k_sat > 0, root_depth > 0, 0 <= depletion_fraction < 1, crop_coefficient >= 0, degree_day_factor >= 0), missing
-        or negative forcing, initial state clipped or missing. A cell with such parameters or without initial state is NaN, one with such
-        forcing is NaN from that day on; so is one with an impossible parameter on that day. In `attrs`: model,
-        substeps, warmup, initial state, parameters given as numbers, optional series that were used.
+        `final_snow` with `frost`, `final_root_depth` with a root depth on time); `status` [CF `flag_masks`]: missing
+        parameter, impossible parameters (expected 1 >= theta_s > theta_fc > theta_wp >= 0, k_sat > 0, root_depth > 0, 0
+        <= depletion_fraction < 1, crop_coefficient >= 0, degree_day_factor >= 0), missing or negative forcing, initial
+        state clipped or missing. A cell with such parameters or without initial state is NaN, one with such forcing is
+        NaN from that day on; so is one with an impossible parameter on that day. In `attrs`: model, substeps, warmup,
+        initial state, parameters given as numbers, optional series that were used.
 
         The balance of a day, to round-off: storage and snow change by precipitation + irrigation + capillary_rise
         + root_zone_exchange - actual_et - runoff - drainage. `root_zone_exchange` is the water of the soil that joins
