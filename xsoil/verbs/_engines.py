@@ -6,6 +6,7 @@ dask for dask. What they compute is theirs; what counts as missing, and the type
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -44,8 +45,11 @@ GDAL_QUANTILES = {0.25: "q1", 0.5: "med", 0.75: "q3"}
 GDAL_WHOLE = ("min", "max", "mode", "nearest")
 """Operators under which integers stay integers."""
 
-BLOCK = 64
-"""Target columns of one call of GDAL."""
+BLOCK = (8, 64)
+"""Least and most target rows and columns of one call of GDAL."""
+
+BLOCK_CELLS = 2**20
+"""Source cells that a call of GDAL should not much exceed."""
 
 XESMF = {
     "mean": "conservative_normed",
@@ -109,13 +113,23 @@ def gdal(
     -----
     GDAL computes in the precision that holds the source (float32 or float64) and takes any cell with a valid source
     pixel. For area operators it weights a rectangle around the footprint of the target cell (mode: without
-    weights), and it interpolates the projection to an eighth of a pixel. It is called on fixed blocks of columns of the
-    target, so that chunks do not show. Area operators from all round the Earth to a polar grid are wrong in the cells
-    along the meridian where the source's axis begins.
+    weights), and it interpolates the projection to an eighth of a pixel. It is called on fixed blocks of the target,
+    each on a source window of its own, so that chunks do not show in a single bit; a tile smaller than a block (8 to 64
+    cells a side, by the ratio) costs a whole one. Its sum can lose half a source pixel in a target cell where the
+    borders of the two grids fall together (OSGeo/gdal#13539: 2 % of a cell of 5 x 5), which blocks do not mend: totals
+    are kept by ``engine="exact"`` alone. Area operators from all round the Earth to a polar grid are wrong in the
+    cells along the meridian where the source's axis begins.
     """
     name = gdal_name(how, q=q, min_valid=min_valid)
     data, exact, out, fill = _regrid.types_of(var, how in GDAL_WHOLE)
-    return _lazy.map_tiles(data.data, GdalStep(source, target, name, exact, out, fill), chunks)["value"]
+    step = GdalStep(source, target, name, exact, out, fill, block_side(source, target))
+    return _lazy.map_tiles(data.data, step, chunks)["value"]
+
+
+def block_side(source: GeoBox, target: GeoBox) -> int:
+    """Target rows and columns of one call of GDAL: by the grids alone, so that chunks do not show."""
+    side = int(math.sqrt(BLOCK_CELLS / cell_ratio(source, target)))
+    return min(max(side, BLOCK[0]), BLOCK[1])
 
 
 @dataclass(frozen=True)
@@ -132,6 +146,7 @@ class GdalStep:
     exact: np.dtype[Any]
     out: np.dtype[Any]
     fill: int | None
+    side: int
 
     @property
     def outputs(self) -> dict[str, Output]:
@@ -139,7 +154,7 @@ class GdalStep:
 
     def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
         """Source rows and columns that the blocks of the tile need; columns may run beyond the axis."""
-        needs = [need for block in self._blocks(cols) if (need := self._need(rows, block)) is not None]
+        needs = [need for block in self._blocks(rows, cols) if (need := self._need(*block)) is not None]
         if not needs:
             return None
         r, c = zip(*needs, strict=True)
@@ -152,34 +167,35 @@ class GdalStep:
         self, values: np.ndarray, origin: tuple[int, int], rows: slice, cols: slice, threads: int = 1
     ) -> dict[str, np.ndarray]:
         result = np.full((len(values), rows.stop - rows.start, cols.stop - cols.start), np.nan, self.exact)
-        for block in self._blocks(cols):
-            need = self._need(rows, block)
+        for block in self._blocks(rows, cols):
+            need = self._need(*block)
             if need is None:
                 continue
             row, column = (np.arange(span.start, span.stop) - at for span, at in zip(need, origin, strict=True))
             if self._cyclic:
                 column = np.mod(column, self.source.shape[1])
             part = values[:, row[0] : row[-1] + 1].take(column, axis=2).astype(self.exact, copy=False)
-            made = np.full((len(values), rows.stop - rows.start, block.stop - block.start), np.nan, self.exact)
+            made = np.full((len(values), *(span.stop - span.start for span in block)), np.nan, self.exact)
             rio_reproject(
-                part, made, _cut(self.source, *need), _cut(self.target, rows, block), self.resampling,
+                part, made, _cut(self.source, *need), _cut(self.target, *block), self.resampling,
                 src_nodata=np.nan, dst_nodata=np.nan, ydim=1, num_threads=threads,
             )  # fmt: skip
-            first, last = max(block.start, cols.start), min(block.stop, cols.stop)
-            result[..., first - cols.start : last - cols.start] = made[..., first - block.start : last - block.start]
+            there, here = zip(*map(_common, block, (rows, cols)), strict=True)
+            result[(..., *there)] = made[(..., *here)]
         if self.fill is not None:
             result = np.where(np.isnan(result), self.fill, result)
         return {"value": result.astype(self.out, copy=False)}
 
-    def _blocks(self, cols: slice) -> list[slice]:
-        """The blocks of columns of the target that a tile touches.
+    def _blocks(self, rows: slice, cols: slice) -> list[tuple[slice, slice]]:
+        """The blocks of the target that a tile touches.
 
-        GDAL interpolates the projection along the rows of a call, so the same ones are asked of it for any tile; and
-        less than all round the Earth, where its rectangles would reach from one end of the axis to the other.
+        What GDAL makes of a cell depends on the call's source window, and on its columns, along which it interpolates
+        the projection: so the same calls are made for any tile. They reach less than all round the Earth, where its
+        rectangles would go from one end of the axis to the other.
         """
-        width = self.target.shape[1]
-        by = max(1, min(BLOCK, width // 4)) if self._cyclic else BLOCK
-        return [slice(c, min(c + by, width)) for c in range(cols.start // by * by, cols.stop, by)]
+        height, width = self.target.shape
+        across = max(1, min(self.side, width // 4)) if self._cyclic else self.side
+        return list(itertools.product(_multiples(rows, self.side, height), _multiples(cols, across, width)))
 
     def _need(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
         """What a block overlaps, and a cell of it more on each side, as GDAL's rectangles reach farther."""
@@ -210,8 +226,19 @@ class GdalStep:
     def __dask_tokenize__(self) -> Any:
         return (
             type(self).__name__, repr(self.source), repr(self.target), self.resampling, str(self.exact), str(self.out),
-            self.fill,
+            self.fill, self.side,
         )  # fmt: skip
+
+
+def _multiples(span: slice, by: int, end: int) -> list[slice]:
+    """The spans between multiples of `by`, the last up to `end`, that a span touches."""
+    return [slice(at, min(at + by, end)) for at in range(span.start // by * by, span.stop, by)]
+
+
+def _common(block: slice, tile: slice) -> tuple[slice, slice]:
+    """What a block and a tile share, counted in the tile and in the block."""
+    first, last = max(block.start, tile.start), min(block.stop, tile.stop)
+    return slice(first - tile.start, last - tile.start), slice(first - block.start, last - block.start)
 
 
 def _cut(box: GeoBox, rows: slice, cols: slice) -> GeoBox:
