@@ -32,10 +32,36 @@ def nodata_of(array: xr.DataArray) -> float | int | None:
     places: list[Any] = [array.attrs.get(key) for key in NODATA_ATTRS]
     if array.dtype.kind in "iu":
         places += [array.encoding.get(key) for key in NODATA_ATTRS]
-    found = {value for place in places if place is not None for value in np.ravel(np.asarray(place)).tolist()}
-    found = {value for value in found if value is not None and value == value}
+    read = [_number(array, value) for place in places if place is not None for value in np.ravel(np.asarray(place))]
+    found = {value for value in read if value is not None and value == value}
     if len(found) > 1:
         raise NodataError(
             f"{array.name!r} declares contradicting nodata values {sorted(found)}; delete the wrong one from .attrs"
         )
-    return found.pop() if found else None
+    if not found:
+        return None
+    value = found.pop()
+    if array.dtype.kind in "iu" and not _occurs(value, array.dtype):
+        return None  # -9999 of unsigned bytes: no cell can hold it
+    return value
+
+
+def _number(array: xr.DataArray, value: object) -> float | int | None:
+    """A declared value as a number; GDAL's metadata are text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (str, bytes)):
+        text = value.decode() if isinstance(value, bytes) else value
+        try:
+            number = float(text)
+        except ValueError as error:
+            raise NodataError(
+                f"{array.name!r} declares nodata {text!r}, which is no number; mend or delete it in .attrs"
+            ) from error
+        return int(number) if number.is_integer() else number
+    return value if value is None or isinstance(value, (int, float)) else None
+
+
+def _occurs(value: float | int, dtype: np.dtype[Any]) -> bool:
+    info = np.iinfo(dtype)
+    return float(value).is_integer() and int(info.min) <= int(value) <= int(info.max)

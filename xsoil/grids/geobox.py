@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import xarray as xr
@@ -290,14 +290,34 @@ class _Axis:
                 f"the axis {dim!r} is not evenly spaced: steps from {np.abs(steps).min():.9g} "
                 f"to {np.abs(steps).max():.9g}; expected a regular grid (interpolate to one, or check for missing rows)"
             )
-        edge = float(values[0]) - step / 2
-        if cyclic and abs(abs(step) * values.size - 360.0) <= 2 * rounding < abs(step):
-            # A full turn but for the rounding of its coordinates: to the nearest half step.
-            step = math.copysign(360.0 / values.size, step)
+        error = max(rounding, 1.5 * off)
+        if error > 1e-9 * abs(
+            step
+        ):  # of coordinates in single precision, or with six digits: what was meant is rounder
+            step = _rounder(step, 2 * error / (values.size - 1))
             edge = float(values.mean()) - step * values.size / 2
-            if abs(edge - round(2 * edge / step) * step / 2) <= rounding:
-                edge = round(2 * edge / step) * step / 2
+            return cls(step * _rounder(edge / step, error / abs(step)), step, shift)
+        edge = float(values[0]) - step / 2
         return cls(edge, step, shift)
+
+
+def _rounder(value: float, error: float) -> float:
+    """The simplest fraction within `error` of a number, if it is too simple to be there by chance; else the number."""
+    low, high = Fraction(value - error), Fraction(value + error)
+    simplest = _simplest(low, high) if low > 0 or high < 0 else Fraction(0)
+    return float(simplest) if simplest.denominator**2 * error < 0.005 else value
+
+
+def _simplest(low: Fraction, high: Fraction) -> Fraction:
+    """The fraction of the smallest denominator between two numbers of one sign (Stern and Brocot)."""
+    if high < 0:
+        return -_simplest(-high, -low)
+    whole = low.numerator // low.denominator
+    if whole == low:
+        return Fraction(whole)
+    if whole + 1 <= high:
+        return Fraction(whole + 1)
+    return whole + 1 / _simplest(1 / (high - whole), 1 / (low - whole))
 
 
 def _single_step(obj: xr.Dataset | xr.DataArray, dim: Hashable, declared: float | None) -> float:

@@ -26,8 +26,8 @@ Family = Literal["area", "power", "select", "point", "bits"]
 SLACK = 1e-9
 """A valid fraction this much below `min_valid` still counts as reaching it."""
 
-NEGATIVE = 1
-"""Bit of the faults: a negative value under an operator that has no meaning there."""
+NEGATIVE, OVERFLOW = 1, 2
+"""Bits of the faults: a negative value under an operator that has no meaning there; a power beyond the numbers."""
 
 BAND_CELLS = 2**21
 """Source cells whose transformed values (float64) are held at once."""
@@ -178,16 +178,22 @@ class Reduction:
             self, read_only(values.astype(self.exact, copy=False) if real else values), origin, rows, cols, threads
         )
         result, fraction, faults = tile
+        if not real:
+            found = {"value": result.view(self.out), "valid_fraction": fraction}
+            return {name: found[name] for name in self.outputs}
         if self.operator.family != "point":
             enough = (fraction >= self.min_valid - SLACK) & (fraction > 0)
             result = np.where(enough[:, None] if result.ndim == 4 else enough, result, np.nan)
         if self.fill is not None:
             # After the change of type: a float does not hold every integer that may stand for a missing value.
             gone = np.isnan(result)
+            info = np.iinfo(self.out)
+            if info.bits == 64:  # as a float the largest integer has become one that is too large
+                result = np.minimum(result, np.nextafter(float(info.max), 0.0))
             result = np.where(gone, 0, result).astype(self.out)
             result[gone] = self.fill
-        found = {"value": result.astype(self.out, copy=False), "valid_fraction": fraction, "quality": faults}
-        return {name: found[name] for name in self.outputs}  # type: ignore[misc]
+        every = {"value": result.astype(self.out, copy=False), "valid_fraction": fraction, "quality": faults}
+        return {name: every[name] for name in self.outputs}  # type: ignore[misc]
 
     def __dask_tokenize__(self) -> Any:
         return (
@@ -251,10 +257,17 @@ def _power(step: Reduction, values: Array, origin: tuple[int, int], rows: slice,
                 at = (origin[0] + r0, origin[1])
                 mean, share = step.overlap.reduce(read_only(moved), at, part, cols, "mean", 1)
                 mean = inverse(mean)
-            if some:
+            odd = name == "power" and bool(((share > 0) & ((mean == 0.0) | (mean == np.inf))).any())
+            if some or odd:
                 low, _ = step.overlap.reduce(read_only(known), at, part, cols, "min", 1)
                 mean = np.where(low < 0.0, np.nan, mean if zeros else np.where(low == 0.0, 0.0, mean))
                 faults[here] = np.where(low < 0.0, NEGATIVE, 0)
+            if odd:
+                high, _ = step.overlap.reduce(read_only(known), at, part, cols, "max", 1)
+                over, under = (mean == np.inf) & (high < np.inf), (mean == 0.0) & (high > 0.0) & (zeros | (low > 0.0))
+                under &= ~(np.isinf(high) & (p < 0))  # the mean of infinities
+                mean = np.where(over | under, np.nan, mean)
+                faults[here] |= np.where(over | under, OVERFLOW, 0).astype(np.uint8)
             result[here], fraction[here] = mean, share
 
     in_bands(band, shape[1], threads)
@@ -263,13 +276,15 @@ def _power(step: Reduction, values: Array, origin: tuple[int, int], rows: slice,
 
 def _bits(step: Reduction, values: Array, origin: tuple[int, int], rows: slice, cols: slice, threads: int) -> Reduced:
     """Each bit by itself is a maximum over the cells that overlap."""
-    result: Any = 0
+    unsigned = np.dtype(f"u{values.dtype.itemsize}")
+    raw = np.ascontiguousarray(values, values.dtype.newbyteorder("=")).view(unsigned)
+    result: Any = unsigned.type(0)
     fraction: Any = None
     bits = step.parameter if isinstance(step.parameter, int) else 0
-    for bit in (1 << k for k in range(bits.bit_length()) if bits >> k & 1):
-        seen = read_only(((values & bit) != 0).astype(np.float32))
+    for bit in (unsigned.type(1 << k) for k in range(bits.bit_length()) if bits >> k & 1):
+        seen = read_only(((raw & bit) != 0).astype(np.float32))
         one, fraction = step.overlap.reduce(seen, origin, rows, cols, "max", threads)
-        result = result | (np.nan_to_num(one) > 0.0) * np.int64(bit)
+        result = result | np.where(np.nan_to_num(one) > 0.0, bit, unsigned.type(0))
     return Reduced(np.asarray(result), fraction)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import sys
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -20,8 +22,13 @@ from xsoil.grids.geobox import Located, locate
 from xsoil.verbs import _inputs, _lazy
 from xsoil.vocabulary import VARIABLES
 
-STACKLEVEL = 4
-"""From here to the caller of `xsoil.upscale`."""
+
+def warn(message: str) -> None:
+    """Warn at the first line that is not xsoil's: that of the caller, of the function or of the accessor."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "xsoil":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
 
 
 @dataclass(frozen=True)
@@ -143,10 +150,9 @@ def regrid(
                 if not _is_mapping(var):  # that of the source; the result has its own
                     out[name] = var.variable
             elif name not in bounds:
-                warnings.warn(
+                warn(
                     f"{name!r} is left out: it has only one of the spatial dimensions {source.dims}, "
-                    "which the target does not have",
-                    stacklevel=STACKLEVEL,
+                    "which the target does not have"
                 )
             continue
         made = plan(var.transpose(..., source.y, source.x))
@@ -165,32 +171,59 @@ def regrid(
             continue
         if "flag_meanings" not in made_too.attrs or there.attrs.get("flag_meanings") != made_too.attrs["flag_meanings"]:
             raise ArgumentError(f"the source has {name!r} already; drop it with ds.drop_vars({name!r}), or rename it")
-        out[name] = there | made_too  # faults of an earlier step stay
+        both = there | made_too  # faults of an earlier step stay
+        out[name] = both.transpose(*(d for d in both.dims if d not in (y, x)), y, x)
         out[name].attrs = dict(there.attrs)
     coords |= {
         name: coord
         for name, coord in ds.coords.items()
         if not set(source.dims) & set(coord.dims) and not _is_mapping(coord)
     }
+    lost = [
+        str(name)
+        for name, coord in ds.coords.items()
+        if set(source.dims) & set(coord.dims) and name not in (*source.dims, *bounds)
+    ]
+    if lost:
+        warn(f"the coordinates {lost} are left out, as they lie on the source's grid; ds.reset_coords(...) brings them")
+    axes = xr_coords(box, dims=(str(y), str(x)))
+    for name in out:
+        if name in axes or name in coords:
+            raise ArgumentError(
+                f"the variable {name!r} has the name of a coordinate of the result; rename it, or drop it with "
+                f"ds.drop_vars({str(name)!r})"
+            )
     # What other attributes say about the source's grid (GeoZarr, GDAL) is not true of the target's.
     attrs = {
         k: v
         for k, v in ds.attrs.items()
         if not str(k).startswith(("proj:", "spatial:")) and k not in ("crs", "crs_wkt", "transform", "GeoTransform")
     }
-    result = xr.Dataset(out, coords=coords | xr_coords(box, dims=(str(y), str(x))), attrs=attrs)
+    result = xr.Dataset(out, coords=coords | axes, attrs=attrs)
     for name in result.data_vars:
         if y in result[name].dims:
             result[name].encoding["grid_mapping"] = "spatial_ref"
     return result
 
 
+def on_axes_of(result: xr.Dataset, to: object) -> xr.Dataset:
+    """The result with the very coordinates of the object that gave the grid, so that both go together.
+
+    Coordinates made from a transform may differ from those of a file by rounding, or by a full turn.
+    """
+    if not isinstance(to, (xr.Dataset, xr.DataArray)):
+        return result
+    found = locate(to)
+    axes = {dim: to[dim].variable for dim in found.dims if dim in to.coords}
+    return result.assign_coords(axes)
+
+
 _BESIDE: Mapping[str, Callable[[Hashable], dict[str, Any]]] = {
     "valid_fraction": lambda name: {"units": "1", "long_name": f"valid part of the cell's area of {name}"},
     "quality": lambda name: {
         "long_name": f"faults of {name}",
-        "flag_masks": np.array([1], np.uint8),
-        "flag_meanings": "negative_value",
+        "flag_masks": np.array([1, 2], np.uint8),
+        "flag_meanings": "negative_value overflow",
     },
 }
 """Attributes of the arrays that a step makes beside its values."""
@@ -203,6 +236,8 @@ def types_of(var: xr.DataArray, whole: bool) -> tuple[xr.DataArray, np.dtype[Any
         raise ArgumentError(
             f"{var.name!r} is {var.dtype}; expected numbers: drop it with ds.drop_vars({str(var.name)!r})"
         )
+    if var.dtype.kind == "f" and var.dtype.itemsize > 8:
+        raise ArgumentError(f"{var.name!r} is {var.dtype}; expected float64 or less: ds[...].astype('f8')")
     packed = var.attrs.get("scale_factor", 1.0) != 1.0 or var.attrs.get("add_offset", 0.0) != 0.0
     integer = whole and var.dtype.kind in "iub" and not packed
     decoded = _inputs.decode(var)
@@ -214,8 +249,16 @@ def types_of(var: xr.DataArray, whole: bool) -> tuple[xr.DataArray, np.dtype[Any
     if integer:
         out = np.dtype(np.uint8) if var.dtype.kind == "b" else var.dtype.newbyteorder("=")
     else:
-        out = exact if var.dtype.kind == "f" else np.dtype(np.float64)
+        out = decoded.dtype if var.dtype.kind == "f" else np.dtype(np.float64)
     return decoded, exact, out, fill_of(var) if integer else None
+
+
+def flags_of(declared: object, dtype: np.dtype[Any]) -> np.ndarray:
+    """The numbers of ``flag_values`` or ``flag_masks``, which some files write as text ("1b, 2b")."""
+    if isinstance(declared, str):
+        found = re.findall(r"-?\d+", declared)
+        return np.array([int(number) for number in found]).astype(dtype)
+    return np.atleast_1d(np.asarray(declared)).ravel()
 
 
 def fill_of(var: xr.DataArray) -> int:
@@ -236,7 +279,8 @@ def attrs_of(var: xr.DataArray, cell_method: str, fill: int | None = None) -> di
     """Attributes of a result: those of the source but what described its storage, and how it was made."""
     attrs = {k: v for k, v in var.attrs.items() if k not in (*_inputs.STORAGE_ATTRS, "grid_mapping", "cell_methods")}
     if cell_method:
-        attrs["cell_methods"] = f"area: {cell_method}"
+        before = str(var.attrs.get("cell_methods", ""))
+        attrs["cell_methods"] = f"{before} area: {cell_method}".strip()
     if fill is not None and "flag_masks" not in var.attrs:  # no flag is no fault, and nothing that is missing
         dtype = np.dtype(np.uint8) if var.dtype.kind == "b" else var.dtype.newbyteorder("=")
         # With _FillValue xarray would read classes back as floats.
@@ -262,10 +306,9 @@ def warn_direction(source: GeoBox, target: GeoBox, *, verb: str, other: str) -> 
     ratio = cell_ratio(source, target)
     if (verb == "upscale" and ratio < 1.0 - 1e-3) or (verb == "downscale" and ratio > 1.0 + 1e-3):
         which = "finer" if verb == "upscale" else "coarser"
-        warnings.warn(
+        warn(
             f"{verb}: the target is {which} than the source (a target cell covers {ratio:.3g} source cells); "
-            f"it works, but `{other}` is made for that",
-            stacklevel=STACKLEVEL,
+            f"it works, but `{other}` is made for that"
         )
 
 

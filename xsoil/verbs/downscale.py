@@ -135,7 +135,7 @@ def downscale(
             step = Reduction(source.geobox, target[0], OPERATORS[name], None, least, exact, out, fill)
         return _regrid.Plan(data.data, step, _regrid.attrs_of(var, METHODS[name], fill))
 
-    return _regrid.regrid(ds, source, target, plan, chunks)
+    return _regrid.on_axes_of(_regrid.regrid(ds, source, target, plan, chunks), to)
 
 
 def _methods(method: object, spatial: list[Hashable], ds: xr.Dataset) -> dict[Hashable, str]:

@@ -139,7 +139,11 @@ def upscale(
     def plan(var: xr.DataArray) -> _regrid.Plan:
         operator = operators[var.name]
         if operator is UNION:
-            bits = int(np.bitwise_or.reduce(np.atleast_1d(var.attrs["flag_masks"]).astype(np.int64)))
+            unsigned = np.dtype(f"u{var.dtype.itemsize}")
+            masks = _regrid.flags_of(var.attrs["flag_masks"], var.dtype).astype(var.dtype).view(unsigned)
+            bits, nodata = int(np.bitwise_or.reduce(masks)), _inputs.nodata_of(var)
+            if nodata is not None:  # no flag is known where nothing is
+                var = var.where(var != nodata, var.dtype.type(0))
             step = Reduction(
                 source.geobox, target[0], UNION, bits, 0.0, np.dtype(np.float32), var.dtype, 0, valid_fraction
             )
@@ -161,7 +165,7 @@ def upscale(
             attrs = {"units": "1", "long_name": f"share of each class of {var.name}", "cell_methods": "area: mean"}
         return _regrid.Plan(data.data, step, attrs, extra)
 
-    return _regrid.regrid(ds, source, target, plan, chunks)
+    return _regrid.on_axes_of(_regrid.regrid(ds, source, target, plan, chunks), to)
 
 
 def _other_engine(
@@ -239,7 +243,7 @@ def _classes(var: xr.DataArray, decoded: xr.DataArray) -> dict[str, Any]:
     flags = var.attrs.get("flag_values")
     variable = VARIABLES.get(str(var.name))
     if flags is not None:
-        values = np.asarray([int(v) for v in flags.split()] if isinstance(flags, str) else flags).ravel()
+        values = _regrid.flags_of(flags, var.dtype)
     elif (variable is not None and variable.kind == "flag") or var.dtype.kind == "b":
         values = np.array([0, 1])
     elif var.chunks is not None:

@@ -65,7 +65,7 @@ def map_tiles(data: Any, step: TileStep, chunks: int | tuple[int, int] | None = 
         return _eager(np.asarray(data), step)
     lead_chunks = data.chunks[:-2]
     layers = math.prod(max(sizes) for sizes in lead_chunks)
-    tile = _tile_shape(step, data.dtype.itemsize * max(layers, 1), asked)
+    tile = _tile_shape(step, max(data.dtype.itemsize, 4), max(layers, 1), asked)
     row_sizes, col_sizes = _sizes(height, tile[0]), _sizes(width, tile[1])
     row_edges, col_edges = np.cumsum([0, *row_sizes]), np.cumsum([0, *col_sizes])
     block_rows, block_cols = np.cumsum([0, *data.chunks[-2]]), np.cumsum([0, *data.chunks[-1]])
@@ -150,6 +150,8 @@ def _run_tile(
 ) -> dict[str, np.ndarray]:
     """One task: cut the window out of its blocks, some layers at a time, and run the step on it."""
     lead = blocks[0][0].shape[:-2]
+    if math.prod(lead) == 0:
+        return _empty_tile(step, lead, (rows.stop - rows.start, cols.stop - cols.start))
     flat = [[np.asarray(block).reshape(-1, *block.shape[-2:]) for block in line] for line in blocks]
     cells = sum(b - a for a, b in spans[0]) * sum(b - a for a, b in spans[1])
     layers, by = math.prod(lead), max(1, WINDOW_BYTES // max(cells * flat[0][0].itemsize, 1))
@@ -232,8 +234,8 @@ def _asked_tile(chunks: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return pair[0], pair[1]
 
 
-def _tile_shape(step: TileStep, bytes_per_cell: int, asked: tuple[int, int] | None) -> tuple[int, int]:
-    """Rows and columns of a target tile: as asked for, else with a source window near WINDOW_BYTES.
+def _tile_shape(step: TileStep, itemsize: int, layers: int, asked: tuple[int, int] | None) -> tuple[int, int]:
+    """Rows and columns of a target tile: as asked for, else with a source window, or a result, near WINDOW_BYTES.
 
     At large ratios or with many layers that may be a single cell; layers are then taken some at a time.
     """
@@ -244,7 +246,8 @@ def _tile_shape(step: TileStep, bytes_per_cell: int, asked: tuple[int, int] | No
     if whole is None:
         return min(512, height), min(512, width)
     ratio = (whole[0].stop - whole[0].start) * (whole[1].stop - whole[1].start) / (height * width)
-    per_cell = bytes_per_cell * max(ratio, 1.0)
+    out = 8 * sum(math.prod(output.extra) for output in step.outputs.values())
+    per_cell = layers * max(itemsize * max(ratio, 1.0), out)
     # Tiles of a few cells would make many small tasks: with many layers the window may grow, within bounds.
     cells = max(WINDOW_BYTES / per_cell, min(64.0, MOST_BYTES / per_cell))
     side = max(int(math.sqrt(cells)), 1)
