@@ -13,9 +13,12 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from pyproj import Geod
 
-from xsoil.errors import MissingVariableError, NoOverlapError, UnknownNameError
+from xsoil.errors import GridMismatchError, MissingVariableError, NoOverlapError, UnknownNameError
 from xsoil.grids.ease import EASE_GRIDS, ease_grid
+from xsoil.verbs.apply_weights import apply_weights
 from xsoil.verbs.conservation_report import conservation_report
+from xsoil.verbs.downscale import downscale
+from xsoil.verbs.save_weights import save_weights
 from xsoil.verbs.upscale import upscale
 
 LATLON = GeoBox((60, 70), Affine(1 / 30, 0, -106.5, 0, -1 / 30, 38.9), "EPSG:4326")
@@ -175,6 +178,69 @@ def test_other_operators_have_no_error_of_their_own():
     assert np.isfinite(conservation_report(ds, made, how="mean").error).all()
 
 
+@pytest.mark.parametrize(
+    ("methods", "how"),
+    [
+        ("area: mean", "mean"),
+        ("time: mean area: sum", "sum"),
+        ("area: sum depth: mean", "sum"),
+        ("area: sum time: mean area: mean", "mean"),
+        ("area: mean (comment: conservative)", "mean"),
+        ("area: mean where land time: maximum (comment: daily)", "mean"),
+        ("area: sum (interval: 1 km)", "sum"),
+        ("area: time: mean", "mean"),
+        ("area: mean area: maximum", ""),
+        ("area: mean (comment: harmonic)", ""),
+        ("area: mean area: mean (comment: power, p = 2)", ""),
+        ("area: mean_absolute_value", ""),
+        ("subarea: mean", ""),
+        ("time: mean", ""),
+    ],
+)
+def test_the_last_area_of_cell_methods_counts(methods, how):
+    ds = on(GeoBox((2, 2), Affine(1000, 0, 0, 0, -1000, 2000), "EPSG:6933"), missing=0)
+    made = ds.copy()
+    made["clay"] = ds.clay.assign_attrs(cell_methods=methods)
+    report = conservation_report(ds, made)
+    assert report.how == how
+    assert bool(np.isnan(report.error).all()) == (how == "")
+
+
+def test_conservative_splits_and_weights_have_an_error(tmp_path):
+    ds = on(LATLON, missing=0)
+    coarse = upscale(ds, "EASE2_M36km", valid_fraction=True, min_valid=0)[["clay"]]
+    fine = downscale(coarse, ease_grid("EASE2_M09km", coarse), "conservative")
+    report = conservation_report(coarse, fine)
+    assert report.how == "mean"
+    assert abs(report.error).max() < 1e-12
+    for how, expected in (("mean", "mean"), ("nearest", "")):
+        path = save_weights(tmp_path / f"{how}.nc", ds, "EASE2_M36km", how)
+        options = {"min_valid": 0, "valid_fraction": True} if how == "mean" else {}
+        report = conservation_report(ds, apply_weights(ds, path, "EASE2_M36km", **options))
+        assert report.how == expected
+    path = tmp_path / "mean.nc"
+    report = conservation_report(ds, apply_weights(ds, path, "EASE2_M36km", min_valid=0, valid_fraction=True))
+    assert abs(report.error).max() < 1e-9
+
+
+def test_layers_must_be_the_same():
+    days = np.array(["2000-01-01", "2000-01-02", "2000-01-03"], "M8[ns]")
+    ds = on(LATLON, lead=(3,), missing=0).assign_coords(time=days)
+    made = upscale(ds, "EASE2_M36km", min_valid=0, valid_fraction=True)
+    for wrong in (made.isel(time=[0, 1]), made.assign_coords(time=days + np.timedelta64(1, "D"))):
+        with pytest.raises(
+            GridMismatchError, match=r"'time' of 'clay' differs: 3 \(2000-01-01.*expected the same labels"
+        ):
+            conservation_report(ds, wrong)
+    with pytest.raises(GridMismatchError, match=r"'time' of 'clay' differs: 3 \(0 to 2\)"):
+        conservation_report(ds.drop_vars("time"), made.isel(time=[0, 1]).drop_vars("time"))
+    with pytest.raises(GridMismatchError, match=r"dimensions \('time',\) in the source and \(\) in the target"):
+        conservation_report(ds, made.isel(time=0))
+    turned = conservation_report(ds, made.isel(time=[2, 0, 1]))
+    assert abs(turned.error).max() < 1e-12
+    assert turned.time.values.tolist() == ds.time.values.tolist()
+
+
 def test_faults():
     ds = on(LATLON)
     made = upscale(ds, "EASE2_M36km")
@@ -182,6 +248,8 @@ def test_faults():
         conservation_report(ds.rename(clay="sand"), made)
     with pytest.raises(UnknownNameError, match="did you mean 'sum'"):
         conservation_report(ds, made, how="summ")
+    with pytest.raises(MissingVariableError, match=r"how names 'sand', which is not among the maps \['clay'\]"):
+        conservation_report(ds, made, how={"sand": "sum"})
     with pytest.raises(NoOverlapError, match="do not overlap"):
         conservation_report(ds, on(ease_grid("EASE2_M36km", (5, 45, 8, 47))))
     before = ds.copy(deep=True)

@@ -23,6 +23,14 @@ from xsoil.verbs import _inputs, _regrid
 if TYPE_CHECKING:
     from xsoil.grids.esmf import WeightFile
 
+CELL_METHODS = {
+    "conservative": "mean (comment: conservative)",
+    "nearest": "point",
+    "bilinear": "point (comment: bilinear)",
+    "patch": "point (comment: patch)",
+}
+"""What a result says by how the method begins that its weight file names."""
+
 LEAST = 1e-6
 """Smallest valid weight that `min_valid=0` accepts, and what `min_valid=1` may lack: as in xESMF."""
 
@@ -69,7 +77,8 @@ def apply_weights(
     Returns
     -------
     xr.Dataset
-        On the target grid, spatial dimensions last, with its CRS; NaN in cells without weights. float32 stays
+        On the target grid, spatial dimensions last, with its CRS, `cell_methods` and `regrid_method` by what the file
+        says of its method; NaN in cells without weights. float32 stays
         float32 (sums are float64), integers become float64, unless the weights pick single cells (nearest).
 
     Raises
@@ -101,6 +110,7 @@ def apply_weights(
         names = wanted(raw.variables)
         dims = raw[names["target_dims"]].values.ravel().tolist() if "target_dims" in names else None
         method = next((str(raw.attrs[key]) for key in ("regrid_method", "map_method") if key in raw.attrs), "")
+    cell_method = next((text for word, text in CELL_METHODS.items() if method.lower().startswith(word)), "")
     target = _target(to, region, source, dims)
     stamp = _stamp(file)
     weights = load(str(file), stamp, source.geobox, target[0])
@@ -114,7 +124,7 @@ def apply_weights(
             )
         data, exact, out, fill = _regrid.types_of(var, selects)
         step = WeightStep(str(file), stamp, source.geobox, target[0], min_valid, exact, out, fill, valid_fraction)
-        attrs = _regrid.attrs_of(var, "", fill)
+        attrs = _regrid.attrs_of(var, cell_method, fill)
         return _regrid.Plan(data.data, step, attrs | ({"regrid_method": method} if method else {}))
 
     return _regrid.regrid(ds, source, target, plan, chunks)

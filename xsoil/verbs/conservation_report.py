@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -9,12 +10,15 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from xsoil.errors import MissingVariableError, UnknownNameError
+from xsoil.errors import GridMismatchError, MissingVariableError, UnknownNameError
 from xsoil.grids.geobox import Located, locate
 from xsoil.verbs import _inputs, _lazy, _regrid
 
 KEPT = {"mean": "integral", "sum": "total"}
 """What each operator is meant to keep."""
+
+AREA = re.compile(r"\barea:\s*(?:\w+:\s*)*(\w+)(?:\s+\w+\b(?!:))*(?:\s*\(([^)]*)\))?")
+"""A part of `cell_methods` that is about the area: its method, and what stands in brackets behind it."""
 
 LONG_NAMES = {
     "source_total": "sum of the source's values, by the part of each cell that the target covers",
@@ -44,7 +48,8 @@ def conservation_report(
         ``<name>_valid_fraction`` in `dst` (``upscale(..., valid_fraction=True)``) a cell counts by its valid part;
         without, a cell that is not NaN counts whole, and cells cut by coasts show up as a difference.
     how : {"mean", "sum"} or dict, optional
-        How `dst` was made, for `error`; by default from its ``cell_methods``.
+        How `dst` was made, for `error`; by default from the last ``area:`` in its ``cell_methods``, as `upscale`,
+        `downscale` (conservative) and `apply_weights` (conservative) write it.
 
     Returns
     -------
@@ -57,9 +62,11 @@ def conservation_report(
     Raises
     ------
     MissingVariableError
-        No variable of both.
+        No variable of both, or `how` names one that is not among them.
     UnknownNameError
         Unknown `how`.
+    GridMismatchError
+        Dimensions that are not spatial, or their labels, differ (labels may come in another order).
     NoOverlapError
         The grids have no cell in common.
 
@@ -97,6 +104,11 @@ def conservation_report(
             f"no variable in common: the source has {sorted(map(str, src.data_vars))}, the target "
             f"{sorted(map(str, dst.data_vars))}; expected the same names of amounts on both grids: ds.rename(...)"
         )
+    unknown = [name for name in how if name not in names] if isinstance(how, Mapping) else []
+    if unknown:
+        raise MissingVariableError(f"how names {unknown[0]!r}, which is not among the maps {sorted(map(str, names))}")
+    for name in names:
+        _require_same_layers(src[name], dst[name], ours.dims, theirs.dims)
     _regrid.require_overlap(ours, theirs.geobox)
     working = working_crs(theirs.geobox)
     covered = _covered(ours.geobox, theirs.geobox)
@@ -121,6 +133,31 @@ def conservation_report(
             units["units"] = "m2" if label.endswith("area") else "1"
         report[label].attrs = units
     return report.assign_attrs(areas_measured_in=working)
+
+
+def _require_same_layers(
+    src: xr.DataArray, dst: xr.DataArray, ours: tuple[Hashable, ...], theirs: tuple[Hashable, ...]
+) -> None:
+    """Raise unless both have the same dimensions beside the spatial ones, with the same labels."""
+    lead, other = ([d for d in var.dims if d not in dims] for var, dims in ((src, ours), (dst, theirs)))
+    if set(lead) != set(other):
+        raise GridMismatchError(
+            f"{src.name!r} has the dimensions {tuple(lead)} in the source and {tuple(other)} in the target beside the "
+            "spatial ones; expected the same: take the same part of both with .isel(...), or leave the variable out"
+        )
+    for dim in lead:
+        labels = [var.indexes[dim] for var in (src, dst) if dim in var.indexes]
+        if len(labels) < 2:
+            same = src.sizes[dim] == dst.sizes[dim]
+        else:
+            a, b = labels
+            same = a.equals(b) or (a.is_unique and b.is_unique and len(a) == len(b) and bool(a.isin(b).all()))
+        if not same:
+            ends = [f"{var.sizes[dim]} ({var[dim].values[0]} to {var[dim].values[-1]})" for var in (src, dst)]
+            raise GridMismatchError(
+                f"{dim!r} of {src.name!r} differs: {ends[0]} in the source, {ends[1]} in the target; expected the same "
+                f"labels: src.sel({dim}=dst[{dim!r}])"
+            )
 
 
 def _covered(source: GeoBox, target: GeoBox) -> np.ndarray:
@@ -194,11 +231,15 @@ def _one(before: Mapping[str, xr.DataArray], after: Mapping[str, xr.DataArray], 
 
 
 def _operator(how: str | Mapping[str, str] | None, name: Hashable, var: xr.DataArray) -> str | None:
-    """mean or sum, as given, else as the result says; None for others."""
+    """mean or sum, as given, else as the result says; None for others, such as a harmonic mean."""
     asked = how.get(str(name)) if isinstance(how, Mapping) else how
     if asked is not None:
         if asked not in KEPT:
             raise UnknownNameError.of("conserving operator", asked, KEPT)
         return asked
-    method = str(var.attrs.get("cell_methods", ""))
-    return next((operator for operator in KEPT if method == f"area: {operator}"), None)
+    found = AREA.findall(str(var.attrs.get("cell_methods", "")))
+    if not found:
+        return None
+    method, remark = found[-1]  # those before are the source's own
+    plain = "comment:" not in remark or remark.split("comment:")[1].strip().startswith("conservative")
+    return str(method) if method in KEPT and plain else None
