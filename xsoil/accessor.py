@@ -116,12 +116,24 @@ class SoilAccessor:
         warmup: int = 0,
         outputs: str | Sequence[str] = ("theta",),
         substeps: int = 24,
+        frost: Literal["snow"] | None = None,
         **fixed: float | xr.DataArray,
     ) -> xr.Dataset:
         """Simulate daily soil moisture; see `xsoil.simulate`."""
         return verbs.simulate(
-            self._ds, forcing, model, initial=initial, warmup=warmup, outputs=outputs, substeps=substeps, **fixed
-        )
+            self._ds, forcing, model, initial=initial, warmup=warmup, outputs=outputs, substeps=substeps, frost=frost,
+            **fixed,
+        )  # fmt: skip
+
+    def rootzone(
+        self,
+        *,
+        T: float | xr.DataArray,
+        variable: str | None = None,
+        initial: xr.Dataset | None = None,
+    ) -> xr.Dataset:
+        """Estimate root-zone soil moisture from the surface's; see `xsoil.rootzone`."""
+        return verbs.rootzone(self._ds, T=T, variable=variable, initial=initial)
 
     def final_state(self) -> xr.Dataset:
         """The end state of a simulation, to go on from; see `xsoil.final_state`."""

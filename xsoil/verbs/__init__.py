@@ -9,6 +9,7 @@ from xsoil.verbs.depth_mean import depth_mean
 from xsoil.verbs.downscale import downscale
 from xsoil.verbs.evaluate import evaluate
 from xsoil.verbs.ptf import list_ptfs, ptf
+from xsoil.verbs.rootzone import rootzone
 from xsoil.verbs.save_weights import save_weights
 from xsoil.verbs.simulate import final_state, simulate
 from xsoil.verbs.texture_class import texture_class
@@ -25,6 +26,7 @@ __all__ = [
     "final_state",
     "list_ptfs",
     "ptf",
+    "rootzone",
     "save_weights",
     "simulate",
     "texture_class",
