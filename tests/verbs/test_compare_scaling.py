@@ -298,6 +298,41 @@ def test_three_step_needs_a_grid(soil):
         compare_scaling(soil, "EASE2_M36km", hows="mean", frameworks=["three_step"])
 
 
+THREE_STEP = {"ptfs": "li2024_cb1", "hows": "mean", "frameworks": "three_step"}
+
+
+def test_via_elsewhere_is_refused(soil):
+    far = xsoil.ease_grid("EASE2_M09km", (5, 45, 8, 47))
+    with pytest.raises(NoOverlapError, match="via does not overlap the map"):
+        compare_scaling(soil, "EASE2_M36km", via=far, **THREE_STEP)
+    west, east = (-104, 33, -101.5, 38), (-100.5, 33, -98, 38)
+    with pytest.raises(NoOverlapError, match="via does not overlap the target"):
+        compare_scaling(soil, "EASE2_M36km", region=west, via=xsoil.ease_grid("EASE2_M09km", east), **THREE_STEP)
+
+
+def test_odd_grids_of_three_step_are_told(soil, recwarn):
+    target = xsoil.ease_grid("EASE2_M36km", (-103, 34, -99, 37))
+    compare_scaling(soil, target, via="EASE2_M09km", **THREE_STEP)
+    compare_scaling(soil, target, via=xsoil.ease_grid("EASE2_M09km", soil), **THREE_STEP)
+    compare_scaling(soil, target, via="EASE2_M36km", **THREE_STEP)
+    compare_scaling(soil, target, via="EASE2_M03km", **THREE_STEP)
+    assert not [str(w.message) for w in recwarn if w.category is UserWarning]
+    with pytest.warns(UserWarning, match="via covers only a part of the target") as told:
+        part = compare_scaling(soil, target, via=xsoil.ease_grid("EASE2_M09km", (-103, 34, -101, 37)), **THREE_STEP)
+    assert told[0].filename == __file__
+    assert np.isnan(part.k_sat[0, :, -1]).all()
+    with pytest.warns(UserWarning, match=r"smaller than the map's \(0.111 to one\)"):
+        compare_scaling(soil, target, via="EASE2_M01km", **THREE_STEP)
+    with pytest.warns(UserWarning, match="larger than the target's"):
+        compare_scaling(soil, target, via=target.zoom_out(2), **THREE_STEP)
+
+
+@pytest.mark.parametrize("name", ["combination", "combination_2", "operator", "n"])
+def test_dimensions_that_the_result_needs(soil, name):
+    with pytest.raises(ArgumentError, match=f"dimension '{name}', a name that the result needs"):
+        compare_scaling(soil.expand_dims({name: 2}), "EASE2_M36km", hows="mean")
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -307,6 +342,10 @@ def test_three_step_needs_a_grid(soil):
         ({"hows": [("mean", 2)]}, ArgumentError, "takes no parameter"),
         ({"hows": ["mean", "mean"]}, ArgumentError, "'mean' is given twice"),
         ({"hows": []}, ArgumentError, "no operator"),
+        ({"hows": None}, ArgumentError, "hows=None; expected a name, or a list"),
+        ({"hows": [["quantile", 0.5]]}, ArgumentError, "expected a name, or a pair"),
+        ({"ptfs": None}, ArgumentError, "ptfs=None; expected a name"),
+        ({"frameworks": None}, ArgumentError, "frameworks=None; expected a name"),
         ({"frameworks": ["mrp"]}, UnknownNameError, "did you mean 'mpr'"),
         ({"frameworks": []}, ArgumentError, "no framework"),
         ({"ptfs": "cosby"}, UnknownNameError, "did you mean"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.errors import ArgumentError, NoOverlapError, UnknownNameError
+from xsoil.grids.crs import cell_ratio
 from xsoil.grids.ease import ease_grid, find_ease
 from xsoil.grids.geobox import locate
 from xsoil.grids.reduce import OPERATORS
@@ -20,7 +21,7 @@ from xsoil.verbs import _regrid
 from xsoil.verbs._cells import map_cells
 from xsoil.verbs._inputs import as_dataset, carry
 from xsoil.verbs._pairs import pair_metrics
-from xsoil.verbs._ways import Formula, Pack, Parameter, Ways
+from xsoil.verbs._ways import Formula, Pack, Parameter, Ways, around
 from xsoil.verbs.ptf import _derivable, _entry, _read_inputs, _select
 from xsoil.verbs.upscale import _parameters
 from xsoil.vocabulary import VARIABLES
@@ -39,6 +40,7 @@ SETS: dict[str, tuple[str, ...]] = {"li2024": tuple(CODES)[:8], "all": tuple(COD
 PARAMETERS = {"quantile": "q", "power": "p"}
 
 DIM = "combination"
+METRICS = ("rmse", "r", "nrmse", "n")
 MARGIN = 2
 """Cells that a cubic needs beyond the target."""
 
@@ -89,8 +91,8 @@ def compare_scaling(
     frameworks : str or sequence of {"mpr", "tr", "three_step"}
         three_step takes part only where `via` is given.
     via : str, GeoBox, xr.Dataset or xr.DataArray, optional
-        Grid of the PTF in three_step, between those of the map and of the target. Of a named grid the part that the
-        target needs.
+        Grid of the PTF in three_step, with cells between those of the map and of the target in size, under all of the
+        target that the map covers. Of a named grid the part that the target needs.
     variable : str
         The output of the PTFs that is compared.
     region, min_valid, chunks
@@ -105,13 +107,22 @@ def compare_scaling(
         combination, combination_2). Coordinates of combination: its name, ``framework``, ``operator``, ``ptf``. NaN
         where there is no such cell; r also where a map is constant, nrmse where `combination_2` is.
 
+    Warns
+    -----
+    UserWarning
+        The cells of `via` are smaller than those of the map or larger than the target's; it leaves out a part of the
+        target that the map covers, which is NaN in three_step. The target is finer than the map.
+
     Raises
     ------
     UnknownNameError
         Unknown PTF, output, operator, framework or grid.
     ArgumentError
-        No or twice the same combination; only three_step, without `via`.
-    MissingVariableError, UnitsError, CRSError, AxisError, NoOverlapError
+        No or twice the same combination; only three_step, without `via`; a dimension of the map has a name that the
+        result needs ("combination").
+    NoOverlapError
+        The grids of map and target, or `via` and one of them, have no cell in common.
+    MissingVariableError, UnitsError, CRSError, AxisError
         As `xsoil.ptf` and `xsoil.upscale`.
 
     Notes
@@ -148,10 +159,12 @@ def compare_scaling(
     if min_valid is not None and not 0 <= min_valid <= 1:
         raise ArgumentError(f"min_valid={min_valid!r}; expected a fraction of the cell's area, 0 to 1")
     available = frozenset(map(str, ds.variables)) | _derivable(ds)
-    entries = _labelled([_entry(method).resolve(available) for method in _several(ptfs, (str, PTF))])
+    entries = _labelled([_entry(method).resolve(available) for method in _several("ptfs", ptfs, (str, PTF))])
     for entry in entries.values():
         _select(entry, variable)
-    source, packed = _regrid.canonical(_packed(ds, list(entries.values()), available, variable))
+    packed = _packed(ds, list(entries.values()), available, variable)
+    _require_free(packed, variable)
+    source, packed = _regrid.canonical(packed)
     target = _regrid.target_of(to, region, source)
     _regrid.require_overlap(source, target[0])
     _regrid.warn_direction(source.geobox, target[0], verb="upscale", other="downscale")
@@ -160,6 +173,8 @@ def compare_scaling(
     formulas = tuple(Formula(entry, variable, _dtype(entry, fields).str) for entry in entries.values())
     dtype = np.result_type(*(formula.dtype for formula in formulas))
     between = _between(via, target[0]) if "three_step" in chosen else None
+    if between is not None:
+        _check_between(source.geobox, between, target[0])
     step = Ways(source.geobox, target[0], between, chosen, formulas, operators, min_valid, dtype.str)
     rows = list(itertools.product(chosen, entries.items(), operators))
     names = np.array([_NAMES[f].format(p=label, o=_code(operator)) for f, (label, _), operator in rows])
@@ -194,15 +209,31 @@ _ABOUT = {
 # What is asked for
 
 
-def _several(value: Any, single: tuple[type, ...]) -> list[Any]:
-    return [value] if isinstance(value, single) else list(value)
+def _several(what: str, value: Any, single: tuple[type, ...]) -> list[Any]:
+    if isinstance(value, single):
+        return [value]
+    if not isinstance(value, Iterable):
+        raise ArgumentError(f"{what}={value!r}; expected a name, or a list of them (leave it out for the default)")
+    return list(value)
+
+
+def _require_free(ds: xr.Dataset, variable: str) -> None:
+    """Raise where a dimension has a name that the result gives to something else."""
+    for dim in ds.dims:
+        if dim in (DIM, f"{DIM}_2", *_ABOUT, *METRICS, variable):
+            raise ArgumentError(
+                f"the map has a dimension {dim!r}, a name that the result needs; rename it: "
+                f"ds.rename({dim}='{dim}_of_map')"
+            )
 
 
 def _operators(hows: str | Sequence[str | tuple[str, float]]) -> tuple[Parameter, ...]:
-    wanted = SETS[hows] if isinstance(hows, str) and hows in SETS else _several(hows, (str,))
+    wanted = SETS[hows] if isinstance(hows, str) and hows in SETS else _several("hows", hows, (str,))
     found = []
     for how in wanted:
         name, parameter = how if isinstance(how, tuple) and len(how) == 2 else (how, None)
+        if not isinstance(name, str):
+            raise ArgumentError(f"operator {name!r} of hows; expected a name, or a pair such as ('quantile', 0.9)")
         if name in PARAMETERS and parameter is None:
             raise ArgumentError(
                 f"operator {name!r} without its {PARAMETERS[name]}; expected a pair: hows=[({name!r}, 0.5)]"
@@ -218,7 +249,7 @@ def _operators(hows: str | Sequence[str | tuple[str, float]]) -> tuple[Parameter
 
 
 def _frameworks(frameworks: str | Sequence[str], via: object) -> tuple[str, ...]:
-    wanted = _several(frameworks, (str,))
+    wanted = _several("frameworks", frameworks, (str,))
     for name in wanted:
         if name not in FRAMEWORKS:
             raise UnknownNameError.of("framework", name, FRAMEWORKS)
@@ -267,6 +298,31 @@ def _between(via: object, target: GeoBox) -> GeoBox:
     top, bottom = max(row - MARGIN, 0), min(row + box.shape[0] + MARGIN, grid.rows)
     left, right = max(column - MARGIN, 0), max(min(column + box.shape[1] + MARGIN, grid.columns), column + box.shape[1])
     return grid.window(top, left, bottom - top, right - left)
+
+
+def _check_between(source: GeoBox, via: GeoBox, target: GeoBox) -> None:
+    """Raise where `via` lies elsewhere; warn where its part or its cells make no sense between the two grids."""
+    from xsoil.grids.overlap import overlap_of
+
+    under = {}
+    for name, box in (("map", source), ("target", target)):
+        under[name] = overlap_of(box, via).window(slice(0, via.shape[0]), slice(0, via.shape[1]))
+        if under[name] is None:
+            raise NoOverlapError(
+                f"via does not overlap the {name}; expected a grid that covers the target: check its CRS"
+            )
+    covered = overlap_of(target, source).window(slice(0, source.shape[0]), slice(0, source.shape[1]))
+    there, wanted = under["target"], around([under["target"], covered], target.shape[1])
+    whole = there is not None and there[1].stop - there[1].start >= target.shape[1]
+    if there and wanted and (wanted[0] != there[0] or (wanted[1] != there[1] and not whole)):
+        _regrid.warn(
+            "via covers only a part of the target that the map covers; the rest is NaN in three_step: "
+            "give the name of a grid, or a larger one"
+        )
+    ratios = {"smaller than the map's": cell_ratio(source, via), "larger than the target's": cell_ratio(via, target)}
+    for word, ratio in ratios.items():
+        if ratio < 1.0 - 1e-3:
+            _regrid.warn(f"the cells of via are {word} ({ratio:.3g} to one); three_step expects a grid between the two")
 
 
 def _packed(ds: xr.Dataset, entries: list[PTF], available: frozenset[str], name: str) -> xr.Dataset:
