@@ -179,6 +179,30 @@ def test_a_target_across_the_seam_of_a_global_source():
     np.testing.assert_allclose(again.k_sat, found.k_sat, rtol=1e-4)
 
 
+@pytest.mark.parametrize("via_west", [-180, 0, -90])
+@pytest.mark.parametrize("west", [-180, 0])
+def test_three_step_all_round_the_earth(west, via_west):
+    """Wherever the axes of the three grids begin; columns of `via` beyond its axis were read as they lay in memory."""
+
+    def globe(step: int, at: float) -> GeoBox:
+        return GeoBox((180 // step, 360 // step), Affine(step, 0, at, 0, -step, 90), "EPSG:4326")
+
+    soil = xsoil.data.synthetic_soil(globe(2, -180))[["sand", "clay"]].compute()
+    targets = globe(12, west), GeoBox((5, 5), Affine(12, 0, 150, 0, -12, 30), "EPSG:4326")
+    hows = ["mean", "cubic", "max"]
+    options = {"ptfs": "li2024_cb1", "hows": hows, "frameworks": "three_step", "via": globe(4, via_west)}
+    for to in targets:
+        found = compare_scaling(soil, to, **options)
+        for name, how in zip(found.combination.values, hows, strict=True):
+            middle = soil.soil.upscale(globe(4, via_west), how)
+            middle = middle.assign(k_sat=60.96 * 10 ** (0.0153 * middle.sand - 0.884))[["k_sat"]]
+            expected = middle.assign(k_sat=middle.k_sat.assign_attrs(units="cm d-1")).soil.upscale(to, how).k_sat
+            assert np.isfinite(expected).all()
+            np.testing.assert_allclose(found.k_sat.sel(combination=name), expected, rtol=1e-5)
+        lazy = compare_scaling(soil.chunk(latitude=40, longitude=50), to, chunks=4, **options)
+        same(lazy.k_sat.compute(), found.k_sat)
+
+
 def test_from_a_sheared_projection():
     box = GeoBox((120, 150), Affine(1000, 0, 900e3, 0, -1000, 1.6e6), "EPSG:5070")
     soil = xsoil.data.synthetic_soil(box, chunks=64)[["sand", "clay"]]

@@ -118,7 +118,8 @@ class Ways:
             found.append(self._window(self.source, self.target, rows, cols))
         between = self._between(rows, cols)
         if between is not None and self.via is not None:
-            found.append(self._window(self.source, self.via, *between))
+            pieces = within(between[1], self.via.shape[1])
+            found.extend(self._window(self.source, self.via, between[0], piece) for piece in pieces)
         return self._around(found)
 
     def run(self, values: Array, origin: tuple[int, int], rows: slice, cols: slice, threads: int = 1) -> dict[str, Any]:
@@ -156,7 +157,11 @@ class Ways:
             return
         start = between[0].start, between[1].start
         for j, operator in enumerate(self.operators):
-            middle = self._inputs(self.via, operator, fine, origin, *between, threads)
+            parts = [
+                self._inputs(self.via, operator, fine, origin, between[0], piece, threads)
+                for piece in within(between[1], self.via.shape[1])
+            ]
+            middle = {name: np.concatenate([part[name] for part in parts], axis=2) for name in fine}
             for k, formula in enumerate(self.formulas):
                 parameter = formula.of(middle, threads)
                 step = self._step(self.via, self.target, operator, parameter.dtype)
@@ -216,6 +221,17 @@ def around(windows: Iterable[Window | None], period: int) -> Window | None:
         turn = period * round((cols.start + cols.stop - other_cols.start - other_cols.stop) / (2 * period))
         cols = slice(min(cols.start, other_cols.start + turn), max(cols.stop, other_cols.stop + turn))
     return rows, cols
+
+
+def within(cols: slice, period: int) -> list[slice]:
+    """Columns that may run beyond a periodic axis, as pieces that do not: only a source may be read around."""
+    pieces, at = [], cols.start
+    while at < cols.stop:
+        first = at % period
+        width = min(period - first, cols.stop - at)
+        pieces.append(slice(first, first + width))
+        at += width
+    return pieces
 
 
 def scale(step: Reduction, values: Array, origin: tuple[int, int], rows: slice, cols: slice, threads: int) -> Array:
