@@ -375,6 +375,15 @@ def test_the_file_must_stay_as_it_was(tmp_path):
         lazy.compute()
 
 
+def test_a_place_that_cannot_be_written_to(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
+    with pytest.raises(ArgumentError, match=r"cannot write .*No space left on device"):
+        save_weights(tmp_path / "w.nc", LATLON, "EASE2_M36km")
+
+
 def test_faulty_arguments(tmp_path, weights):
     ds = on(LATLON)
     with pytest.raises(ArgumentError, match="min_valid=2"):
@@ -386,6 +395,10 @@ def test_faulty_arguments(tmp_path, weights):
         apply_weights(ds, tmp_path / "text.nc", "EASE2_M36km")
     with pytest.raises(ArgumentError, match="is there already"):
         save_weights(weights, LATLON, "EASE2_M36km")
+    with pytest.raises(ArgumentError, match=r"none' does not exist; make it first"):
+        save_weights(tmp_path / "none" / "w.nc", LATLON, "EASE2_M36km")
+    with pytest.raises(ArgumentError, match=r"is a folder; expected the path of a file in it"):
+        save_weights(tmp_path, LATLON, "EASE2_M36km", overwrite=True)
     with pytest.raises(UnknownNameError, match="'mean'"):
         save_weights(tmp_path / "w.nc", LATLON, "EASE2_M36km", "meen")
     with pytest.raises(ArgumentError, match="leave normed out"):

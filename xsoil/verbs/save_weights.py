@@ -81,7 +81,8 @@ def save_weights(
     UnknownNameError
         Unknown `how` or grid.
     ArgumentError
-        The file is there, no library that writes netCDF.
+        The file is there, the path is a folder or in none that exists or can be written to, no library that writes
+        netCDF.
 
     Notes
     -----
@@ -108,6 +109,10 @@ def save_weights(
     if normed and how == "nearest":
         raise ArgumentError("normed=True with how='nearest'; its weights are 1: leave normed out")
     file = Path(path)
+    if file.is_dir():
+        raise ArgumentError(f"{str(path)!r} is a folder; expected the path of a file in it: '{file / 'weights.nc'}'")
+    if not file.parent.is_dir():
+        raise ArgumentError(f"the folder {str(file.parent)!r} does not exist; make it first, or give another path")
     if file.exists() and not overwrite:
         raise ArgumentError(f"{str(path)!r} is there already; give another path, or overwrite=True")
     ours = locate(source)
@@ -179,6 +184,11 @@ def _write(ds: xr.Dataset, file: Path) -> None:
     try:
         ds.to_netcdf(part, format="NETCDF4", encoding={name: {"_FillValue": None} for name in ds.variables})
         os.replace(part, file)
+    except OSError as error:
+        raise ArgumentError(
+            f"cannot write {str(file)!r} ({error.strerror or error}); "
+            "expected a folder that has room and may be written to"
+        ) from error
     except (ValueError, ImportError) as error:
         raise ArgumentError(
             f"cannot write netCDF ({str(error).splitlines()[0]}); expected h5netcdf or netCDF4: "
