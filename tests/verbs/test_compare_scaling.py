@@ -132,6 +132,14 @@ def test_matrices_compare_the_maps(ways):
     assert not (ways.n == ways.n[0, 0]).all()  # cb1 needs no clay, so its holes are others
 
 
+def test_an_object_as_target_keeps_its_coordinates(soil):
+    like = soil.soil.upscale("EASE2_M36km")
+    like = like.assign_coords(x=like.x + 1e-3, y=like.y.astype("f4"))
+    found = compare_scaling(soil, like, hows="mean", ptfs="li2024_cb1")
+    assert found.y.variable.identical(like.y.variable)
+    assert found.x.variable.identical(like.x.variable)
+
+
 def test_results_are_described(soil, ways):
     assert ways.k_sat.dims == ("combination", "y", "x")
     assert ways.k_sat.dtype == np.float32
@@ -377,6 +385,7 @@ def test_dimensions_that_the_result_needs(soil, name):
         ({"variable": "theta_s"}, UnknownNameError, "li2024_cb1"),
         ({"via": "EASE2_M9km"}, UnknownNameError, "EASE2_M09km"),
         ({"min_valid": 2}, ArgumentError, "min_valid"),
+        ({"min_valid": "half"}, ArgumentError, "min_valid"),
     ],
 )
 def test_faults(soil, options, error, message):

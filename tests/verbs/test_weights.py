@@ -211,6 +211,13 @@ def test_a_target_may_run_the_other_way(weights):
     np.testing.assert_allclose(got.y, upside_down.y, rtol=1e-14)
 
 
+def test_an_object_as_target_keeps_its_coordinates(weights):
+    ds = on(LATLON)
+    like = upscale(ds, "EASE2_M36km")
+    like = like.assign_coords(x=like.x + 1e-3)
+    assert (apply_weights(ds, weights, like).x == like.x).all()
+
+
 def test_longitudes_may_start_elsewhere(tmp_path):
     ds = on(GLOBE)
     path = save_weights(tmp_path / "w.nc", ds, COARSE)
@@ -388,6 +395,8 @@ def test_faulty_arguments(tmp_path, weights):
     ds = on(LATLON)
     with pytest.raises(ArgumentError, match="min_valid=2"):
         apply_weights(ds, weights, "EASE2_M36km", min_valid=2)
+    with pytest.raises(ArgumentError, match="min_valid='half'"):
+        apply_weights(ds, weights, "EASE2_M36km", min_valid="half")
     with pytest.raises(ArgumentError, match="no weight file"):
         apply_weights(ds, tmp_path / "none.nc", "EASE2_M36km")
     (tmp_path / "text.nc").write_text("no netCDF")

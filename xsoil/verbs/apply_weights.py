@@ -99,8 +99,7 @@ def apply_weights(
     """
     from xsoil.grids.esmf import wanted
 
-    if min_valid is not None and not 0 <= min_valid <= 1:
-        raise ArgumentError(f"min_valid={min_valid!r}; expected None or a share of the weights, 0 to 1")
+    _regrid.require_fraction("min_valid", min_valid)
     ds = _inputs.as_dataset(ds)
     file = Path(path).resolve()
     if not file.is_file():
@@ -127,7 +126,7 @@ def apply_weights(
         attrs = _regrid.attrs_of(var, cell_method, fill)
         return _regrid.Plan(data.data, step, attrs | ({"regrid_method": method} if method else {}))
 
-    return _regrid.regrid(ds, source, target, plan, chunks)
+    return _regrid.on_axes_of(_regrid.regrid(ds, source, target, plan, chunks), to)
 
 
 @dataclass(frozen=True)

@@ -156,8 +156,7 @@ def compare_scaling(
     ds = as_dataset(ds)
     operators = _operators(hows)
     chosen = _frameworks(frameworks, via)
-    if min_valid is not None and not 0 <= min_valid <= 1:
-        raise ArgumentError(f"min_valid={min_valid!r}; expected a fraction of the cell's area, 0 to 1")
+    _regrid.require_fraction("min_valid", min_valid)
     available = frozenset(map(str, ds.variables)) | _derivable(ds)
     entries = _labelled([_entry(method).resolve(available) for method in _several("ptfs", ptfs, (str, PTF))])
     for entry in entries.values():
@@ -186,7 +185,7 @@ def compare_scaling(
     def plan(var: xr.DataArray) -> _regrid.Plan:
         return _regrid.Plan(var.data, step, attrs, {DIM: names})
 
-    result = _regrid.regrid(packed, source, target, plan, chunks).transpose(DIM, ...)
+    result = _regrid.on_axes_of(_regrid.regrid(packed, source, target, plan, chunks), to).transpose(DIM, ...)
     maps = result[variable]
     result = result.assign(pair_metrics(maps, DIM, (target[1], target[2])))
     about = {
