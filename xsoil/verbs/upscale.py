@@ -20,6 +20,11 @@ How = Literal[
 ]  # fmt: skip
 HOWS: tuple[str, ...] = (*OPERATORS, "default")
 ENGINES = ("exact", "gdal", "xesmf")
+ESMF_ONLY = {
+    "conservative": Operator("conservative", "area", "mean (comment: conservative)"),
+    "patch": Operator("patch", "point", "point (comment: patch)"),
+}
+"""What ESMF has beside our operators, for engine="xesmf"."""
 MAX_CLASSES = 256
 """More different values than this are a measurement, not classes."""
 
@@ -75,7 +80,7 @@ def upscale(
     engine : {"exact", "gdal", "xesmf"}
         What computes: xsoil itself by true overlap areas; GDAL's warper through odc-geo, for those who want its
         numbers (no `min_valid`, no NaN rule, a rectangle around each footprint); or ESMF through xESMF, where that
-        is installed (mean: conservative_normed; nearest, bilinear).
+        is installed (mean: conservative_normed; nearest, bilinear; beside these "conservative" and "patch").
     chunks : int or (int, int), optional
         Rows and columns of the result's dask chunks. By default a task's source window stays near 32 MB.
     valid_fraction : bool
@@ -126,9 +131,9 @@ def upscale(
     source, ds = _regrid.canonical(ds)
     target = _regrid.target_of(to, region, source)
     spatial = [name for name, var in ds.data_vars.items() if set(source.dims) <= set(var.dims)]
-    operators = _operators(how, spatial, ds)
     if engine not in ENGINES:
         raise UnknownNameError.of("engine", engine, ENGINES)
+    operators = _operators(how, spatial, ds, ESMF_ONLY if engine == "xesmf" else {})
     _regrid.require_fraction("min_valid", min_valid)
     given = _parameters(operators, q, p)
     if engine != "exact" and valid_fraction:
@@ -191,14 +196,17 @@ def _other_engine(
     return _regrid.Plan(found, None, attrs)
 
 
-def _operators(how: object, spatial: list[Hashable], ds: xr.Dataset) -> dict[Hashable, Operator]:
+def _operators(
+    how: object, spatial: list[Hashable], ds: xr.Dataset, more: Mapping[str, Operator]
+) -> dict[Hashable, Operator]:
+    rows = {**OPERATORS, **more}
     table = {}
-    for name, asked in _regrid.choices(how, spatial, dict.fromkeys(HOWS), "mean").items():
+    for name, asked in _regrid.choices(how, spatial, dict.fromkeys((*HOWS, *more)), "mean").items():
         var = ds[name]
         if "flag_masks" in var.attrs and var.dtype.kind in "iu" and not (isinstance(how, Mapping) and name in how):
             table[name] = UNION
             continue
-        operator = OPERATORS[_default(var) if asked == "default" else asked]
+        operator = rows[_default(var) if asked == "default" else asked]
         if _regrid.is_class(var) and not operator.classes:
             raise ArgumentError(
                 f"{name!r} holds classes or flags, which have no {operator.name}; use how={{{str(name)!r}: 'mode'}} "
