@@ -94,12 +94,14 @@ def upscale(
         (missing cells hold the declared nodata, else the smallest (unsigned: largest) integer, declared as
         ``_FillValue``) and become float64 for the others; beyond 2**53 they are rounded. Integers with an undecoded
         ``scale_factor`` or ``add_offset`` are decoded to floats. Harmonic, geometric and power means add
-        ``<name>_quality`` (CF flags): 1 where a negative value made the cell NaN.
+        ``<name>_quality`` (CF flags): 1 where a negative value made the cell NaN, 2 where a power left the range of
+        the numbers. A valid integer that equals the one for missing cells reads as missing: declare another nodata.
 
     Warns
     -----
     UserWarning
-        A variable that has only one of the spatial dimensions is left out (bounds of the axes silently).
+        A variable that has only one of the spatial dimensions, or a coordinate on the source's grid, is left out
+        (bounds of the axes silently).
         The target is finer than the source (`downscale` is made for that).
 
     Raises
