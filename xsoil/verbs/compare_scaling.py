@@ -68,9 +68,9 @@ def compare_scaling(
     min_valid: float | None = None,
     chunks: int | tuple[int, int] | None = None,
 ) -> xr.Dataset:
-    """Derive a hydraulic parameter on a coarser grid in every way, and measure how far the ways are apart [1]_.
+    """Derive a hydraulic parameter on a coarser grid in every way, and measure how far the ways are apart.
 
-    A way is a framework, a pedotransfer function and an operator of `upscale`:
+    As Li et al. (2024) [1]_ do. A way is a framework, a pedotransfer function and an operator of `upscale`:
 
     - ``"mpr"``: PTF on the grid of the map, then the operator; "CB1-NN".
     - ``"tr"``: operator, then the PTF on the target; "NN-CB1".
