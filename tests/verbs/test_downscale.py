@@ -10,14 +10,16 @@ import pytest
 import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from xsoil.errors import ArgumentError, CRSError, MissingVariableError, NoOverlapError, UnknownNameError
+from xsoil.grids.conservative import LEAST_SHARE
 from xsoil.grids.ease import ease_grid
 from xsoil.grids.geobox import grid_of
+from xsoil.grids.weights import mean_weights
 from xsoil.verbs.downscale import METHODS, downscale
 from xsoil.verbs.upscale import upscale
 
@@ -70,7 +72,22 @@ def test_the_mean_of_the_fine_cells_is_the_coarse_value(target, missing):
     np.testing.assert_allclose(back.values[both], ds.soil_moisture.values[both], rtol=1e-12)
 
 
+def satisfiable(fine, target, both):
+    """Which of the coarse cells `both` have a mean that fine values can meet, whatever the others' are.
+
+    Not so two coarse cells at a border or a gap whose only valid fine cell is the same: their means are one. Such
+    cells stand out in the vectors that the matrix of the means maps to zero.
+    """
+    row, column, weight = mean_weights(target, COARSE)
+    matrix = np.zeros((both.size, fine.size))
+    matrix[row, column] = weight
+    matrix = matrix[np.ix_(both.ravel(), fine.notnull().values.ravel())]
+    values, vectors = np.linalg.eigh(matrix @ matrix.T)
+    return (np.abs(vectors[:, values < 1e-12 * values.max()]) < 1e-6).all(axis=1)
+
+
 @settings(max_examples=30)
+@example(ratio=2.0, x=0.9375, y=0.96875, missing=0.5, seed=70, least=0.5)
 @given(
     ratio=st.floats(2.0, 9.0), x=st.floats(0, 1), y=st.floats(0, 1), missing=st.sampled_from([0.0, 0.1, 0.5]),
     seed=st.integers(0, 99), least=st.sampled_from([0.0, 0.5, 1.0]),
@@ -83,7 +100,12 @@ def test_conservation_wherever_cells_are_half_as_long(ratio, x, y, missing, seed
     fine = downscale(ds, target, "conservative", min_valid=least)
     back = upscale(fine, COARSE, min_valid=0.0, valid_fraction=True)
     both = (back.soil_moisture.notnull() & ds.soil_moisture.notnull()).values
-    np.testing.assert_allclose(back.soil_moisture.values[both], ds.soil_moisture.values[both], rtol=1e-11)
+    # Of a coarse cell that the fine grid hardly reaches the mean is not promised: see the notes of `downscale`.
+    reached = back.soil_moisture_valid_fraction.values[both] >= LEAST_SHARE
+    can = satisfiable(fine.soil_moisture, target, both) & reached
+    assert can.mean() > 0.5
+    got, expected = back.soil_moisture.values[both], ds.soil_moisture.values[both]
+    np.testing.assert_allclose(got[can], expected[can], rtol=1e-11)
     # Nothing is left out: a cell is valid where enough of it has a coarse value.
     known = upscale(ds, target, min_valid=max(least, 1e-9)).soil_moisture
     np.testing.assert_array_equal(fine.soil_moisture.isnull(), known.isnull())

@@ -98,7 +98,8 @@ def downscale(
     at the border of the target, are put right first, on fine cells that they share only with cells that have some;
     before them those that then are still left, on fine cells that they share only with the former. It goes no
     farther, so that a task needs a bounded neighbourhood: a coarse cell that is left after that (some at ratios below
-    2, most near 1, and where coarse meridians meet at a pole) keeps what its neighbourhood gives it.
+    2, most near 1, and where coarse meridians meet at a pole) keeps what its neighbourhood gives it. So do one of which
+    the fine grid covers less than 5 %, and two whose only valid fine cell is the same: no values could suit both.
 
     References
     ----------
