@@ -49,7 +49,7 @@ _substep = kernel(water_balance_substep(min, max))
 
 
 @kernel
-def _prepare(
+def prepare(
     theta_s: Wide, theta_fc: Wide, theta_wp: Wide, k_sat: Wide, root_depth: Wide, depletion: Wide, crop: Wide,
     initial: Wide, substeps: int, fixed: Wide, theta: Wide, status: Flags,
 ) -> None:  # fmt: skip
@@ -245,7 +245,7 @@ def run(
         theta_s, theta_fc, theta_wp, k_sat, root_depth, depletion, crop = values
         fixed = np.empty((3, theta_s.size))
         before = np.empty(0) if initial is None else np.array(initial[at], np.float64)
-        _prepare(
+        prepare(
             theta_s, theta_fc, theta_wp, k_sat, root_depth, depletion, crop, before, substeps, fixed,
             theta[at], status[at],
         )  # fmt: skip

@@ -207,11 +207,8 @@ def gradient(
     dtype = np.dtype(dtype or precipitation.dtype)
     days, cells = precipitation.shape[0], int(np.shape(parameters[0])[0])
     values = np.stack([np.array(parameter, np.float64) for parameter in parameters])
-    values = np.where(np.isfinite(values), values, np.nan)
-    fixed, known = _fixed(values, substeps)
+    fixed, start, known = _prepared(values, initial, state, substeps)
     options: dict[str, Any] = {"substeps": substeps, "dtype": dtype, "workers": workers}
-    first, status = _first(values, initial, state)
-    start = (first, status)
 
     totals, adjoint = np.zeros((len(TOTALS), cells)), np.zeros(cells)
     if final is not None:
@@ -286,26 +283,22 @@ def _back(
     in_bands(strips, -(-cells // STRIP), workers)
 
 
-def _fixed(values: Wide, substeps: int) -> tuple[Wide, NDArray[np.bool_]]:
-    """1 / ((1 - p) TAW) [mm-1], the share that drains in a sub-step, depth [mm]; and which cells can run."""
-    theta_s, theta_fc, theta_wp, k_sat, root_depth, depletion, crop = values
-    with np.errstate(all="ignore"):
-        known = (theta_s <= 1) & (theta_s > theta_fc) & (theta_fc > theta_wp) & (theta_wp >= 0) & (k_sat > 0)
-        known &= (root_depth > 0) & (depletion >= 0) & (depletion < 1) & (crop >= 0)
-        depth = 1000.0 * root_depth
-        rate = 10.0 * k_sat / (depth * (theta_s - theta_fc)) / substeps
-        fixed = np.stack([1.0 / ((1.0 - depletion) * depth * (theta_fc - theta_wp)), -np.expm1(-rate), depth])
+def _prepared(
+    values: Wide, initial: Array | None, state: tuple[Array, Array] | None, substeps: int
+) -> tuple[Wide, tuple[Wide, NDArray[np.uint8]], NDArray[np.bool_]]:
+    """What the forward kernel computes with and starts from, by its own hand; and which cells can run."""
+    cells = values.shape[1]
+    fixed, theta, status = np.empty((3, cells)), np.empty(cells), np.empty(cells, np.uint8)
+    before = np.empty(0) if initial is None else np.array(initial, np.float64)
+    theta_s, theta_fc, theta_wp, k_sat, root_depth, depletion, crop = (row.copy() for row in values)
+    forward.prepare(
+        theta_s, theta_fc, theta_wp, k_sat, root_depth, depletion, crop, before, substeps, fixed, theta, status
+    )
+    known = (status & (forward.MISSING_PARAMETER | forward.IMPOSSIBLE_PARAMETERS)) == 0
     fixed[:, ~known] = 1.0
-    return fixed, known
-
-
-def _first(values: Wide, initial: Array | None, state: tuple[Array, Array] | None) -> tuple[Wide, NDArray[np.uint8]]:
-    """The state before the first day, as the forward kernel makes it."""
-    empty = np.empty((0, values.shape[1]))
-    _, (theta, status) = forward.run(empty, empty, list(values), initial=initial, outputs=())
     if state is not None:
-        return np.array(state[0], np.float64), np.array(state[1], np.uint8)
-    return theta, status
+        theta, status = np.array(state[0], np.float64), np.array(state[1], np.uint8)
+    return fixed, (theta, status), known
 
 
 def _parameters(values: Wide, fixed: Wide, totals: Wide, substeps: int) -> Wide:
