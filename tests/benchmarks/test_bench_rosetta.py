@@ -8,7 +8,7 @@ from rosetta import SoilData
 from rosetta import rosetta as package
 
 from xsoil.ptfs import PTFS
-from xsoil.verbs._cells import _run_blocks
+from xsoil.verbs._cells import run_blocks
 
 CELLS = 16_384
 PACKAGE_CELLS = 300
@@ -29,7 +29,7 @@ def test_rosetta3(ratio, model, options):
 
     blocks = [np.ascontiguousarray(row) for row in columns.astype(np.float32)]
     ours, theirs = ratio.times(
-        lambda: _run_blocks(entry.function, dtypes, entry.block, 1, *blocks),
+        lambda: run_blocks(entry.function, dtypes, entry.block, 1, *blocks),
         lambda: package(3, soils, estimate),
         rounds=3,
     )

@@ -21,7 +21,8 @@ from xsoil.grids.crs import cell_ratio
 from xsoil.grids.overlap import Overlap, overlap_of
 from xsoil.grids.points import is_cyclic
 from xsoil.grids.reduce import SLACK, Output
-from xsoil.grids.separable import SeparableOverlap, _from_the_dateline
+from xsoil.grids.separable import SeparableOverlap, from_the_dateline
+from xsoil.grids.windows import within
 from xsoil.threads import read_only
 
 Array = NDArray[Any]
@@ -131,7 +132,7 @@ class ConservativeSplit:
 
     @property
     def _turned(self) -> tuple[GeoBox, int]:
-        return _from_the_dateline(self.source)
+        return from_the_dateline(self.source)
 
     @property
     def to_fine(self) -> Overlap:
@@ -334,7 +335,7 @@ def _reduce(
 ) -> tuple[Array, Array]:
     """`Overlap.reduce` of a window to a window, both of which may run beyond a periodic axis."""
     parts = []
-    for piece in _inside(wanted.cols, overlap.target):
+    for piece in within(wanted.cols, overlap.target.shape[1]):
         runs_on = isinstance(overlap, SeparableOverlap) and is_cyclic(overlap.source)
         need = overlap.window(wanted.rows, piece) if runs_on else None
         if need is None or (given.cols.start <= need[1].start and need[1].stop <= given.cols.stop):
@@ -348,22 +349,11 @@ def _reduce(
     return np.concatenate([p[0] for p in parts], axis=2), np.concatenate([p[1] for p in parts], axis=2)
 
 
-def _inside(cols: slice, grid: GeoBox) -> list[slice]:
-    """Columns that may run beyond a periodic axis as slices within it, in order."""
-    width, at, found = grid.shape[1], cols.start, []
-    while at < cols.stop:
-        first = at % width
-        stop = min(width, first + cols.stop - at)
-        found.append(slice(first, stop))
-        at += stop - first
-    return found
-
-
 def _grown(overlap: Overlap, window: _Window, least: _Window) -> _Window:
     """What a window of the overlap's target needs of its source, and `least` besides."""
     rows, cols, grid = least.rows, least.cols, overlap.source
     width, cyclic = grid.shape[1], is_cyclic(grid)
-    for piece in _inside(window.cols, overlap.target):
+    for piece in within(window.cols, overlap.target.shape[1]):
         found = overlap.window(window.rows, piece)
         if found is None:
             continue

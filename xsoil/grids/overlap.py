@@ -27,6 +27,14 @@ def overlap_of(source: GeoBox, target: GeoBox) -> Overlap:
     return SeparableOverlap.of(source, target) or ShearedOverlap(source, target)
 
 
+@lru_cache(maxsize=2**14)
+def overlap_window(
+    source: GeoBox, target: GeoBox, first_row: int, last_row: int, first_col: int, last_col: int
+) -> tuple[slice, slice] | None:
+    """The window of a tile; kept, as every variable of a dataset asks for those of the same tiles."""
+    return overlap_of(source, target).window(slice(first_row, last_row), slice(first_col, last_col))
+
+
 def footprint_on(grid: EaseGrid, source: GeoBox) -> GeoBox:
     """The window of an EASE grid that covers the source's footprint."""
     rows, columns = source.shape

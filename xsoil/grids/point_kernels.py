@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from xsoil.grids.points import ON_EDGE
 from xsoil.jit import kernel
-
-ON_EDGE = 1e-9
-"""A position this close (in source cells) to an edge or a centre lies on it: rounding of the projection."""
 
 
 @kernel

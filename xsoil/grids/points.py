@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from xsoil.errors import UnknownNameError
 from xsoil.grids.crs import axis_edges, crs_of, crs_text, is_geographic, same_crs, to_world, transformer
 from xsoil.grids.index_map import IndexMap
-from xsoil.grids.separable import _contiguous, _from_the_dateline
+from xsoil.grids.separable import from_the_dateline, in_c_order
 from xsoil.grids.windows import Windows
 from xsoil.threads import in_bands, read_only
 
@@ -30,7 +30,8 @@ _HALO = {"nearest": 0, "bilinear": 1, "cubic": 2}
 HOWS = tuple(_HALO)
 """Operators that sample at a point."""
 
-_ON_EDGE = 1e-9  # that of `point_kernels`, which compiles when it is imported
+ON_EDGE = 1e-9
+"""A position this close [source cells] to an edge or a centre lies on it: rounding of the projection."""
 
 # Target cells whose positions a thread holds at once.
 _BATCH = 2**18
@@ -65,7 +66,7 @@ class PointSampler:
     def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
         """Source rows and columns that a target tile needs; columns may run beyond a periodic axis."""
         aligned, halo = _aligned(self.source, self.target), _HALO[self.how]
-        y, x = _axes(self.source)
+        y, x = source_axes(self.source)
         if aligned is not None:
             along_y, along_x = y.window(aligned[0][rows], halo), x.window(aligned[1][cols], halo)
             return None if along_y is None or along_x is None else (along_y, along_x)
@@ -113,11 +114,11 @@ class PointSampler:
         """
         from xsoil.grids import point_kernels as kernels
 
-        values, upside_down = _contiguous(np.asarray(values))
+        values, upside_down = in_c_order(np.asarray(values))
         values = read_only(values)
         y, x = (
             axis.ints(start, size)
-            for axis, start, size in zip(_axes(self.source), origin, values.shape[1:], strict=True)
+            for axis, start, size in zip(source_axes(self.source), origin, values.shape[1:], strict=True)
         )
         if upside_down:
             y = (y[0], not y[1], y[2], y[0] - y[4] - y[3], y[4])
@@ -168,7 +169,7 @@ class _Axis(NamedTuple):
     def position(self, coordinate: Array) -> Array:
         p = (coordinate - self.low) / self.size
         if self.turn:
-            p = p - self.turn * np.floor((p + _ON_EDGE) / self.turn)
+            p = p - self.turn * np.floor((p + ON_EDGE) / self.turn)
         return p
 
     def ints(self, origin: int, size: int) -> tuple[int, bool, bool, int, int]:
@@ -180,13 +181,13 @@ class _Axis(NamedTuple):
         """Stored cells that positions along this axis need, with `halo` centres on either side."""
         p = positions[np.isfinite(positions)]
         if not self.cyclic:
-            p = p[(p >= -_ON_EDGE) & (p <= self.cells + _ON_EDGE)]
+            p = p[(p >= -ON_EDGE) & (p <= self.cells + ON_EDGE)]
         if p.size == 0:
             return None
         if self.cyclic:
             p = np.unwrap(p, period=self.cells)
         # For halo 1 and 2 this is one cell more than the centres around, on one side.
-        first, last = int(np.floor(p.min() + _ON_EDGE)) - halo, int(np.floor(p.max() + _ON_EDGE)) + 1 + halo
+        first, last = int(np.floor(p.min() + ON_EDGE)) - halo, int(np.floor(p.max() + ON_EDGE)) + 1 + halo
         if self.cyclic:
             first, last = first + self.offset, last + self.offset
         else:
@@ -197,7 +198,7 @@ class _Axis(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _axes(source: GeoBox) -> tuple[_Axis, _Axis]:
+def source_axes(source: GeoBox) -> tuple[_Axis, _Axis]:
     a, (rows, columns) = source.affine, source.shape
     if a.b or a.d:  # positions of a rotated source come from its affine
         return _Axis(0.0, 1.0, rows, False, 0.0, False, 0), _Axis(0.0, 1.0, columns, False, 0.0, False, 0)
@@ -206,7 +207,7 @@ def _axes(source: GeoBox) -> tuple[_Axis, _Axis]:
         upright = GeoBox((rows, columns), Affine(-a.a, 0.0, a.c + a.a * columns, 0.0, a.e, a.f), source.crs)
     turn = 360.0 / abs(a.a) if is_geographic(crs_text(source)) else IndexMap(source, source).period
     cyclic = abs(turn - columns) <= 1e-6
-    from_dateline, offset = _from_the_dateline(upright)
+    from_dateline, offset = from_the_dateline(upright)
     x = from_dateline.affine
     low, size = (a.f, a.e) if a.e > 0 else (a.f + a.e * rows, -a.e)
     return (
@@ -217,7 +218,7 @@ def _axes(source: GeoBox) -> tuple[_Axis, _Axis]:
 
 def is_cyclic(grid: GeoBox) -> bool:
     """True where the columns of a grid go all round the globe."""
-    return _axes(grid)[1].cyclic
+    return source_axes(grid)[1].cyclic
 
 
 @lru_cache(maxsize=32)
@@ -233,7 +234,7 @@ def _aligned(source: GeoBox, target: GeoBox) -> tuple[Array, Array] | None:
         return None
     rows, cols = np.arange(target.shape[0]), np.arange(target.shape[1])
     if same_crs(text, other):
-        y, x = _axes(source)
+        y, x = source_axes(source)
         return y.position(b.f + b.e * (rows + 0.5)), x.position(b.c + b.a * (cols + 0.5))
     # Both may also be aligned through EASE-Grid 2.0 Global (longitude and latitude, or cylindrical).
     if axis_edges(source, other) is None and axis_edges(target, text) is None:
@@ -254,7 +255,7 @@ def _project(source: GeoBox, target: GeoBox, rows: NDArray[Any], cols: NDArray[A
         if _leaves_the_world(target):
             off |= ~_close(transformer(text, other).transform(px, py), x, y, target)
         x, y = np.where(off, np.nan, px), np.where(off, np.nan, py)
-    along_y, along_x = _axes(source)
+    along_y, along_x = source_axes(source)
     a = source.affine
     if a.b or a.d:
         x, y = to_world(~a, x, y)

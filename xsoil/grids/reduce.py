@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from xsoil.grids.overlap import Overlap, overlap_of
+from xsoil.grids.overlap import Overlap, overlap_of, overlap_window
 from xsoil.grids.points import PointSampler
 from xsoil.threads import in_bands, read_only
 
@@ -165,9 +165,9 @@ class Reduction:
 
     def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
         """Source rows and columns that a target tile needs; None where there are none."""
-        where: Any = self.sampler if self.operator.family == "point" else self.overlap
-        found: tuple[slice, slice] | None = where.window(rows, cols)
-        return found
+        if self.operator.family == "point":
+            return self.sampler.window(rows, cols)
+        return overlap_window(self.source, self.target, rows.start, rows.stop, cols.start, cols.stop)
 
     def run(
         self, values: Array, origin: tuple[int, int], rows: slice, cols: slice, threads: int = 1
@@ -184,15 +184,7 @@ class Reduction:
         if self.operator.family != "point":
             enough = (fraction >= self.min_valid - SLACK) & (fraction > 0)
             result = np.where(enough[:, None] if result.ndim == 4 else enough, result, np.nan)
-        if self.fill is not None:
-            # After the change of type: a float does not hold every integer that may stand for a missing value.
-            gone = np.isnan(result)
-            info = np.iinfo(self.out)
-            if info.bits == 64:  # as a float the largest integer has become one that is too large
-                result = np.minimum(result, np.nextafter(float(info.max), 0.0))
-            result = np.where(gone, 0, result).astype(self.out)
-            result[gone] = self.fill
-        every = {"value": result.astype(self.out, copy=False), "valid_fraction": fraction, "quality": faults}
+        every = {"value": typed(result, self.out, self.fill), "valid_fraction": fraction, "quality": faults}
         return {name: every[name] for name in self.outputs}  # type: ignore[misc]
 
     def __dask_tokenize__(self) -> Any:
@@ -200,6 +192,19 @@ class Reduction:
             type(self).__name__, repr(self.source), repr(self.target), self.operator.name, self.parameter,
             self.min_valid, str(self.exact), str(self.out), self.fill, self.with_fraction,
         )  # fmt: skip
+
+
+def typed(result: Array, out: np.dtype[Any], fill: int | None) -> Array:
+    """A result in its type; whole numbers hold `fill` where it is NaN."""
+    if fill is None:
+        return result.astype(out, copy=False)
+    # After the change of type: a float does not hold every integer that may stand for a missing value.
+    gone, info = np.isnan(result), np.iinfo(out)
+    if info.bits == 64:  # as a float the largest integer has become one that is too large
+        result = np.minimum(result, np.nextafter(float(info.max), 0.0))
+    whole: Array = np.where(gone, 0, result).astype(out)
+    whole[gone] = fill
+    return whole
 
 
 @lru_cache(maxsize=64)

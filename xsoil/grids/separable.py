@@ -126,7 +126,7 @@ def overlap_axis(source: np.ndarray, target: np.ndarray, period: float | None = 
 @lru_cache(maxsize=32)
 def _axes(source: GeoBox, target: GeoBox) -> tuple[AxisOverlap, AxisOverlap] | None:
     working = working_crs(target)
-    turned, offset = _from_the_dateline(source)
+    turned, offset = from_the_dateline(source)
     ours, theirs = axis_edges(turned, working), axis_edges(target, working)
     if ours is None or theirs is None:
         return None
@@ -135,7 +135,7 @@ def _axes(source: GeoBox, target: GeoBox) -> tuple[AxisOverlap, AxisOverlap] | N
     return overlap_axis(ours[1], theirs[1]), replace(columns, source=columns.source + offset)
 
 
-def _from_the_dateline(source: GeoBox) -> tuple[GeoBox, int]:
+def from_the_dateline(source: GeoBox) -> tuple[GeoBox, int]:
     """A global longitude axis that starts at the dateline, and which column that is.
 
     So 0-360, +-180 and rolled axes give the same edges, and with them the same bits.
@@ -282,7 +282,7 @@ class SeparableOverlap:
             raise UnknownNameError.of("order operator", how, (*codes, "std"))
         if values.dtype not in (np.float32, np.float64):
             raise ArgumentError(f"expected values of float32 or float64, found {values.dtype}; convert with .astype")
-        q, classes = _parameter(how, parameter)
+        q, classes = checked_parameter(how, parameter)
         values, (yp, ys, yl, _), (xp, xs, xl, _), height, width = self._pieces(values, origin, rows, cols)
         classes = classes.astype(values.dtype)
         fraction = np.empty((values.shape[0], yp.size - 1, xp.size - 1))
@@ -309,7 +309,7 @@ class SeparableOverlap:
         xp, xs, xl, xf = self.columns.part(cols, origin[1])
         if values.shape[2] == self.source.shape[1]:
             xs = np.mod(xs, values.shape[2])  # a whole periodic axis: columns beyond its ends are those inside
-        values, flipped = _contiguous(values)
+        values, flipped = in_c_order(values)
         if flipped:
             ys = values.shape[1] - 1 - ys
         return (
@@ -317,7 +317,7 @@ class SeparableOverlap:
         )  # fmt: skip
 
 
-def _parameter(how: str, parameter: Any) -> tuple[float, np.ndarray]:
+def checked_parameter(how: str, parameter: Any) -> tuple[float, np.ndarray]:
     """q and classes of an order operator; each is empty where it has none."""
     if how == "quantile":
         if not isinstance(parameter, (int, float, np.number)) or not 0.0 <= parameter <= 1.0:
@@ -331,7 +331,7 @@ def _parameter(how: str, parameter: Any) -> tuple[float, np.ndarray]:
     return 0.5, np.empty(0)
 
 
-def _contiguous(values: np.ndarray) -> tuple[np.ndarray, bool]:
+def in_c_order(values: np.ndarray) -> tuple[np.ndarray, bool]:
     """The window in C order, without a copy where only its rows are reversed."""
     if values.flags.c_contiguous:
         return values, False

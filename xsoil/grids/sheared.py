@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.grids import corners
 from xsoil.grids.index_map import Array, IndexMap
-from xsoil.grids.separable import _parameter
+from xsoil.grids.separable import checked_parameter
 from xsoil.grids.sheared_groups import Group, RowGroups, batches
 from xsoil.grids.windows import Windows
 from xsoil.threads import in_order
@@ -215,7 +215,7 @@ class ShearedOverlap:
         values = np.ascontiguousarray(_checked(values))
         if values.dtype not in (np.float32, np.float64):
             raise ArgumentError(f"expected values of float32 or float64, found {values.dtype}; convert with .astype")
-        q, classes = _parameter(how, parameter)
+        q, classes = checked_parameter(how, parameter)
         tile, shape = self._tile(rows, cols), values.shape[1:]
         height, width = tile.r1 - tile.r0, tile.c1 - tile.c0
         result = np.full((len(values), classes.size if how == "fraction" else 1, height, width), np.nan)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsoil.grids.overlap import overlap_of
-from xsoil.grids.points import PointSampler, _axes
+from xsoil.grids.points import ON_EDGE, PointSampler, source_axes
 from xsoil.grids.separable import SLIVER, SeparableOverlap
 from xsoil.grids.sheared import ShearedOverlap
 
@@ -109,16 +109,16 @@ def _corners(sampler: PointSampler, rows: slice, back: float) -> Triplets:
     cols, (ny, nx) = slice(0, sampler.target.shape[1]), sampler.source.shape
     height = rows.stop - rows.start
     down, along = np.broadcast_arrays(*sampler.positions(rows, cols))
-    axes = _axes(sampler.source)
+    axes = source_axes(sampler.source)
     cell = np.arange(height * cols.stop) + rows.start * cols.stop
     inside = np.isfinite(down) & np.isfinite(along)
     steps = []
     for axis, position in zip(axes, (down, along), strict=True):
         with np.errstate(invalid="ignore"):
             if not axis.cyclic:
-                inside &= (position >= -_EDGE) & (position < axis.cells + (_EDGE if back else -_EDGE))
+                inside &= (position >= -ON_EDGE) & (position < axis.cells + (ON_EDGE if back else -ON_EDGE))
         place = np.where(np.isfinite(position), position, 0.0) - back
-        first = np.floor(place + _EDGE)
+        first = np.floor(place + ON_EDGE)
         part = np.clip(place - first, 0.0, 1.0)
         steps.append(
             [(_stored(axis, first, ny if axis is axes[0] else nx), np.ones_like(part))]
@@ -132,14 +132,10 @@ def _corners(sampler: PointSampler, rows: slice, back: float) -> Triplets:
     for r, weight_r in steps[0]:
         for c, weight_c in steps[1]:
             weight = weight_r * weight_c
-            held = (inside & (r >= 0) & (c >= 0) & (weight > _EDGE)).ravel()
+            held = (inside & (r >= 0) & (c >= 0) & (weight > ON_EDGE)).ravel()
             out.append((cell[held], (r * nx + c).ravel()[held], weight.ravel()[held]))
     row, column, weight = (np.concatenate(part) for part in zip(*out, strict=True))
     return row, column, weight
-
-
-_EDGE = 1e-9
-"""A centre this close [source cells] to an edge lies on it."""
 
 
 def _stored(axis: Any, place: Array, cells: int) -> Array:

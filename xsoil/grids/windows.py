@@ -151,3 +151,14 @@ class Windows:
                 partly = np.where(np.isfinite(values).all(axis=1), 0.0, high - low)
                 boxes += [low - bend - partly - 1.0, high + bend + partly + 1.0]
         return tuple(boxes)
+
+
+def within(cols: slice, period: int) -> list[slice]:
+    """Columns that may run beyond a periodic axis, as pieces that do not, in order."""
+    pieces, at = [], cols.start
+    while at < cols.stop:
+        first = at % period
+        width = min(period - first, cols.stop - at)
+        pieces.append(slice(first, first + width))
+        at += width
+    return pieces

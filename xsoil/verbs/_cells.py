@@ -56,7 +56,7 @@ def map_cells(
     """
     lazy = any(array.chunks is not None for array in inputs)
     threads = 1 if lazy else available_cores()
-    run = partial(_run_blocks, function, tuple(np.dtype(d) for d in dtypes), block, threads)
+    run = partial(run_blocks, function, tuple(np.dtype(d) for d in dtypes), block, threads)
     # The widest input sets the order of the dims; a dim that it lacks comes in front of them.
     widest = max(inputs, key=lambda array: array.ndim)
     order = [*dict.fromkeys(d for array in inputs for d in array.dims if d not in widest.dims), *widest.dims]
@@ -82,7 +82,7 @@ def map_cells(
     return tuple(array if [*array.dims] == order else array.transpose(*order) for array in arrays)
 
 
-def _run_blocks(
+def run_blocks(
     function: Callable[..., tuple[Array, ...]],
     dtypes: tuple[np.dtype[Any], ...],
     block: int,

@@ -23,9 +23,10 @@ from odc.geo.warp import rio_reproject
 
 from xsoil.errors import ArgumentError, CRSError
 from xsoil.grids.crs import EASE_GLOBAL, axis_edges, cell_ratio, crs_text, is_geographic
-from xsoil.grids.reduce import Output
+from xsoil.grids.points import is_cyclic
+from xsoil.grids.reduce import Output, typed
 from xsoil.verbs import _lazy, _regrid
-from xsoil.verbs._lazy.tiles import WINDOW_BYTES
+from xsoil.verbs._lazy.tiles import WINDOW_BYTES, asked_tile
 
 GDAL = {
     "mean": "average",
@@ -182,9 +183,7 @@ class GdalStep:
             )  # fmt: skip
             there, here = zip(*map(_common, block, (rows, cols)), strict=True)
             result[(..., *there)] = made[(..., *here)]
-        if self.fill is not None:
-            result = np.where(np.isnan(result), self.fill, result)
-        return {"value": result.astype(self.out, copy=False)}
+        return {"value": typed(result, self.out, self.fill)}
 
     def _blocks(self, rows: slice, cols: slice) -> list[tuple[slice, slice]]:
         """The blocks of the target that a tile touches.
@@ -221,7 +220,7 @@ class GdalStep:
 
     @property
     def _cyclic(self) -> bool:
-        return _is_cyclic(self.source)
+        return is_cyclic(self.source)
 
     def __dask_tokenize__(self) -> Any:
         return (
@@ -260,14 +259,6 @@ def _longitude(box: GeoBox, cols: slice) -> float | None:
     a = box.affine
     middle = a.c + a.a * (cols.start + cols.stop) / 2
     return float(middle * 360.0 / (around * abs(a.a)))
-
-
-def _is_cyclic(box: GeoBox) -> bool:
-    """True where the columns go all round the Earth."""
-    from xsoil.grids.sparse import turn
-
-    around = turn(box)
-    return around is not None and abs(around - box.shape[1]) < 1e-3
 
 
 def xesmf_name(how: str) -> str:
@@ -334,7 +325,7 @@ def xesmf(
 def xesmf_arguments(source: GeoBox, target: GeoBox, method: str) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
     """Grids and options for ``xesmf.Regridder``."""
     conservative = method.startswith("conservative")
-    options = {"periodic": not conservative and _is_cyclic(source), "unmapped_to_nan": True}
+    options = {"periodic": not conservative and is_cyclic(source), "unmapped_to_nan": True}
     return xesmf_grid(source, bounds=conservative), xesmf_grid(target, bounds=conservative), options
 
 
@@ -380,9 +371,9 @@ def _import_xesmf() -> ModuleType:
 def _tiles(values: Any, source: GeoBox, target: GeoBox, chunks: int | tuple[int, int] | None) -> tuple[int, int]:
     """Rows and columns of a chunk of the result: as asked for, else with a source window near WINDOW_BYTES."""
     rows, columns = target.shape
-    if chunks is not None:
-        pair = (chunks, chunks) if isinstance(chunks, int) else tuple(chunks)
-        return min(pair[0], rows), min(pair[1], columns)
+    asked = asked_tile(chunks)
+    if asked is not None:
+        return min(asked[0], rows), min(asked[1], columns)
     layers = math.prod(max(sizes) for sizes in values.chunks[:-2])
     per_cell = values.dtype.itemsize * layers * max(cell_ratio(source, target), 1.0)
     side = max(int(math.sqrt(WINDOW_BYTES / per_cell)), 1)

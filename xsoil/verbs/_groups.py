@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xsoil.errors import ArgumentError, MissingVariableError
-from xsoil.verbs._inputs import decode, require_same_grid
+from xsoil.verbs._inputs import classes_of, decode, require_same_grid
 
 MAX_CLASSES = 1000
 """More different values than this are a measurement, not classes."""
@@ -94,29 +94,19 @@ def _lookup(array: xr.DataArray, find: Any) -> xr.DataArray:
 
 def _classes(array: xr.DataArray, name: str) -> Groups:
     meanings = str(array.attrs.get("flag_meanings", "")).split()
-    flags = array.attrs.get("flag_values")
-    if array.dtype.kind in "fiub":
-        decoded = decode(array)
-    else:
-        decoded = array
-    if flags is not None:
-        values = np.asarray([int(v) for v in flags.split()] if isinstance(flags, str) else flags).ravel()
-    elif array.chunks is not None:
+    decoded = decode(array) if array.dtype.kind in "fiub" else array
+    values = classes_of(array, decoded)
+    if values is None:
         raise ArgumentError(
             f"by={name!r} is lazy and has no flag_values, so its classes are not known without reading it: "
             f"load it first (.compute()), set its attrs['flag_values'], or give bins: by=({name!r}, edges)"
         )
-    else:
-        values = decoded.to_numpy()
-        values = np.unique(values[np.isfinite(values)] if values.dtype.kind == "f" else values)
-        if values.size > MAX_CLASSES:
-            raise ArgumentError(
-                f"by={name!r} has {values.size} different values; for a measurement give bins: by=({name!r}, edges)"
-            )
+    if "flag_values" not in array.attrs and values.size > MAX_CLASSES:
+        raise ArgumentError(
+            f"by={name!r} has {values.size} different values; for a measurement give bins: by=({name!r}, edges)"
+        )
     if values.size == 0:
         raise ArgumentError(f"by={name!r} has no class: all its values are missing")
-    if values.dtype.kind == "f" and (values == np.round(values)).all() and array.dtype.kind in "iu":
-        values = values.astype(array.dtype)  # integers that became floats when their nodata was masked
     order = np.argsort(values, kind="stable")
     ordered = values[order]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -16,7 +17,9 @@ from xsoil.vocabulary import VARIABLES, Variable
 __all__ = [
     "as_dataset",
     "carry",
+    "classes_of",
     "decode",
+    "flags_of",
     "nodata_of",
     "numbers",
     "pick",
@@ -84,6 +87,26 @@ def decode(array: xr.DataArray) -> xr.DataArray:
     out = array.copy(deep=False)
     out.attrs = attrs
     return out
+
+
+def flags_of(declared: object) -> np.ndarray:
+    """The numbers of ``flag_values`` or ``flag_masks``, which some files write as text ("1b, 2b")."""
+    if isinstance(declared, str):
+        return np.array([int(number) for number in re.findall(r"-?\d+", declared)])
+    return np.asarray(declared).ravel()
+
+
+def classes_of(array: xr.DataArray, decoded: xr.DataArray) -> np.ndarray | None:
+    """The classes of a variable: those declared, else those found; None where it would have to be read (lazy)."""
+    if "flag_values" in array.attrs:
+        return flags_of(array.attrs["flag_values"])
+    if array.chunks is not None:
+        return None
+    found = decoded.to_numpy()
+    values = np.unique(found[np.isfinite(found)] if found.dtype.kind == "f" else found)
+    if values.dtype.kind == "f" and array.dtype.kind in "iu":
+        values = values.astype(array.dtype)  # integers that became floats when their nodata was masked
+    return values
 
 
 def require_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray, what: str) -> None:

@@ -12,6 +12,7 @@ import xarray as xr
 
 from xsoil.evaluation.metrics import METRICS, MOMENTS, merge_moments, metrics_of_moments
 from xsoil.threads import available_cores, in_bands
+from xsoil.verbs._reduce import tile_of
 
 TILE_CELLS = 2**17
 """Cells of one tile, all maps of which a task holds. Tiles depend on the shape only, so results do not depend on
@@ -44,7 +45,7 @@ def pair_metrics(maps: xr.DataArray, dim: str, dims: tuple[Hashable, Hashable]) 
     """
     others = [d for d in maps.dims if d != dim and d not in dims]
     data = maps.transpose(*others, dim, *dims).variable
-    tile = _tile(data.shape[-2:])
+    tile = tile_of(data.shape[-2:], TILE_CELLS)
     lead = len(others)
     n = data.sizes[dim]
     pieces: Any
@@ -77,14 +78,6 @@ def pair_metrics(maps: xr.DataArray, dim: str, dims: tuple[Hashable, Hashable]) 
         name: result.variable.copy(deep=False)._replace(attrs=attrs | (units if name == "rmse" else {}))
         for (name, attrs), result in zip(ATTRS.items(), found, strict=True)
     }
-
-
-def _tile(shape: tuple[int, ...]) -> tuple[int, ...]:
-    tile = list(shape)
-    while math.prod(tile) > TILE_CELLS:
-        axis = max(range(len(tile)), key=lambda a: tile[a])
-        tile[axis] = math.ceil(tile[axis] / 2)
-    return tuple(max(t, 1) for t in tile)
 
 
 def _eager(data: Any, tile: tuple[int, ...]) -> Any:

@@ -72,7 +72,7 @@ def pooled(
     sizes = {d: s for a in (sim, obs) for d, s in a.sizes.items()}
     kept = [d for d in sizes if d not in reduced]
     order = (*kept, *reduced)
-    tile = dict(zip(reduced, _tile(tuple(sizes[d] for d in reduced)), strict=True))
+    tile = dict(zip(reduced, tile_of(tuple(sizes[d] for d in reduced), TILE_SAMPLES), strict=True))
     class_dim: Hashable = "_class" if groups is None else groups.dim
     lazy = any(a.chunks is not None for a in (sim, obs, *index))
     if lazy:
@@ -126,9 +126,10 @@ def pooled(
     return tuple(array.assign_coords(groups.coords) for array in found)
 
 
-def _tile(shape: tuple[int, ...]) -> tuple[int, ...]:
+def tile_of(shape: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """A tile of at most so many samples, by the shape alone: the longest side is halved until it is small enough."""
     tile = list(shape)
-    while math.prod(tile) > TILE_SAMPLES:
+    while math.prod(tile) > most:
         axis = max(range(len(tile)), key=lambda a: tile[a])
         tile[axis] = math.ceil(tile[axis] / 2)
     return tuple(max(t, 1) for t in tile)

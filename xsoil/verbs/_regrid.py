@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 import warnings
 from collections.abc import Callable, Hashable, Mapping
@@ -253,14 +252,6 @@ def types_of(var: xr.DataArray, whole: bool) -> tuple[xr.DataArray, np.dtype[Any
     return decoded, exact, out, fill_of(var) if integer else None
 
 
-def flags_of(declared: object, dtype: np.dtype[Any]) -> np.ndarray:
-    """The numbers of ``flag_values`` or ``flag_masks``, which some files write as text ("1b, 2b")."""
-    if isinstance(declared, str):
-        found = re.findall(r"-?\d+", declared)
-        return np.array([int(number) for number in found]).astype(dtype)
-    return np.atleast_1d(np.asarray(declared)).ravel()
-
-
 def fill_of(var: xr.DataArray) -> int:
     """The integer that marks missing cells of a result that stays integer."""
     nodata = _inputs.nodata_of(var)
@@ -292,9 +283,9 @@ def attrs_of(var: xr.DataArray, cell_method: str, fill: int | None = None) -> di
 
 def require_overlap(source: Located, target: GeoBox) -> None:
     """Raise unless the two grids have a cell in common."""
-    from xsoil.grids.overlap import overlap_of
+    from xsoil.grids.overlap import overlap_window
 
-    if overlap_of(source.geobox, target).window(slice(0, target.shape[0]), slice(0, target.shape[1])) is None:
+    if overlap_window(source.geobox, target, 0, target.shape[0], 0, target.shape[1]) is None:
         raise NoOverlapError(
             f"source and target do not overlap: {_extent(source.geobox)} against {_extent(target)}; "
             "check the CRS of both"

@@ -1,12 +1,14 @@
-"""What results of several inputs inherit from them: coordinates with their bounds, and the grid mapping."""
+"""What results of several inputs inherit from them: coordinates with their bounds, and the grid mapping; CF flags."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
 
+import numpy as np
 import xarray as xr
 
-__all__ = ["carry_grid_mapping", "coordinates"]
+__all__ = ["carry_grid_mapping", "coordinates", "flag_attrs"]
 
 
 def coordinates(*sources: tuple[xr.Dataset, Iterable[Hashable]]) -> xr.Dataset:
@@ -43,3 +45,8 @@ def carry_grid_mapping(out: xr.Dataset, *sources: xr.Dataset) -> xr.Dataset:
                     getattr(out[name], place)["grid_mapping"] = mapping
                 return out
     return out
+
+
+def flag_attrs(masks: Mapping[str, int]) -> dict[str, Any]:
+    """CF's attributes of a variable of bit flags, from the bit of each meaning."""
+    return {"flag_masks": np.array(list(masks.values()), np.uint8), "flag_meanings": " ".join(masks)}

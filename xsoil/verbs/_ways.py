@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsoil.grids.reduce import OPERATORS, Output, Reduction
+from xsoil.grids.windows import within
 from xsoil.ptfs import PTF
 from xsoil.ptfs.evaluate import SLACK, TEXTURE, balance_texture, faulty_inputs, impossible_results
 from xsoil.threads import read_only
-from xsoil.verbs._cells import CELLS_PER_BLOCK, _run_blocks
+from xsoil.verbs._cells import CELLS_PER_BLOCK, run_blocks
 from xsoil.vocabulary import VARIABLES
 
 Array = NDArray[Any]
@@ -76,7 +77,7 @@ class Formula:
         """The output of arrays of any shape."""
         given = [fields[v.name] for v in self.entry.inputs]
         block = min(self.entry.block, CELLS_PER_BLOCK)
-        out: Any = _run_blocks(self, (np.dtype(self.dtype),), block, threads, *given)
+        out: Any = run_blocks(self, (np.dtype(self.dtype),), block, threads, *given)
         return read_only(out)
 
 
@@ -221,17 +222,6 @@ def around(windows: Iterable[Window | None], period: int) -> Window | None:
         turn = period * round((cols.start + cols.stop - other_cols.start - other_cols.stop) / (2 * period))
         cols = slice(min(cols.start, other_cols.start + turn), max(cols.stop, other_cols.stop + turn))
     return rows, cols
-
-
-def within(cols: slice, period: int) -> list[slice]:
-    """Columns that may run beyond a periodic axis, as pieces that do not: only a source may be read around."""
-    pieces, at = [], cols.start
-    while at < cols.stop:
-        first = at % period
-        width = min(period - first, cols.stop - at)
-        pieces.append(slice(first, first + width))
-        at += width
-    return pieces
 
 
 def scale(step: Reduction, values: Array, origin: tuple[int, int], rows: slice, cols: slice, threads: int) -> Array:

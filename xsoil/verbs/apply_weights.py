@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from xsoil.errors import ArgumentError, GridMismatchError
 from xsoil.grids.ease import named_grid
 from xsoil.grids.geobox import Located, locate
-from xsoil.grids.reduce import SLACK, Output
+from xsoil.grids.reduce import SLACK, Output, typed
 from xsoil.verbs import _inputs, _regrid
 
 if TYPE_CHECKING:
@@ -169,9 +169,7 @@ class WeightStep:
         if self.min_valid is not None:
             enough = share >= min(max(self.min_valid - SLACK, LEAST), 1.0 - LEAST)
             result = np.divide(result, share, out=np.full(result.shape, np.nan), where=enough)
-        if self.fill is not None:
-            result = np.where(np.isnan(result), self.fill, result)
-        made = {"value": result.astype(self.out, copy=False), "valid_fraction": share}
+        made = {"value": typed(result, self.out, self.fill), "valid_fraction": share}
         return {name: made[name] for name in self.outputs}
 
     def __dask_tokenize__(self) -> Any:

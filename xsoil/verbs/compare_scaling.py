@@ -22,8 +22,8 @@ from xsoil.verbs._cells import map_cells
 from xsoil.verbs._inputs import as_dataset, carry
 from xsoil.verbs._pairs import pair_metrics
 from xsoil.verbs._ways import Formula, Pack, Parameter, Ways, around
-from xsoil.verbs.ptf import _derivable, _entry, _read_inputs, _select
-from xsoil.verbs.upscale import _parameters
+from xsoil.verbs.ptf import derivable, entry_of, read_inputs, selected
+from xsoil.verbs.upscale import checked_parameters
 from xsoil.vocabulary import VARIABLES
 
 __all__ = ["compare_scaling"]
@@ -157,10 +157,10 @@ def compare_scaling(
     operators = _operators(hows)
     chosen = _frameworks(frameworks, via)
     _regrid.require_fraction("min_valid", min_valid)
-    available = frozenset(map(str, ds.variables)) | _derivable(ds)
-    entries = _labelled([_entry(method).resolve(available) for method in _several("ptfs", ptfs, (str, PTF))])
+    available = frozenset(map(str, ds.variables)) | derivable(ds)
+    entries = _labelled([entry_of(method).resolve(available) for method in _several("ptfs", ptfs, (str, PTF))])
     for entry in entries.values():
-        _select(entry, variable)
+        selected(entry, variable)
     packed = _packed(ds, list(entries.values()), available, variable)
     _require_free(packed, variable)
     source, packed = _regrid.canonical(packed)
@@ -242,7 +242,7 @@ def _operators(hows: str | Sequence[str | tuple[str, float]]) -> tuple[Parameter
         if name in CODES and parameter is not None:
             raise ArgumentError(f"operator {name!r} takes no parameter, found {parameter!r}; give its name alone")
         letters = dict.fromkeys(PARAMETERS.values()) | ({PARAMETERS[name]: parameter} if name in PARAMETERS else {})
-        given = _parameters({name: OPERATORS[name]}, **letters)
+        given = checked_parameters({name: OPERATORS[name]}, **letters)
         found.append((name, given.get(PARAMETERS.get(name))))
     return tuple(_distinct("operator", found, [_label(operator) for operator in found]))
 
@@ -328,7 +328,7 @@ def _packed(ds: xr.Dataset, entries: list[PTF], available: frozenset[str], name:
     """All inputs of all entries, in canonical units, as one map of records called `name`."""
     arrays: dict[str, xr.DataArray] = {}
     for entry in entries:
-        arrays |= _read_inputs(ds, entry, available)
+        arrays |= read_inputs(ds, entry, available)
     needed = dict.fromkeys(variable.name for entry in entries for variable in entry.inputs)
     texture = np.result_type(np.float32, *(arrays[n].dtype for n in TEXTURE if n in arrays))
     fields = tuple((n, (texture if n in TEXTURE else arrays[n].dtype).str) for n in needed)

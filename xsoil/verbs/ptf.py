@@ -79,11 +79,11 @@ def ptf(
     array([ 36.4, 193.7])
     """
     ds = as_dataset(ds)
-    entry = _entry(method)
-    available = frozenset(map(str, ds.variables)) | _derivable(ds)
+    entry = entry_of(method)
+    available = frozenset(map(str, ds.variables)) | derivable(ds)
     entry = entry.resolve(available)
-    wanted = _select(entry, outputs)
-    cells = _read_inputs(ds, entry, available)
+    wanted = selected(entry, outputs)
+    cells = read_inputs(ds, entry, available)
     dtype = np.result_type(np.float32, *(array.dtype for name, array in cells.items() if name != "topsoil"))
 
     evaluation = Evaluation(entry, tuple(cells), tuple(v.name for v in wanted), dtype.str, quality)
@@ -133,7 +133,7 @@ def list_ptfs() -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
 
 
-def _entry(method: object) -> PTF:
+def entry_of(method: object) -> PTF:
     if isinstance(method, PTF):
         return method
     if isinstance(method, str):
@@ -145,13 +145,13 @@ def _names(rows: Sequence[Variable] | dict[Variable, None]) -> str:
     return ", ".join(v.name for v in rows)
 
 
-def _derivable(ds: xr.Dataset) -> frozenset[str]:
+def derivable(ds: xr.Dataset) -> frozenset[str]:
     """Inputs that follow from others: the third texture class, topsoil from the depth."""
     found = {name for name in TEXTURE if all(other in ds.variables for other in TEXTURE if other != name)}
     return frozenset(found | ({"topsoil"} if "depth" in ds.variables else set()))
 
 
-def _select(entry: PTF, outputs: str | Sequence[str] | None) -> tuple[Variable, ...]:
+def selected(entry: PTF, outputs: str | Sequence[str] | None) -> tuple[Variable, ...]:
     if outputs is None:
         return entry.outputs
     rows = {v.name: v for v in entry.outputs}
@@ -162,7 +162,7 @@ def _select(entry: PTF, outputs: str | Sequence[str] | None) -> tuple[Variable, 
     return tuple(rows[name] for name in dict.fromkeys(names))
 
 
-def _read_inputs(ds: xr.Dataset, entry: PTF, available: frozenset[str]) -> dict[str, xr.DataArray]:
+def read_inputs(ds: xr.Dataset, entry: PTF, available: frozenset[str]) -> dict[str, xr.DataArray]:
     """What the evaluation needs, in canonical units; of the texture all that is there, for the check of its sum."""
     names = [v.name for v in entry.inputs]
     for name in names:

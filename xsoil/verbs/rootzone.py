@@ -13,6 +13,7 @@ from xsoil.errors import ArgumentError, MissingVariableError, TimeError, UnitsEr
 from xsoil.verbs._inputs import as_dataset, carry, decode, read, require_same_grid
 from xsoil.verbs._lazy import Named, scan_time
 from xsoil.verbs._places import require_inside
+from xsoil.verbs._results import flag_attrs
 from xsoil.vocabulary import Variable, canonical_units
 
 __all__ = ["rootzone"]
@@ -123,7 +124,7 @@ def rootzone(
             name: (("time", *dims), values[0], attrs | {"cell_methods": method}),
             f"final_{name}": (dims, states[0], attrs | {"long_name": f"{long_name}, after the last time"}),
             "final_weight": (dims, states[1], {"units": "1", "long_name": "sum of the weights after the last time"}),
-            "status": (dims, states[2], _status_attrs()),
+            "status": (dims, states[2], {"long_name": "status of the filter"} | flag_attrs(FLAGS)),
         },
         {k: v for source in (series, scale) for k, v in source.coords.items() if set(v.dims) <= {"time", *dims}},
     )
@@ -269,11 +270,3 @@ def _before(
     if at >= start:
         raise TimeError(f"initial ends at {end.values}, expected a time before the first of the series")
     return [value, weight], at
-
-
-def _status_attrs() -> dict[str, Any]:
-    return {
-        "long_name": "status of the filter",
-        "flag_masks": np.array(list(FLAGS.values()), np.uint8),
-        "flag_meanings": " ".join(FLAGS),
-    }

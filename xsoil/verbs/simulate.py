@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,7 @@ import xarray as xr
 from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
 from xsoil.verbs._inputs import as_dataset
 from xsoil.verbs._lazy import Named, scan_time
-from xsoil.verbs._results import carry_grid_mapping, coordinates
+from xsoil.verbs._results import carry_grid_mapping, coordinates, flag_attrs
 from xsoil.verbs._simulate_inputs import (
     DEGREE_DAY_FACTOR,
     FORCING,
@@ -197,10 +197,10 @@ def simulate(
         for name, array in zip(wanted, values, strict=True)
     }
     if "frozen" in data:
-        data["frozen"][2].update(_flags({"freezing": 1, "snow_covered": 2}), cell_methods="time: point")
+        data["frozen"][2].update(flag_attrs({"freezing": 1, "snow_covered": 2}), cell_methods="time: point")
     for name, array in zip(states, ends, strict=True):
         if name == "status":
-            data[name] = (dims, array, {"long_name": "status of the simulation"} | _flags(_status()))
+            data[name] = (dims, array, {"long_name": "status of the simulation"} | flag_attrs(_status()))
         else:
             own = VARIABLES[name.removeprefix("final_")].attrs
             end = {"long_name": f"{own['long_name']} at the end of the run", "end_time": str(last)}
@@ -299,7 +299,3 @@ def _status() -> Mapping[str, int]:
     from xsoil.kernels.water_balance import FLAGS
 
     return FLAGS
-
-
-def _flags(masks: Mapping[str, int]) -> dict[str, Any]:
-    return {"flag_masks": np.array(list(masks.values()), np.uint8), "flag_meanings": " ".join(masks)}

@@ -137,7 +137,7 @@ def upscale(
         raise UnknownNameError.of("engine", engine, ENGINES)
     operators = _operators(how, spatial, ds, ESMF_ONLY if engine == "xesmf" else {})
     _regrid.require_fraction("min_valid", min_valid)
-    given = _parameters(operators, q, p)
+    given = checked_parameters(operators, q, p)
     if engine != "exact" and valid_fraction:
         raise ArgumentError(f"valid_fraction=True with engine={engine!r}, which does not tell it; use engine='exact'")
     _regrid.require_overlap(source, target[0])
@@ -147,7 +147,7 @@ def upscale(
         operator = operators[var.name]
         if operator is UNION:
             unsigned = np.dtype(f"u{var.dtype.itemsize}")
-            masks = _regrid.flags_of(var.attrs["flag_masks"], var.dtype).astype(var.dtype).view(unsigned)
+            masks = _inputs.flags_of(var.attrs["flag_masks"]).astype(var.dtype).view(unsigned)
             bits, nodata = int(np.bitwise_or.reduce(masks)), _inputs.nodata_of(var)
             if nodata is not None:  # no flag is known where nothing is
                 var = var.where(var != nodata, var.dtype.type(0))
@@ -226,7 +226,9 @@ def _default(var: xr.DataArray) -> str:
     return "mode" if _regrid.is_class(var) or var.dtype.kind == "b" else "mean"
 
 
-def _parameters(operators: Mapping[Hashable, Operator], q: float | None, p: float | None) -> dict[str | None, float]:
+def checked_parameters(
+    operators: Mapping[Hashable, Operator], q: float | None, p: float | None
+) -> dict[str | None, float]:
     """q and p, checked against what the operators need."""
     needed = {operator.parameter: operator.name for operator in operators.values()}
     found: dict[str | None, float] = {}
@@ -250,22 +252,14 @@ def _parameters(operators: Mapping[Hashable, Operator], q: float | None, p: floa
 
 def _classes(var: xr.DataArray, decoded: xr.DataArray) -> dict[str, Any]:
     """The dimension of how="fraction": the classes, as declared, else (not lazy) as found."""
-    flags = var.attrs.get("flag_values")
     variable = VARIABLES.get(str(var.name))
-    if flags is not None:
-        values = _regrid.flags_of(flags, var.dtype)
-    elif (variable is not None and variable.kind == "flag") or var.dtype.kind == "b":
-        values = np.array([0, 1])
-    elif var.chunks is not None:
+    binary = (variable is not None and variable.kind == "flag") or var.dtype.kind == "b"
+    values = np.array([0, 1]) if binary and "flag_values" not in var.attrs else _inputs.classes_of(var, decoded)
+    if values is None:
         raise ArgumentError(
             f"{var.name!r} is lazy and has no flag_values, so its classes are not known without reading it: "
             f"set ds[{str(var.name)!r}].attrs['flag_values'] = [...], or load it first (.compute())"
         )
-    else:
-        found = decoded.to_numpy()
-        values = np.unique(found[np.isfinite(found)] if found.dtype.kind == "f" else found)
-        if values.dtype.kind == "f" and var.dtype.kind in "iu":
-            values = values.astype(var.dtype)
     if not 0 < values.size <= MAX_CLASSES:
         raise ArgumentError(
             f"{var.name!r} has {values.size} classes; how='fraction' expects 1 to {MAX_CLASSES}: "

@@ -60,7 +60,7 @@ def map_tiles(data: Any, step: TileStep, chunks: int | tuple[int, int] | None = 
         An array (..., *extra, rows, cols) for each of `step.outputs`.
     """
     height, width = step.target.shape
-    asked = _asked_tile(chunks)
+    asked = asked_tile(chunks)
     if not isinstance(data, da.Array):
         return _eager(np.asarray(data), step)
     lead_chunks = data.chunks[:-2]
@@ -221,7 +221,7 @@ def _pieces(window: slice, edges: np.ndarray) -> list[tuple[int, tuple[int, int]
     return pieces
 
 
-def _asked_tile(chunks: int | tuple[int, int] | None) -> tuple[int, int] | None:
+def asked_tile(chunks: int | tuple[int, int] | None) -> tuple[int, int] | None:
     """Rows and columns of a target tile as the caller wants them."""
     if chunks is None:
         return None
