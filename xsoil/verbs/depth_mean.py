@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,19 +9,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 
-from xsoil.errors import ArgumentError, AxisError, MissingVariableError, UnitsError
+from xsoil.errors import ArgumentError, UnitsError
 from xsoil.verbs._cells import map_cells
-from xsoil.verbs._depths import BOUNDS, depth_bounds
+from xsoil.verbs._depths import BOUNDS, DECIMALS, DEPTH, Profile, profile_of
 from xsoil.verbs._inputs import as_dataset, decode
 from xsoil.vocabulary import VARIABLES
 
 __all__ = ["depth_mean"]
 
 Doubles = NDArray[np.float64]
-
-DEPTH = VARIABLES["depth"]
-_EDGES = ("depth_top", "depth_bottom")
-_DECIMALS = 6  # depths are rounded to a micrometre, so that 30 cm in single precision is 0.3 m
 
 
 def depth_mean(ds: xr.Dataset | xr.DataArray, top: float, bottom: float, *, units: str = "m") -> xr.Dataset:
@@ -77,11 +72,11 @@ def depth_mean(ds: xr.Dataset | xr.DataArray, top: float, bottom: float, *, unit
     conversion = DEPTH.conversion(units)
     if conversion is None:
         raise UnitsError(f"units of top and bottom are {units!r}; expected 'm' or one of {sorted(DEPTH.accepts)}")
-    low, high = (float(np.round(value * conversion.factor, _DECIMALS)) for value in (top, bottom))
+    low, high = (float(np.round(value * conversion.factor, DECIMALS)) for value in (top, bottom))
     if not (np.isfinite([low, high]).all() and low < high):
         raise ArgumentError(f"top is {top!r} and bottom {bottom!r}; expected two depths, the upper one first")
-    profile = _profile(ds)
-    weights = profile.layer_weights(low, high) if profile.layered else profile.point_weights(low, high)
+    profile = profile_of(ds)
+    weights = _layer_weights(profile, low, high) if profile.layered else _point_weights(profile, low, high)
     # from the top down, so that the order of the axis does not change a bit
     used = tuple(int(i) for i in np.argsort(profile.middles, kind="stable") if weights[i] > 0)
 
@@ -100,115 +95,39 @@ def depth_mean(ds: xr.Dataset | xr.DataArray, top: float, bottom: float, *, unit
     )
 
 
-@dataclass(frozen=True)
-class _Profile:
-    """Where the values lie along `dim` [m], in the order of the data."""
-
-    dim: str
-    depths: Doubles
-    """(n, 2) edges of layers, upper first; or (n,) points."""
-    edges: tuple[str, ...]
-    """Names of the variables that hold edges."""
-
-    @property
-    def layered(self) -> bool:
-        return self.depths.ndim == 2
-
-    @property
-    def middles(self) -> Doubles:
-        return self.depths.mean(axis=1) if self.layered else self.depths
-
-    def layer_weights(self, top: float, bottom: float) -> Doubles:
-        """Share of the interval in each layer."""
-        upper, lower = self.depths.T
-        order = np.argsort(upper, kind="stable")
-        if not (upper < lower).all():
-            raise AxisError(f"layers of {self.dim!r} without thickness: edges are {self.depths.tolist()} m")
-        if (upper[order][1:] < lower[order][:-1]).any():
-            raise AxisError(f"layers of {self.dim!r} overlap: edges are {self.depths[order].tolist()} m")
-        inside = np.clip(np.minimum(lower, bottom) - np.maximum(upper, top), 0, None)
-        if abs(inside.sum() - (bottom - top)) > 10.0**-_DECIMALS:
-            layers = ", ".join(f"{a:g}-{b:g}" for a, b in self.depths[order])
-            raise ArgumentError(
-                f"the layers ({layers} m) do not cover {top:g} to {bottom:g} m; choose an interval within, for example "
-                f"top={upper.min():g}, bottom={lower.max():g}"
-            )
-        shares: Doubles = inside / inside.sum()
-        return shares
-
-    def point_weights(self, top: float, bottom: float) -> Doubles:
-        """Weights of the points in the mean of the straight lines between them."""
-        order = np.argsort(self.depths, kind="stable")
-        z = self.depths[order]
-        if (np.diff(z) <= 0).any():
-            raise AxisError(
-                f"{self.dim!r} has the same depth twice: {z.tolist()} m; use ds.drop_duplicates({self.dim!r})"
-            )
-        if z[0] > top or z[-1] < bottom:
-            raise ArgumentError(
-                f"the points of 'depth' run from {z[0]:g} to {z[-1]:g} m, not from {top:g} to {bottom:g} m; choose an "
-                "interval within. If they are layers, give their edges: "
-                "ds.coords['depth_bounds'] = (('depth', 'bnds'), [[0, 0.05], ...])"
-            )
-        weights = np.zeros(z.size)
-        a, b = z[:-1], z[1:]
-        start, stop = np.maximum(a, top), np.minimum(b, bottom)
-        length = np.clip(stop - start, 0, None)
-        share = ((start + stop) / 2 - a) / (b - a)  # of the lower point, at the middle of the piece
-        weights[order[:-1]] += length * (1 - share)
-        weights[order[1:]] += length * share
-        return weights / (bottom - top)
-
-
-def _profile(ds: xr.Dataset) -> _Profile:
-    """Find the depth dimension and what is known of its depths."""
-    if "depth" in ds.variables and ds["depth"].ndim == 1:
-        depth = ds["depth"]
-        dim = str(depth.dims[0])
-        name = depth_bounds(ds)
-        if name is not None:
-            bounds = ds[name]
-            if bounds.ndim != 2 or dim not in bounds.dims or bounds.sizes[dim] * 2 != bounds.size:
-                raise AxisError(f"bounds {name!r} have dims {bounds.sizes}; expected ({dim!r}: {ds.sizes[dim]}, 2)")
-            fallback = depth.attrs.get("units")  # CF: bounds need not repeat the units
-            edges = _metres(bounds.transpose(dim, ...), fallback, depth.attrs)
-            return _Profile(dim, np.sort(edges, axis=1), (name,))
-        if not _has_edges(ds):
-            return _Profile(dim, _metres(depth, None, depth.attrs), ())
-    if _has_edges(ds):
-        pair = np.stack([_metres(ds[name], None, ds[name].attrs) for name in _EDGES], axis=1)
-        return _Profile(str(ds[_EDGES[0]].dims[0]), np.sort(pair, axis=1), _EDGES)
-    raise MissingVariableError(
-        f"no dimension with a coordinate 'depth' (or 'depth_top' and 'depth_bottom'): the dimensions are "
-        f"{sorted(map(str, ds.dims))}, the variables {sorted(map(str, ds.variables))}; use ds.rename(...) or "
-        "ds.assign_coords(depth=('layer', [...]))"
-    )
-
-
-def _has_edges(ds: xr.Dataset) -> bool:
-    dims = [ds[name].dims for name in _EDGES if name in ds.variables]
-    return len(dims) == 2 and dims[0] == dims[1] and len(dims[0]) == 1
-
-
-def _metres(array: xr.DataArray, units: str | None, axis: dict[Any, Any]) -> Doubles:
-    """Depths in m, positive downwards. They are metadata, and so read even where a chunked dataset has chunked them."""
-    units = array.attrs.get("units", units)
-    conversion = DEPTH.conversion(units)
-    if conversion is None:
-        found = f"units {units!r}" if units else "no units"
-        raise UnitsError(
-            f"{array.name!r} has {found}; expected 'm' or one of {sorted(DEPTH.accepts)}. If it really is in 'm': "
-            f"ds[{array.name!r}].attrs['units'] = 'm'"
+def _layer_weights(profile: Profile, top: float, bottom: float) -> Doubles:
+    """Share of the interval in each layer."""
+    upper, lower = profile.depths.T
+    order = profile.downwards()
+    inside = np.clip(np.minimum(lower, bottom) - np.maximum(upper, top), 0, None)
+    if abs(inside.sum() - (bottom - top)) > 10.0**-DECIMALS:
+        layers = ", ".join(f"{a:g}-{b:g}" for a, b in profile.depths[order])
+        raise ArgumentError(
+            f"the layers ({layers} m) do not cover {top:g} to {bottom:g} m; choose an interval within, for example "
+            f"top={upper.min():g}, bottom={lower.max():g}"
         )
-    if array.chunks is not None:
-        array = array.compute(scheduler="synchronous")
-    sign = -1.0 if axis.get("positive") == "up" else 1.0
-    depths: Doubles = np.round(array.to_numpy().astype(float) * (sign * conversion.factor), _DECIMALS)
-    if not np.isfinite(depths).all():
-        raise AxisError(
-            f"{array.name!r} has missing depths: {depths.tolist()} m; drop them: ds.dropna({array.dims[0]!r})"
+    shares: Doubles = inside / inside.sum()
+    return shares
+
+
+def _point_weights(profile: Profile, top: float, bottom: float) -> Doubles:
+    """Weights of the points in the mean of the straight lines between them."""
+    order = profile.downwards()
+    z = profile.depths[order]
+    if z[0] > top or z[-1] < bottom:
+        raise ArgumentError(
+            f"the points of 'depth' run from {z[0]:g} to {z[-1]:g} m, not from {top:g} to {bottom:g} m; choose an "
+            "interval within. If they are layers, give their edges: "
+            "ds.coords['depth_bounds'] = (('depth', 'bnds'), [[0, 0.05], ...])"
         )
-    return depths
+    weights = np.zeros(z.size)
+    a, b = z[:-1], z[1:]
+    start, stop = np.maximum(a, top), np.minimum(b, bottom)
+    length = np.clip(stop - start, 0, None)
+    share = ((start + stop) / 2 - a) / (b - a)  # of the lower point, at the middle of the piece
+    weights[order[:-1]] += length * (1 - share)
+    weights[order[1:]] += length * share
+    return weights / (bottom - top)
 
 
 def _mean(array: xr.DataArray, dim: str, used: tuple[int, ...], weights: tuple[float, ...]) -> xr.Variable:
