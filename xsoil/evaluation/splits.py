@@ -1,0 +1,351 @@
+"""Splits of cells and times into what is trained on and what is kept for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xsoil.errors import ArgumentError, GridMismatchError, TimeError, UnknownNameError
+from xsoil.evaluation._periods import Period, Times, days_since, periods_of
+from xsoil.evaluation._places import block_numbers, cell_dims, near, places_of
+
+__all__ = ["SETS", "Period", "Split"]
+
+SETS = ("train", "temporal", "spatial", "spatio_temporal")
+"""Training cells in training times, training cells in test times, test cells in training times, and both."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split:
+    """Cells and times of training and of test.
+
+    Made by `random_cells`, `spatial_blocks`, `folds`, `cells` (any masks) and `times`; a split of cells and one of
+    times are joined by ``&``. Kept in a file by `save` and `load`, so that another run, or model, uses the same.
+
+    Attributes
+    ----------
+    train, test : xr.DataArray of bool, or None
+        Cells, on the spatial dims with their coordinates; those in neither (a buffer, sea) are left out. None: all
+        cells are trained on, and none is kept.
+    train_times, test_times : tuple of (first, last day), or None
+        Both days belong to the period. None: all times are trained on, and none is kept.
+
+    Examples
+    --------
+    >>> import xsoil
+    >>> grid = xsoil.data.synthetic_soil(xsoil.ease_grid("EASE2_M36km", (0, 40, 20, 50)))
+    >>> split = Split.random_cells(grid, 0.2, seed=1) & Split.times(train="2015", test="2016")
+    >>> split
+    <Split: 1123 cells of training, 281 of test; training 2015-01-01..2015-12-31, test 2016-01-01..2016-12-31>
+    """
+
+    train: xr.DataArray | None = None
+    test: xr.DataArray | None = None
+    train_times: tuple[Period, ...] | None = None
+    test_times: tuple[Period, ...] | None = None
+
+    @classmethod
+    def cells(cls, train: xr.DataArray, test: xr.DataArray) -> Split:
+        """Cells by two masks on the same dims.
+
+        Raises
+        ------
+        ArgumentError
+            Masks that are not boolean, have a time, or share cells; no training cell.
+        GridMismatchError
+            Masks on different cells.
+        """
+        for mask, what in ((train, "train"), (test, "test")):
+            if not isinstance(mask, xr.DataArray) or mask.dtype != bool or "time" in mask.dims:
+                raise ArgumentError(f"{what} is {_kind(mask)}; expected a DataArray of bool on the dims of the cells")
+        if set(train.dims) != set(test.dims):
+            raise GridMismatchError(
+                f"train is on {[str(d) for d in train.dims]}, test on {[str(d) for d in test.dims]}; "
+                "expected the same dims"
+            )
+        try:
+            train, test = xr.align(train, test.transpose(*train.dims), join="exact", copy=False)
+        except ValueError as error:
+            raise GridMismatchError(f"train and test are not on the same cells: {error}") from error
+        train, test = (_bare(mask.compute(), mask.dims) for mask in (train, test))
+        if both := int((train & test).sum()):
+            raise ArgumentError(f"{both} cells are in train and in test; expected each in one of them: test & ~train")
+        if not train.any():
+            raise ArgumentError("no training cell: train is False everywhere")
+        return cls(train, test)
+
+    @classmethod
+    def random_cells(
+        cls, like: xr.Dataset | xr.DataArray, fraction: float = 0.2, seed: int = 0, *, where: xr.DataArray | None = None
+    ) -> Split:
+        """Single cells, drawn at random, for the test.
+
+        Parameters
+        ----------
+        like : xr.Dataset or xr.DataArray
+            The cells: all dims but time (of a dataset with a grid: its spatial dims). Nothing of it is computed.
+        fraction : float
+            Share of the test cells, above 0 and below 1.
+        seed : int
+            Another seed, another draw. The direction of the axes does not matter.
+        where : xr.DataArray of bool, optional
+            Cells that take part, e.g. land with observations.
+        """
+        template = _template(like)
+        part = _taking_part(template, where)
+        number = _tests(fraction, int(part.sum()))
+        order = np.random.default_rng(_seed(seed)).permutation(int(part.sum()))
+        chosen = np.zeros(part.shape, bool)
+        ascending = _ascending(template)
+        chosen[ascending][part[ascending]] = order < number
+        return cls.cells(template.copy(data=part & ~chosen), template.copy(data=chosen))
+
+    @classmethod
+    def spatial_blocks(
+        cls,
+        like: xr.Dataset | xr.DataArray,
+        size_km: float,
+        *,
+        buffer_km: float = 0.0,
+        fraction: float = 0.2,
+        seed: int = 0,
+        where: xr.DataArray | None = None,
+    ) -> Split:
+        """Whole blocks of cells for the test, so that test cells are no close neighbours of training cells.
+
+        Blocks are bands of latitude divided into equal parts, some `size_km` high and wide on the ground everywhere on
+        Earth; a cell belongs to the block of its centre.
+
+        Parameters
+        ----------
+        like : xr.Dataset or xr.DataArray
+            A grid, or cells (pixels, sites) with coordinates or variables ``lat`` and ``lon``.
+        size_km : float
+            Side of a block [km].
+        buffer_km : float
+            Training cells whose centre lies within this distance of the centre of a test cell are left out [km].
+        fraction, seed, where
+            As in `random_cells`; blocks are added at random until their cells make up `fraction`.
+        """
+        if not 0 < size_km < 10_000 or not 0 <= buffer_km < 10_000:
+            raise ArgumentError(
+                f"size_km={size_km!r}, buffer_km={buffer_km!r}; expected lengths in km, above 0 (a buffer: or 0) and "
+                "below 10,000"
+            )
+        template = _template(like)
+        part = _taking_part(template, where)
+        lat, lon = (values[part] for values in places_of(like, template))
+        block = block_numbers(lat, lon, float(size_km))
+        numbers, sizes = np.unique(block, return_counts=True)
+        if numbers.size < 2:
+            raise ArgumentError(f"all cells lie in one block of {size_km:g} km; expected a smaller size_km")
+        wanted = _tests(fraction, block.size)
+        order = np.random.default_rng(_seed(seed)).permutation(numbers.size)
+        totals = np.cumsum(sizes[order])
+        count = int(np.abs(totals[:-1] - wanted).argmin()) + 1
+        tested = np.isin(block, numbers[order[:count]])
+        trained = ~tested
+        if buffer_km:
+            trained &= ~near(lat, lon, tested, float(buffer_km))
+        if not trained.any():
+            raise ArgumentError(f"the buffer of {buffer_km:g} km leaves no training cell; expected a smaller one")
+        train, test = np.zeros(part.shape, bool), np.zeros(part.shape, bool)
+        train[part], test[part] = trained, tested
+        return cls.cells(template.copy(data=train), template.copy(data=test))
+
+    @classmethod
+    def folds(
+        cls,
+        like: xr.Dataset | xr.DataArray,
+        number: int | None = 5,
+        seed: int = 0,
+        *,
+        by: xr.DataArray | None = None,
+        where: xr.DataArray | None = None,
+    ) -> list[Split]:
+        """Splits of a cross-validation: every cell is in the test of exactly one of them.
+
+        Parameters
+        ----------
+        like, seed, where
+            As in `random_cells`.
+        number : int or None
+            Folds; None with `by` leaves out one group at a time.
+        by : xr.DataArray, optional
+            Groups whose cells stay together (stations, continents); cells without one (NaN) are left out.
+        """
+        template = _template(like)
+        part = _taking_part(template, where)
+        if by is None:
+            units, named = int(part.sum()), part
+            numbers = np.empty(part.shape, int)
+            ascending = _ascending(template)
+            numbers[ascending][part[ascending]] = np.arange(units)
+            groups = numbers[part]
+        else:
+            labels = _on(template, by, "by").to_numpy()
+            named = part & ~pd.isna(labels)
+            found, groups = np.unique(labels[named], return_inverse=True)
+            units = len(found)
+        count = units if number is None and by is not None else number
+        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not 2 <= count <= units:
+            raise ArgumentError(f"number={number!r}; expected a whole number of folds from 2 to {units}")
+        fold = np.empty(units, int)
+        order = np.arange(units) if number is None else np.random.default_rng(_seed(seed)).permutation(units)
+        fold[order] = np.arange(units) % count
+        splits = []
+        for index in range(count):
+            chosen = np.zeros(part.shape, bool)
+            chosen[named] = fold[groups] == index
+            splits.append(cls.cells(template.copy(data=named & ~chosen), template.copy(data=chosen)))
+        return splits
+
+    @classmethod
+    def times(cls, *, train: Times | Sequence[Times], test: Times | Sequence[Times]) -> Split:
+        """Days of training and of test.
+
+        Parameters
+        ----------
+        train, test : str, pair, slice or list of these
+            A period ("2015", "2015-06"), or its first and last day, month or year (("2015-04", "2016")); a list for
+            several.
+        """
+        ours, theirs = periods_of(train, "train"), periods_of(test, "test")
+        for one in ours:
+            for other in theirs:
+                if one[0] <= other[1] and other[0] <= one[1]:
+                    first = max(one[0], other[0])
+                    raise TimeError(f"train and test share days from {first} on; expected periods without a common day")
+        return cls(train_times=ours, test_times=theirs)
+
+    def __and__(self, other: Split) -> Split:
+        if not isinstance(other, Split):
+            return NotImplemented
+        for name in ("train", "train_times"):
+            if getattr(self, name) is not None and getattr(other, name) is not None:
+                what = "cells" if name == "train" else "times"
+                raise ArgumentError(f"both splits are of {what}; expected one of cells and one of times")
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Split(**{name: getattr(other, name) if value is None else value for name, value in own.items()})
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Those of `SETS` that the split has."""
+        times, cells = self.test_times is not None, self.test is not None
+        there = (True, times, cells, times and cells)
+        return tuple(name for name, has in zip(SETS, there, strict=True) if has)
+
+    def cells_of(self, name: str) -> xr.DataArray | None:
+        """Cells of one of the `SETS`; None for all."""
+        if name not in SETS:
+            raise UnknownNameError.of("set", name, SETS)
+        return self.train if name in ("train", "temporal") else self.test
+
+    def days_of(self, name: str, index: pd.Index) -> np.ndarray:
+        """Which times of an index belong to one of the `SETS`, as bool."""
+        if name not in SETS:
+            raise UnknownNameError.of("set", name, SETS)
+        periods = self.train_times if name in ("train", "spatial") else self.test_times
+        if periods is None:
+            return np.ones(len(index), bool)
+        days = days_since(index)
+        inside = np.zeros(len(index), bool)
+        for first, last in periods:
+            inside |= (days >= first) & (days <= last)
+        return inside
+
+    def save(self, path: Any) -> None:
+        """Write the split to a file (JSON, readable everywhere; masks packed)."""
+        from xsoil.evaluation._split_file import write
+
+        write(self.train, self.test, self.train_times, self.test_times, path)
+
+    @classmethod
+    def load(cls, path: Any) -> Split:
+        """Read a split from the file of `save`.
+
+        Raises
+        ------
+        ArgumentError
+            The file is none of `save`, or damaged.
+        """
+        from xsoil.evaluation._split_file import read
+
+        return cls(*read(path))
+
+    def __repr__(self) -> str:
+        if self.train is None or self.test is None:
+            cells = "all cells"
+        else:
+            cells = f"{int(self.train.sum())} cells of training, {int(self.test.sum())} of test"
+        if self.train_times is None or self.test_times is None:
+            times = "all days"
+        else:
+            ours, theirs = (" ".join(f"{a}..{b}" for a, b in p) for p in (self.train_times, self.test_times))
+            times = f"training {ours}, test {theirs}"
+        return f"<Split: {cells}; {times}>"
+
+
+def _kind(mask: object) -> str:
+    return f"{mask.dtype} on {[str(d) for d in mask.dims]}" if isinstance(mask, xr.DataArray) else type(mask).__name__
+
+
+def _bare(mask: xr.DataArray, dims: Sequence[Hashable]) -> xr.DataArray:
+    """Only the mask and the coordinates of its dims: another object's extra coordinates would get in the way."""
+    coords = {dim: mask.coords[dim].variable for dim in dims if dim in mask.coords}
+    return xr.DataArray(mask.to_numpy(), dims=tuple(dims), coords=coords)
+
+
+def _template(like: xr.Dataset | xr.DataArray) -> xr.DataArray:
+    dims = cell_dims(like)
+    coords = {dim: like.coords[dim].variable for dim in dims if dim in like.coords}
+    return xr.DataArray(np.ones([like.sizes[d] for d in dims], bool), dims=dims, coords=coords)
+
+
+def _on(template: xr.DataArray, mask: xr.DataArray, what: str) -> xr.DataArray:
+    if not isinstance(mask, xr.DataArray) or set(mask.dims) != set(template.dims):
+        found = [str(d) for d in mask.dims] if isinstance(mask, xr.DataArray) else type(mask).__name__
+        raise ArgumentError(f"{what} is on {found}; expected a DataArray on {[str(d) for d in template.dims]}")
+    try:
+        return xr.align(template, mask.transpose(*template.dims), join="exact", copy=False)[1]
+    except ValueError as error:
+        raise GridMismatchError(f"{what} is not on the cells that are split: {error}") from error
+
+
+def _taking_part(template: xr.DataArray, where: xr.DataArray | None) -> np.ndarray:
+    """Mask of the cells to be split."""
+    if where is None:
+        return template.to_numpy()
+    part = _on(template, where, "where")
+    if part.dtype != bool:
+        raise ArgumentError(f"where is {part.dtype}; expected bool, e.g. observed.soil_moisture.notnull().any('time')")
+    return part.to_numpy()
+
+
+def _ascending(template: xr.DataArray) -> tuple[slice, ...]:
+    """The view with ascending axes, so that a flipped grid is split alike."""
+    flips = []
+    for dim in template.dims:
+        index = template.indexes.get(dim)
+        down = index is not None and index.dtype.kind in "fiu" and len(index) > 1 and index[0] > index[-1]
+        flips.append(slice(None, None, -1 if down else 1))
+    return tuple(flips)
+
+
+def _seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ArgumentError(f"seed={seed!r}; expected a whole number of at least 0")
+    return int(seed)
+
+
+def _tests(fraction: float, cells: int) -> int:
+    if not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
+        raise ArgumentError(f"fraction={fraction!r}; expected the share of test cells, above 0 and below 1")
+    if cells < 2:
+        raise ArgumentError(f"{cells} cells cannot be split; expected two or more")
+    return min(max(round(fraction * cells), 1), cells - 1)
