@@ -30,11 +30,22 @@ class Named:
         return isinstance(self.array, da.Array)
 
     def spread(self, values: np.ndarray, dims: tuple[Hashable, ...]) -> np.ndarray:
-        """`values` (this array or one block of it) as a view on `dims`, of length 1 where it lacks one."""
+        """`values` (this array or one block of it) as a view on `dims`, of length 1 where it lacks one.
+
+        Dimensions of its own come before these.
+        """
         values = np.asarray(values)
+        own = [at for at, dim in enumerate(self.dims) if dim not in dims]
         order = [self.dims.index(dim) for dim in dims if dim in self.dims]
-        missing = tuple(at for at, dim in enumerate(dims) if dim not in self.dims)
-        return np.expand_dims(values.transpose(order), missing)
+        missing = tuple(len(own) + at for at, dim in enumerate(dims) if dim not in self.dims)
+        return np.expand_dims(values.transpose([*own, *order]), missing)
+
+    def in_one_block(self, dims: tuple[Hashable, ...]) -> Any:
+        """The array as dask, along dimensions other than `dims` in one block."""
+        if not self.is_lazy:
+            return da.from_array(np.asarray(self.array), chunks=-1)
+        own = {at: -1 for at, dim in enumerate(self.dims) if dim not in dims}
+        return self.array.rechunk(own) if own else self.array
 
 
 def scan_time(
@@ -57,24 +68,26 @@ def scan_time(
     ----------
     step : callable
         ``step(series, maps, state, skip=, workers=)`` -> ``outputs, state``. `series` and `maps` are lists of
-        arrays (time, *dims) and (*dims), of length 1 along a dimension that they lack; `state` is None in the
-        first block and then what the call before returned, arrays (*dims) in full; `skip` leading days are
-        run but not returned.
+        arrays (time, *dims) and (*dims), of length 1 along a dimension that they lack, a map with its own dimensions
+        (layers, nodes) before these; `state` is None in the first block and then what the call before returned,
+        arrays (*dims) in full; `skip` leading days are run but not returned.
     series : sequence of Named
         Arrays with a dimension "time".
     maps : sequence of Named
-        Arrays without; every dimension of `dims` occurs in some series or map.
+        Arrays without; every dimension of `dims` occurs in some series or map. One that is not in `dims` is never
+        cut: the step gets all of it.
     dims : tuple
         Dimensions of the results after time.
     outputs, states : mapping
-        dtype of each returned series and of each array of the state.
+        dtype of each returned series and of each array of the state. One with a shape, ``np.dtype(("f4", (5,)))``,
+        has so many values per cell, on dimensions of their own before `dims`.
     skip : int
         Days at the start that are run but not returned.
 
     Returns
     -------
     outputs, states : list of arrays
-        (time - skip, *dims) and (*dims), in the order of the two mappings.
+        (time - skip, own, *dims) and (own, *dims), in the order of the two mappings.
     """
     if not any(named.is_lazy for named in (*series, *maps)):
         values, state = step(
@@ -86,7 +99,7 @@ def scan_time(
         )
         return list(values), list(state)
     everything = [*series, *maps]
-    arrays = [n.array if n.is_lazy else da.from_array(np.asarray(n.array), chunks=-1) for n in everything]
+    arrays = [n.in_one_block(("time", *dims)) for n in everything]
     pairs = itertools.chain.from_iterable(zip(arrays, (n.dims for n in everything), strict=True))
     sizes, arrays = unify_chunks(*pairs, warn=False)
     sizes = dict(sizes)
@@ -104,7 +117,7 @@ def scan_time(
     for block in itertools.product(*(range(len(chunk)) for chunk in space)):
         at = dict(zip(dims, block, strict=True))
         graph[(gather, *block)] = [
-            (array.name, *(at[dim] for dim in named.dims)) for array, named in zip(map_arrays, maps, strict=True)
+            (array.name, *(at.get(dim, 0) for dim in named.dims)) for array, named in zip(map_arrays, maps, strict=True)
         ]
         before: Any = None
         for t in range(len(skips)):
@@ -118,25 +131,24 @@ def scan_time(
             before = (f"{run}-state", t, *block)
             graph[before] = (operator.getitem, (run, t, *block), 1)
         for row, t in enumerate(kept):
-            for place, name in enumerate(outputs):
-                picked[f"{name}-{token}"][(f"{name}-{token}", row, *block)] = (_pick, (run, t, *block), 0, place)
-        for place, name in enumerate(states):
-            picked[f"{name}-{token}"][(f"{name}-{token}", *block)] = (
-                operator.getitem,
-                (f"{run}-state", last, *block),
-                place,
-            )
+            for place, (name, dtype) in enumerate(outputs.items()):
+                key = (f"{name}-{token}", row, *(0 for _ in dtype.shape), *block)
+                picked[f"{name}-{token}"][key] = (_pick, (run, t, *block), 0, place)
+        for place, (name, dtype) in enumerate(states.items()):
+            key = (f"{name}-{token}", *(0 for _ in dtype.shape), *block)
+            picked[f"{name}-{token}"][key] = (operator.getitem, (f"{run}-state", last, *block), place)
     both = HighLevelGraph.from_collections(run, graph, dependencies=arrays)
 
-    def collect(name: str, chunks: tuple[tuple[int, ...], ...], dtype: np.dtype) -> Any:
+    def collect(name: str, time: list[tuple[int, ...]], dtype: np.dtype) -> Any:
         key = f"{name}-{token}"
         full = HighLevelGraph({**both.layers, key: picked[key]}, {**both.dependencies, key: {run}})
-        return da.Array(full, key, chunks, dtype=dtype)
+        own = [(size,) for size in dtype.shape]
+        return da.Array(full, key, (*time, *own, *space), dtype=dtype.base)
 
     time = tuple(sizes["time"][t] - skips[t] for t in kept)
     return (
-        [collect(name, (time, *space), dtype) for name, dtype in outputs.items()],
-        [collect(name, tuple(space), dtype) for name, dtype in states.items()],
+        [collect(name, [time], dtype) for name, dtype in outputs.items()],
+        [collect(name, [], dtype) for name, dtype in states.items()],
     )
 
 
