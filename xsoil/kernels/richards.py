@@ -124,7 +124,7 @@ def run(
     record : int
         Steps of a column that there is room for in the record that is then returned.
     replay : Steps, optional
-        Take these steps instead of choosing them.
+        Take these steps instead of choosing them, and begin each at its heads.
     workers : int
         Threads.
 
@@ -215,6 +215,7 @@ def run(
     per_day = np.zeros((columns, days), np.int64) if replay is None else np.array(replay.per_day)
     times = np.zeros((columns, record)) if replay is None else np.array(replay.dt)
     times = times if times.shape[1] else times[:0]
+    known = np.zeros((0, 0, n)) if replay is None else np.ascontiguousarray(replay.h)
     heads = np.zeros((columns, record, n)) if record else np.zeros((0, 0, n))
 
     def strip(first: int) -> None:
@@ -225,7 +226,7 @@ def run(
         arguments: tuple[Any, ...] = (
             *codes, thickness, soil, np.array(roots[at]), np.stack([s[at] for s in stresses], axis=-1), *series,
             limits, skip, cells, weights, owners, state is None, first, *parts, *targets, packed, wanted,
-            per_day[at], times[at], heads[at], replay is not None,
+            per_day[at], times[at], heads[at], replay is not None, known[at],
         )  # fmt: skip
         sweep(*arguments)
         for whole, part in zip((h, mass, step, balance, status), parts, strict=True):

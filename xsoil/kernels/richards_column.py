@@ -30,8 +30,8 @@ NO_ROOTS, S_SHAPED, FEDDES = range(3)
 # Rows of `nodes` after those of the curves. Faces are stored with the node above them.
 MASS, BEFORE, WIDTH, ROOTS, PER_DISTANCE = range(5, 10)
 SINK, SINK_SLOPE, ROOT_K, PER_ROOT_K, FACE_FLUX, BY_ABOVE, BY_BELOW = range(10, 17)
-NET, LOWER, DIAGONAL, UPPER, RIGHT, DEFECT = range(17, 23)
-ROWS = 23
+NET, LOWER, DIAGONAL, UPPER, RIGHT, DEFECT, NOISE = range(17, 24)
+ROWS = 24
 
 CONTROL = {
     "tolerance": 1e-6,
@@ -51,8 +51,9 @@ AIR_HEAD, WET_HEAD = -1e5, 0.0
 NEWTON, PICARD = 14, 24
 # Above this step [d] a shorter one is tried before Picard.
 PATIENCE = 0.01
-# Relative change of heads that is none.
-STILL = 1e-12
+# Below this tolerance of theta the residual may also be as large as its round-off, and is brought down to that: heads
+# then depend smoothly on the parameters.
+STRICT, ROUND_OFF = 1e-9, 1e-15
 # Head at which soil is oven dry [cm]; none falls below it.
 OVEN_DRY = -6.3e6
 # Water content that no longer counts where a soil is at its residual.
@@ -88,7 +89,8 @@ def assemble(n, padded, nodes, step, newton, top, top_value, top_k, air_k, botto
     """Fluxes, residual and Jacobian at the heads of `nodes`, whose rows THETA to SLOPE are those of the heads.
 
     `newton` is 1, or 0 for the matrix of Picard. `top_value` is the potential flux of an atmosphere, the flux (both
-    upward) or the head; `demand` the potential transpiration; `stress` h50 or the five numbers of Feddes.
+    upward) or the head; `demand` the potential transpiration; `stress` h50 or the five numbers of Feddes. The row of a
+    cell that is oven dry and would lose more is that of the identity: its head stays.
 
     Returns
     -------
@@ -171,6 +173,13 @@ def assemble(n, padded, nodes, step, newton, top, top_value, top_k, air_k, botto
         upper[i] = -step * by_below[i]
         diagonal[i] = width[i] * (capacity[i] + (UNIQUE if h[i] > -SURE else 0.0)) + step * diagonal[i]
         right[i] = step * net[i] - width[i] * (theta[i] - mass[i])
+    dried = 0
+    for i in range(n):
+        dried += 1 if h[i] <= OVEN_DRY else 0
+    if dried > 0:
+        for i in range(n):
+            if h[i] <= OVEN_DRY and right[i] < 0.0:
+                lower[i], diagonal[i], upper[i], right[i] = 0.0, 1.0, 0.0, 0.0
     right[n:] = 0.0
     return flux_top, flux_bottom, by_top, by_bottom
 
@@ -206,7 +215,7 @@ def update(padded, nodes, fixed):
         size = 0.8 * suction
         change = min(max(right[i], -size - 5.0), size + (SURE if h[i] < 0.0 else 5.0))
         above = theta[i] - residual[i]
-        index = max(capacity[i] * suction / max(above, 1e-12), 1e-3)
+        index = min(max(capacity[i] * suction / max(above, 1e-18), 1e-3), 20.0)
         wetter = max(right[i], 0.0) / max(suction, 1e-3)
         bent = h[i] * max(exp(-log1p(index * wetter) / index), MOST)
         dry = (h[i] < -BENT) & (right[i] > 0.0)
@@ -217,14 +226,28 @@ def update(padded, nodes, fixed):
 def judge(n, nodes, fixed, tolerance, most):
     """Count the cells whose residual is not small yet, and those whose water content is further than `most` away."""
     theta, mass, width, right, defect = nodes[THETA], nodes[MASS], nodes[WIDTH], nodes[RIGHT], nodes[DEFECT]
-    residual = fixed[RESIDUAL]
+    residual, noise = fixed[RESIDUAL], nodes[NOISE]
     unfinished, far = 0, 0
     for i in range(n):
         # A cell never gives more than half of what its head holds: water below the residual has no head.
         lack = min(tolerance, 0.5 * max(theta[i] - residual[i], 0.0)) + defect[i]
-        unfinished += 0 if (right[i] <= width[i] * tolerance) & (right[i] >= -width[i] * lack) else 1
+        most_up, most_down = width[i] * tolerance + noise[i], width[i] * lack + noise[i]
+        unfinished += 0 if (right[i] <= most_up) & (right[i] >= -most_down) else 1
         far += 1 if abs(theta[i] - mass[i]) > most else 0
     return unfinished, far
+
+
+@fused_kernel
+def blur(n, nodes, step):
+    """Put the round-off of the residual into the row NOISE: what it makes of the last digits of heads and fluxes."""
+    h, theta, flux, width = nodes[H], nodes[THETA], nodes[FACE_FLUX], nodes[WIDTH]
+    lower, diagonal, upper, noise = nodes[LOWER], nodes[DIAGONAL], nodes[UPPER], nodes[NOISE]
+    for i in range(n):
+        above, below = h[max(i - 1, 0)], h[min(i + 1, n - 1)]
+        noise[i] = ROUND_OFF * (
+            abs(lower[i] * above) + abs(diagonal[i] * h[i]) + abs(upper[i] * below) + width[i] * theta[i]
+            + step * (abs(flux[i]) + abs(flux[max(i - 1, 0)]))
+        )  # fmt: skip
 
 
 @fused_kernel
@@ -237,12 +260,13 @@ def gain(padded, nodes, step):
 
 @kernel
 def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom, bottom_value, bottom_k,
-            uptake, demand, stress, step, control, sums, times, heads, count, replay):  # fmt: skip
+            uptake, demand, stress, step, control, sums, times, heads, count, replay, known):  # fmt: skip
     """Bring a column to the end of the interval.
 
     Rows H to SLOPE and MASS of `nodes` are the state, and are consistent before and after. `sums` gets inflow, runoff,
     drainage, uptake [cm], steps and iterations added. Accepted steps and their heads are written to `times` and `heads`
-    from `count` on as far as these reach; where `replay` is not negative, that many steps are taken from `times`.
+    from `count` on as far as these reach; where `replay` is not negative, that many steps are taken from `times`, and
+    Newton begins at the heads in `known`.
 
     Returns
     -------
@@ -270,7 +294,11 @@ def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom
         for i in range(n):
             defect[i] = max(residual[i] - mass[i], 0.0) + NOTHING
         flux_top, flux_bottom = 0.0, 0.0
-        converged, still, newton = False, False, 1.0
+        converged, polished, newton = False, False, 1.0
+        if replay >= 0:
+            for i in range(n):
+                h[i] = known[count, i]
+            evaluate(curve, nodes, fixed, padded)
         for iteration in range(NEWTON + PICARD):
             if iteration == NEWTON:
                 newton = 0.0
@@ -281,23 +309,20 @@ def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom
                 n, padded, nodes, trial, newton, top, top_value, top_k, air_k, bottom, bottom_value, bottom_k,
                 uptake, demand, stress,
             )  # fmt: skip
+            if tolerance < STRICT:
+                blur(n, nodes, trial)
             unfinished, far = judge(n, nodes, fixed, tolerance, 2.0 * control[REJECT])
-            if unfinished > 0 and still:
-                unfinished, _ = judge(n, nodes, fixed, max(tolerance, 1e-8), 1.0)
-            if unfinished == 0:
+            if unfinished == 0 and (polished or tolerance >= STRICT):
                 converged = True
                 break
+            # One more iteration than a strict tolerance asks for brings the residual to its round-off.
+            polished = polished or unfinished == 0
             # Where the heads are on their way to a change that would be rejected, nothing is gained by finishing.
             if far > 0 and iteration >= 3 and replay < 0 and trial > PATIENCE:
                 break
             if iteration == NEWTON - 1 and trial > PATIENCE and replay < 0:
                 break
             solve(n, nodes)
-            if replay >= 0:
-                # A tolerance near round-off may be out of reach: then heads that stand still will do.
-                still = True
-                for i in range(n):
-                    still = still and abs(right[i]) <= STILL * (abs(h[i]) + 1.0)
             update(padded, nodes, fixed)
             evaluate(curve, nodes, fixed, padded)
             sums[5] += 1.0

@@ -69,7 +69,7 @@ def lay_out(widths, root_depth, nodes):
 def sweep(
     curve, top, bottom, uptake, widths, parameters, root_depth, stress, precipitation, pet, lai, top_value,
     bottom_value, control, skip, cells, weights, owners, initial, start, h, mass, step, balance, status,
-    out_theta, out_h, out_columns, wanted, per_day, times, heads, replay,
+    out_theta, out_h, out_columns, wanted, per_day, times, heads, replay, known,
 ):  # fmt: skip
     """Run all days for the columns of one strip; `h`, `mass`, `step`, `balance` and `status` go to the last day.
 
@@ -128,6 +128,7 @@ def sweep(
             storage += nodes[MASS, i] * nodes[WIDTH, i]
         recorded = times[c] if times.shape[0] > 0 else no_times
         record = heads[c] if heads.shape[0] > 0 else no_heads
+        guess = known[c] if known.shape[0] > 0 else no_heads
         for day in range(days):
             p = precipitation[day, at if precipitation.shape[1] > 1 else 0]
             e = pet[day, at if pet.shape[1] > 1 else 0]
@@ -158,7 +159,7 @@ def sweep(
                 dt, count = advance(
                     curve, n, padded, nodes, fixed, top, given_top, top_k, air_k, bottom, given_bottom, bottom_k,
                     uptake, demand, stress[c], dt, control, sums, recorded, record, count,
-                    per_day[c, day] if replay else -1,
+                    per_day[c, day] if replay else -1, guess,
                 )  # fmt: skip
                 per_day[c, day] = count - first
                 if not dt > 0.0:
