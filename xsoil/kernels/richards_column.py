@@ -47,8 +47,9 @@ TOLERANCE, CHANGE, REJECT, SMALLEST_STEP, LARGEST_STEP, MOST_ITERATIONS = range(
 
 # Heads of the surface at the limits of evaporation and infiltration [cm].
 AIR_HEAD, WET_HEAD = -1e5, 0.0
-# Newton is given up after so many iterations, then Picard.
-NEWTON, PICARD = 14, 24
+# Newton is given up after so many iterations, then Picard; a recorded step has no other way than Newton, from the
+# recorded heads and then from those before the step.
+NEWTON, PICARD, LONG = 14, 24, 60
 # Above this step [d] a shorter one is tried before Picard.
 PATIENCE = 0.01
 # Below this tolerance of theta the residual may also be as large as its round-off, and is brought down to that: heads
@@ -278,12 +279,14 @@ def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom
     h, mass, before = nodes[H], nodes[MASS], nodes[BEFORE]
     sink, right, defect = nodes[SINK], nodes[RIGHT], nodes[DEFECT]
     residual, tolerance = fixed[RESIDUAL], control[TOLERANCE]
+    strict, replayed = tolerance < STRICT, replay >= 0
+    first_try, second_try = (LONG, LONG) if replayed else (NEWTON, PICARD)
     time, done = 0.0, 0
-    while (done < replay) if replay >= 0 else (time < 1.0):
+    while (done < replay) if replayed else (time < 1.0):
         if sums[5] > control[MOST_ITERATIONS]:
             return np.nan, count
         left = 1.0 - time
-        if replay >= 0:
+        if replayed:
             trial = times[count]
         elif step >= left:
             trial = left
@@ -292,16 +295,16 @@ def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom
         for i in range(n):
             before[i] = h[i]
         for i in range(n):
-            defect[i] = max(residual[i] - mass[i], 0.0) + NOTHING
+            defect[i] = 0.0 if strict else max(residual[i] - mass[i], 0.0) + NOTHING
         flux_top, flux_bottom = 0.0, 0.0
         converged, polished, newton = False, False, 1.0
-        if replay >= 0:
+        if replayed:
             for i in range(n):
                 h[i] = known[count, i]
             evaluate(curve, nodes, fixed, padded)
-        for iteration in range(NEWTON + PICARD):
-            if iteration == NEWTON:
-                newton = 0.0
+        for iteration in range(first_try + second_try):
+            if iteration == first_try:
+                newton = 1.0 if replayed else 0.0
                 for i in range(n):
                     h[i] = before[i]
                 evaluate(curve, nodes, fixed, padded)
@@ -309,18 +312,18 @@ def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom
                 n, padded, nodes, trial, newton, top, top_value, top_k, air_k, bottom, bottom_value, bottom_k,
                 uptake, demand, stress,
             )  # fmt: skip
-            if tolerance < STRICT:
+            if strict:
                 blur(n, nodes, trial)
             unfinished, far = judge(n, nodes, fixed, tolerance, 2.0 * control[REJECT])
-            if unfinished == 0 and (polished or tolerance >= STRICT):
+            if unfinished == 0 and (polished or not strict):
                 converged = True
                 break
             # One more iteration than a strict tolerance asks for brings the residual to its round-off.
             polished = polished or unfinished == 0
             # Where the heads are on their way to a change that would be rejected, nothing is gained by finishing.
-            if far > 0 and iteration >= 3 and replay < 0 and trial > PATIENCE:
+            if far > 0 and iteration >= 3 and not replayed and trial > PATIENCE:
                 break
-            if iteration == NEWTON - 1 and trial > PATIENCE and replay < 0:
+            if iteration == first_try - 1 and trial > PATIENCE and not replayed:
                 break
             solve(n, nodes)
             update(padded, nodes, fixed)
@@ -331,12 +334,12 @@ def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom
             gain(padded, nodes, trial)
             for i in range(n):
                 largest = max(largest, abs(right[i]))
-        if not converged or (largest > control[REJECT] and replay < 0):
+        if not converged or (largest > control[REJECT] and not replayed):
             for i in range(n):
                 h[i] = before[i]
             evaluate(curve, nodes, fixed, padded)
             step = trial * (max(0.3, control[CHANGE] / largest) if converged else 0.25)
-            if replay >= 0 or not step >= control[SMALLEST_STEP]:
+            if replayed or not step >= control[SMALLEST_STEP]:
                 return np.nan, count
             continue
         used = 0.0
@@ -348,7 +351,7 @@ def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom
         sums[2] -= trial * flux_bottom
         sums[3] += trial * used
         sums[4] += 1.0
-        if replay < 0 and count < times.size:
+        if not replayed and count < times.size:
             times[count] = trial
         if count < heads.shape[0]:
             for i in range(n):
