@@ -110,19 +110,27 @@ class SoilAccessor:
     def simulate(
         self,
         forcing: xr.Dataset,
-        model: str = "water_balance",
+        model: Literal["water_balance", "richards"] = "water_balance",
         *,
-        initial: float | xr.DataArray | xr.Dataset | None = None,
+        initial: float | xr.DataArray | xr.Dataset | Mapping[str, float | xr.DataArray] | None = None,
         warmup: int = 0,
         outputs: str | Sequence[str] = ("theta",),
         substeps: int = 24,
+        curve: str | None = None,
+        depths: float | Sequence[float] | None = None,
+        column_depth: float = 0.5,
+        widths: Sequence[float] | None = None,
+        top: Literal["atmospheric", "flux", "head"] = "atmospheric",
+        bottom: Literal["free_drainage", "head", "zero_flux", "water_table"] = "free_drainage",
+        uptake: Literal["s_shaped", "feddes", "none"] = "s_shaped",
         frost: Literal["snow"] | None = None,
         **fixed: float | xr.DataArray,
     ) -> xr.Dataset:
         """Simulate daily soil moisture; see `xsoil.simulate`."""
         return verbs.simulate(
-            self._ds, forcing, model, initial=initial, warmup=warmup, outputs=outputs, substeps=substeps, frost=frost,
-            **fixed,
+            self._ds, forcing, model, initial=initial, warmup=warmup, outputs=outputs, substeps=substeps, curve=curve,
+            depths=depths, column_depth=column_depth, widths=widths, top=top, bottom=bottom, uptake=uptake,
+            frost=frost, **fixed,
         )  # fmt: skip
 
     def rootzone(

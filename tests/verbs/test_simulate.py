@@ -26,7 +26,7 @@ LI = {
     "theta_s": 0.5, "theta_fc": 0.2, "theta_wp": 0.078, "root_depth": 1.0, "depletion_fraction": 0.1,
     "crop_coefficient": 0.5,
 }  # fmt: skip
-SERIES = tuple(name for name in OUTPUTS if name != "theta_obs")
+SERIES = tuple(name for name in OUTPUTS["water_balance"] if name not in ("theta_obs", "root_zone_exchange"))
 DAYS, NY, NX = 30, 5, 7
 
 
@@ -403,10 +403,13 @@ FAULTS = {
     "parameter with time": (
         lambda: run_with(soil().assign(k_sat=soil().k_sat.expand_dims(time=weather().time))), ArgumentError, "time",
     ),
-    "unknown model": (lambda: run_with(model="richards"), UnknownNameError, "water_balance"),
+    "unknown model": (lambda: run_with(model="richard"), UnknownNameError, "did you mean 'richards'"),
     "unknown output": (lambda: run_with(outputs=("theta", "drainag")), UnknownNameError, "did you mean 'drainage'"),
     "unknown keyword": (lambda: run_with(thetas=0.5), UnknownNameError, "did you mean 'theta_s'"),
-    "later keyword": (lambda: run_with(column_depth=0.5), UnknownNameError, "column_depth"),
+    "option of the other model": (lambda: run_with(column_depth=0.6), ArgumentError, "column_depth with model='water_b"),
+    "state of the other model": (
+        lambda: run_with(initial=xr.Dataset({"final_h": 1.0})), ArgumentError, "model='richards' \\(it holds final_h",
+    ),
     "warmup too long": (lambda: run_with(warmup=DAYS), ArgumentError, "30 days"),
     "negative warmup": (lambda: run_with(warmup=-1), ArgumentError, "warmup"),
     "no substeps": (lambda: run_with(substeps=0), ArgumentError, "substeps"),

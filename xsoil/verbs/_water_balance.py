@@ -1,25 +1,132 @@
-"""The water balance of one block of cells: what surrounds its kernel where more than rain and demand is given."""
+"""The water balance as `simulate` runs it: what it reads and returns, and the days of one block of cells."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from functools import partial
 
 import numpy as np
+import xarray as xr
 from numpy.typing import DTypeLike
 
-__all__ = ["EXCHANGE", "OBSERVATION", "PARAMETERS", "SUPPLIES", "TEMPERATURES", "block"]
+from xsoil.errors import ArgumentError, MissingVariableError, TimeError
+from xsoil.verbs._inputs import read
+from xsoil.verbs._simulate_inputs import (
+    LI_VALUES,
+    OBSERVATION,
+    Given,
+    dims_of,
+    parameters_of,
+    require_known,
+    require_one_grid,
+    require_place,
+    series_of,
+)
+from xsoil.verbs._simulate_results import Made, ModelRun, described, frost_results, state_of
+from xsoil.verbs._weather import SUPPLIES, Series, State, add_supplies, days_of, faulty, store_snow
+from xsoil.vocabulary import VARIABLES
+
+__all__ = ["OBSERVATION", "OUTPUTS", "PARAMETERS", "water_balance_run"]
 
 PARAMETERS = ("theta_s", "theta_fc", "theta_wp", "k_sat", "root_depth", "depletion_fraction", "crop_coefficient")
-OBSERVATION = ("obs_scale", "obs_bias")
-SUPPLIES = ("irrigation", "capillary_rise")
+# Parameters that may be series.
+MOVING = ("crop_coefficient", "root_depth")
 EXCHANGE = "root_zone_exchange"
-TEMPERATURES = ("soil_temperature", "air_temperature")
+OUTPUTS = ("theta", "theta_obs", "storage", "actual_et", "runoff", "drainage", EXCHANGE)
+AT_THE_END_OF_A_DAY = ("theta", "theta_obs", "storage")
+REFERENCE = "Li et al. (2024), Water Resour. Res., https://doi.org/10.1029/2023WR035543"
 
-Series = dict[str, np.ndarray]
-State = tuple[np.ndarray, ...]
+
+def water_balance_run(given: Given, initial: object, outputs: tuple[str, ...], substeps: int) -> ModelRun:
+    """Read what the water balance needs, and say what it returns."""
+    series = series_of(given, ("precipitation", "pet"), SUPPLIES, MOVING)
+    moving = "root_depth" in series
+    if EXCHANGE in outputs and not moving:
+        raise ArgumentError(f"output {EXCHANGE!r} needs a root_depth on time, found one without")
+    require_known(given.fixed, (*PARAMETERS, *OBSERVATION, "degree_day_factor"), "water_balance")
+    needed = [name for name in PARAMETERS if name not in series] + [*OBSERVATION] * ("theta_obs" in outputs)
+    parameters, defaults = parameters_of(given, needed, {}, MOVING, _explain)
+    dims = dims_of(parameters, series)
+    require_one_grid(given, parameters, series)
+    start = _initial_state(initial, given, dims, moving=moving)
+
+    dtype = given.dtype(series, parameters)
+    maps = parameters | start
+    states = {"final_theta": state_of("theta", given.last), "status": _status()}
+    if given.frost:
+        states["final_snow"] = state_of("snow", given.last)
+    if moving:
+        states["final_root_depth"] = state_of("root_depth", given.last)
+    made = {name: described(name, dtype, AT_THE_END_OF_A_DAY) for name in outputs} | frost_results(outputs, dtype)
+    return ModelRun(
+        step=partial(_block, tuple(series), tuple(maps), outputs, tuple(states), substeps, dtype.str),
+        series=series,
+        maps=maps,
+        dims=dims,
+        outputs=made,
+        states=states,
+        attrs={"model": "water_balance", "substeps": substeps, "initial": _describe(initial), **defaults},
+        references=REFERENCE,
+    )
 
 
-def block(
+def _explain(missing: Sequence[str]) -> list[str]:
+    keywords = ", ".join(f"{name}={LI_VALUES[name]}" for name in missing if name in LI_VALUES)
+    hints = [f"give them as keywords, here with the values of Li et al. (2024): {keywords}"] if keywords else []
+    if "k_sat" in missing:
+        hints.append("k_sat comes from ds.soil.ptf(...), or k_sat=... [cm d-1]")
+    return hints
+
+
+def _status() -> Made:
+    from xsoil.kernels.water_balance import FLAGS
+
+    return Made.of_flags("status of the simulation", FLAGS)
+
+
+def _describe(initial: object) -> str | float:
+    if initial is None:
+        return "field capacity"
+    return "given as a map" if isinstance(initial, (xr.DataArray, xr.Dataset)) else float(initial)  # type: ignore[arg-type]
+
+
+def _initial_state(
+    initial: object, given: Given, dims: tuple[Hashable, ...], *, moving: bool
+) -> dict[str, xr.DataArray]:
+    """Soil moisture before the first day in m3 m-3 (none for field capacity), with the snow and root depth of then."""
+    theta = _theta(initial, given, dims)
+    if theta is None or not isinstance(initial, xr.Dataset):
+        return {} if theta is None else {"initial": theta}
+    return {"initial": theta} | given.state_before(initial, dims, root_depth=moving)
+
+
+def _theta(initial: object, given: Given, dims: tuple[Hashable, ...]) -> xr.DataArray | None:
+    if initial is None:
+        return None
+    if isinstance(initial, xr.Dataset):
+        if "final_h" in initial.variables:
+            raise ArgumentError(
+                "initial is the end of a run with model='richards' (it holds final_h); expected one of "
+                "model='water_balance', a map of theta or a number"
+            )
+        name = next((name for name in ("final_theta", "theta") if name in initial.variables), None)
+        if name is None:
+            raise MissingVariableError(
+                f"initial has neither 'final_theta' nor 'theta' among {sorted(map(str, initial.data_vars))}; "
+                "expected result.soil.final_state(), a map of theta or a number"
+            )
+        initial = initial[name]
+    if not isinstance(initial, xr.DataArray):
+        if np.ndim(initial) or np.asarray(initial).dtype.kind not in "fiu":  # type: ignore[arg-type]
+            raise ArgumentError(f"initial={initial!r}; expected a number, a DataArray or result.soil.final_state()")
+        return xr.DataArray(float(initial))  # type: ignore[arg-type]
+    if "time" in initial.dims:
+        raise TimeError("initial has a dimension 'time'; expected one day: initial.isel(time=-1)")
+    require_place(initial, given.ds, dims)
+    return read(initial.rename("theta").to_dataset(), VARIABLES["theta"])
+
+
+def _block(
     series_names: tuple[str, ...],
     map_names: tuple[str, ...],
     outputs: tuple[str, ...],
@@ -37,17 +144,12 @@ def block(
     shape = np.broadcast_shapes(*(array.shape[1:] for array in series), *(array.shape for array in maps))
     flat = {name: np.broadcast_to(array, shape).reshape(-1) for name, array in zip(map_names, maps, strict=True)}
     before = {name: array.reshape(-1) for name, array in zip(states, state or (), strict=state is not None)}
-    # Forcing that is the same for all cells stays one column.
-    days = {
-        name: (
-            array if array[:1].size == 1 else np.broadcast_to(array, (array.shape[0], *shape))
-        ).reshape(array.shape[0], -1)
-        for name, array in zip(series_names, series, strict=True)
-    }  # fmt: skip
+    days = days_of(series_names, series, shape)
     values: Series = {}
     if "final_snow" in states:
-        before["final_snow"] = _snow(days, flat, before, values, outputs, dtype, workers)
-    _combine(days, flat, dtype)
+        before["final_snow"] = store_snow(days, flat, before, values, outputs, dtype, workers)
+    add_supplies(days, dtype)
+    _grow(days, flat, dtype)
     needed = dict.fromkeys("theta" if name == "theta_obs" else name for name in outputs if name not in values)
     run = _by_depth if "root_depth" in days else _whole
     found, end = run(days, flat, before, tuple(needed), substeps, dtype, skip, workers)
@@ -57,6 +159,14 @@ def block(
         values["theta_obs"] = values["theta"] * scale + bias
     after = [*end, *(before[name] for name in states[len(end) :])]
     return [values[name].reshape(-1, *shape) for name in outputs], tuple(array.reshape(shape) for array in after)
+
+
+def _grow(days: Series, flat: Series, dtype: DTypeLike) -> None:
+    """The demand of a crop whose coefficient changes, as pet."""
+    if "crop_coefficient" in days:
+        coefficient, pet = (days[name].astype(dtype, copy=False) for name in ("crop_coefficient", "pet"))
+        days["pet"] = faulty(pet, faulty(coefficient, coefficient * pet))
+        flat["crop_coefficient"] = np.ones_like(flat["theta_s"])
 
 
 def _whole(
@@ -133,61 +243,3 @@ def _by_depth(
     if wanted:
         joined[EXCHANGE] = np.where(np.isnan(joined["theta"]), np.nan, exchange[skip:]).astype(dtype)
     return joined, (now["final_theta"], now["status"])
-
-
-def _snow(
-    days: Series, flat: Series, before: Series, values: Series, outputs: tuple[str, ...], dtype: str, workers: int
-) -> np.ndarray:
-    """Put rain and melt in the place of precipitation; the outputs `snow` and `frozen`, and the snow at the end."""
-    from xsoil.kernels import snow
-
-    factor = flat["degree_day_factor"]
-    start = before.get("final_snow", flat.get("initial_snow"))
-    if "initial_snow" in flat and "initial" in flat:  # no state without its snow
-        flat["initial"] = np.where(np.isnan(flat["initial_snow"]), np.nan, flat["initial"])
-    # The kernel of the water balance tells a missing parameter (NaN) from an impossible one (here a negative porosity).
-    possible = (factor >= 0) & (factor < np.inf)
-    flat["theta_s"] = np.where(possible, flat["theta_s"], np.where(np.isnan(factor), np.nan, -1.0))
-    # Either stands in for the other.
-    ground, air = (
-        days[one if one in days else other].astype(dtype) for one, other in (TEMPERATURES, TEMPERATURES[::-1])
-    )
-    liquid, lying, end = snow.run(
-        days["precipitation"].astype(dtype),
-        air,
-        factor,
-        state=start,
-        lying="snow" in outputs or "frozen" in outputs,
-        workers=workers,
-    )
-    days["precipitation"] = liquid
-    if "soil_temperature" in days:  # of a day without it nobody knows whether it is frozen
-        days["precipitation"] = np.where(np.isnan(ground), np.nan, liquid).astype(dtype)
-    if "snow" in outputs:
-        values["snow"] = lying
-    if "frozen" in outputs:
-        cold = ground <= np.dtype(dtype).type(snow.ZERO_CELSIUS)
-        values["frozen"] = cold.astype(np.uint8) | (lying > 0).astype(np.uint8) << 1
-    return end
-
-
-def _combine(days: Series, flat: Series, dtype: DTypeLike) -> None:
-    """All water that comes in as precipitation, and the demand of the crop as pet."""
-    supplies = [days.pop(name).astype(dtype, copy=False) for name in SUPPLIES if name in days]
-    if supplies:
-        water = total = days["precipitation"].astype(dtype, copy=False)
-        for supply in supplies:
-            total = total + supply
-        for part in (water, *supplies):
-            total = _faulty(part, total)
-        days["precipitation"] = total
-    if "crop_coefficient" in days:
-        coefficient, pet = (days[name].astype(dtype, copy=False) for name in ("crop_coefficient", "pet"))
-        days["pet"] = _faulty(pet, _faulty(coefficient, coefficient * pet))
-        flat["crop_coefficient"] = np.ones_like(flat["theta_s"])
-
-
-def _faulty(part: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """`total`, but negative where `part` is: a negative part must not vanish in the sum or product."""
-    negative = part < 0
-    return np.where(negative, total.dtype.type(-1), total) if negative.any() else total

@@ -4,83 +4,113 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Literal
 
-import numpy as np
 import xarray as xr
 
 from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
+from xsoil.verbs import _richards, _water_balance
 from xsoil.verbs._inputs import as_dataset
-from xsoil.verbs._lazy import Named, scan_time
-from xsoil.verbs._results import carry_grid_mapping, coordinates, flag_attrs
-from xsoil.verbs._simulate_inputs import (
-    DEGREE_DAY_FACTOR,
-    FORCING,
-    dims_of,
-    initial_state,
-    parameters_of,
-    require_one_grid,
-    series_of,
-)
-from xsoil.verbs._water_balance import EXCHANGE, block
-from xsoil.vocabulary import VARIABLES
+from xsoil.verbs._richards import richards_run
+from xsoil.verbs._simulate_inputs import Given
+from xsoil.verbs._simulate_results import FROST_OUTPUTS, results
+from xsoil.verbs._soil_columns import COLUMN_DEPTH
+from xsoil.verbs._water_balance import water_balance_run
 
-__all__ = ["final_state", "simulate"]
+__all__ = ["OUTPUTS", "final_state", "simulate"]
 
-OUTPUTS = ("theta", "theta_obs", "storage", "actual_et", "runoff", "drainage")
-FROST_OUTPUTS = ("snow", "frozen")
-MODELS = ("water_balance",)
-REFERENCE = "Li et al. (2024), Water Resour. Res., https://doi.org/10.1029/2023WR035543"
-CELL_METHODS = {"theta": "time: point", "theta_obs": "time: point", "storage": "time: point", "snow": "time: point"}
+OUTPUTS = {"water_balance": _water_balance.OUTPUTS, "richards": _richards.OUTPUTS}
+SUBSTEPS = 24
 
 
 def simulate(
     ds: xr.Dataset | xr.DataArray,
     forcing: xr.Dataset,
-    model: str = "water_balance",
+    model: Literal["water_balance", "richards"] = "water_balance",
     *,
-    initial: float | xr.DataArray | xr.Dataset | None = None,
+    initial: float | xr.DataArray | xr.Dataset | Mapping[str, float | xr.DataArray] | None = None,
     warmup: int = 0,
     outputs: str | Sequence[str] = ("theta",),
-    substeps: int = 24,
+    substeps: int = SUBSTEPS,
+    curve: str | None = None,
+    depths: float | Sequence[float] | None = None,
+    column_depth: float = COLUMN_DEPTH,
+    widths: Sequence[float] | None = None,
+    top: Literal["atmospheric", "flux", "head"] = "atmospheric",
+    bottom: Literal["free_drainage", "head", "zero_flux", "water_table"] = "free_drainage",
+    uptake: Literal["s_shaped", "feddes", "none"] = "s_shaped",
     frost: Literal["snow"] | None = None,
     **fixed: float | xr.DataArray,
 ) -> xr.Dataset:
-    """Simulate daily soil moisture of independent cells.
+    """Simulate daily soil moisture of independent cells: a water balance, or Richards columns.
 
-    The water balance of the root zone [1]_ with the stress function of FAO-56 [2]_, in `substeps` explicit steps a
-    day, each with its share of the day's rain and demand: rain; what exceeds saturation runs off at once;
-    evapotranspiration K_s K_c PET with K_s from the water before the rain; of what is left above field capacity the
-    share 1 - exp(-k) drains, k = k_sat / (root_depth (theta_s - theta_fc)) / substeps. Every cell closes its balance
-    to round-off.
+    "water_balance": the water balance of the root zone [1]_ with the stress function of FAO-56 [2]_, in `substeps`
+    explicit steps a day, each with its share of the day's rain and demand: rain; what exceeds saturation runs off at
+    once; evapotranspiration K_s K_c PET with K_s from the water before the rain; of what is left above field capacity
+    the share 1 - exp(-k) drains, k = k_sat / (root_depth (theta_s - theta_fc)) / substeps.
+
+    "richards": d theta / dt = d/dz [K (dh/dz + 1)] - uptake in a column of soil, in the mixed form [4]_, with steps
+    of its own; roots take up what the demand PET (1 - exp(-0.39 lai)) and their stress allow, at depths of a linear
+    root distribution [5]_; the surface evaporates the rest of PET, takes rain up to what it can, and the rest runs off.
+
+    Every cell closes its balance: the water balance to round-off, Richards columns to 1e-6 of what moved.
 
     Parameters
     ----------
     ds : xr.Dataset or xr.DataArray
-        Parameters on any dims without time (maps, pixels, sites), each with `units`: `theta_s`, `theta_fc`, `theta_wp`
-        [m3 m-3], `k_sat` [cm d-1], `root_depth` [m], `depletion_fraction`, `crop_coefficient` [1]; for the output
+        Parameters on any dims without time (maps, pixels, sites), each with `units`. Water balance: `theta_s`,
+        `theta_fc`, `theta_wp` [m3 m-3], `k_sat` [cm d-1], `root_depth` [m], `depletion_fraction`, `crop_coefficient`
+        [1]. Richards: those of the `curve`; `root_depth` [m], 0.4 by default; those of the `uptake`. A curve's
+        parameters may also have a dimension of depths: layers (CF bounds of `depth`, or `depth_top` and
+        `depth_bottom`), which must cover the column, or points, each for the soil nearest to it. For the output
         `theta_obs` also `obs_scale` [1], `obs_bias` [m3 m-3].
     forcing : xr.Dataset
-        `precipitation`, `pet` [mm d-1, or any units of the vocabulary; "mm" is that of the day] on (time, the same
-        dims; those it lacks are broadcast), one value a day without a gap, in any order of dims. Where it also holds
-        `irrigation` or `capillary_rise` [mm d-1], these are added to the rain; `crop_coefficient` and `root_depth` on
-        time take the place of those in `ds`.
-    model : {"water_balance"}
+        `precipitation`, `pet` [mm d-1, or any units of the vocabulary; "mm" is that of the day], for Richards also
+        `lai` [1], on (time, the same dims; those it lacks are broadcast), one value a day without a gap, in any order
+        of dims. Where it also holds `irrigation` [mm d-1], this is added to the rain. Water balance only:
+        `capillary_rise` [mm d-1] is added too, and `crop_coefficient` and `root_depth` on time take the place of those
+        in `ds`.
+    model : {"water_balance", "richards"}
         The model.
-    initial : float, xr.DataArray or xr.Dataset, optional
-        Soil moisture before the first day: a number [m3 m-3], a map with units, or the `final_state` of another run,
-        which this run continues bit for bit. Clipped to theta_wp and theta_s, and then flagged. Field capacity by
-        default. Its root depth and snow (below) are only known from a `final_state`.
+    initial : float, xr.DataArray, xr.Dataset or mapping, optional
+        The state before the first day. The `final_state` of another run is continued bit for bit (`status` too, for
+        Richards). Else, water balance: soil moisture, a number [m3 m-3] or a map with units, clipped to
+        theta_wp and theta_s and then flagged; field capacity by default. Its root depth and snow (below) are
+        only known from a `final_state`. Richards: ``{"h": ...}``, the pressure head, a number [cm] or a DataArray with
+        units, a map or a profile over `depth` (linear between, constant beyond its depths); -100 cm by default.
     warmup : int
         Days at the start that are run but not returned.
     outputs : str or sequence of str
-        Of `theta`, `theta_obs` (= obs_scale theta + obs_bias) [m3 m-3] and `storage` [mm], at the end of the day;
-        `actual_et`, `runoff`, `drainage` [mm d-1]; with a root depth on time `root_zone_exchange` [mm d-1]; with
-        `frost` `snow` [mm, end of the day] and `frozen` [CF `flag_masks`: freezing, snow_covered]. Only these are
-        computed.
+        At the end of the day `theta`, `theta_obs` (= obs_scale theta + obs_bias) [m3 m-3] and `storage` [mm];
+        `actual_et`, `runoff`, `drainage` [mm d-1]; with `frost` `snow` [mm, end of the day] and `frozen` [CF
+        `flag_masks`: freezing, snow_covered]. Water balance with a root depth on time: `root_zone_exchange` [mm d-1].
+        Richards: theta, theta_obs and `h` [cm] at the `depths`; `inflow` through the surface and `uptake` by roots
+        [mm d-1]; `balance`, the storage less all that came and went since the start [mm]; `steps` and `iterations` of
+        the day. Only these are computed; `status` always is.
     substeps : int
-        Steps a day.
+        Water balance: steps a day.
+    curve : str, optional
+        Richards: "van_genuchten" (`theta_r`, `theta_s`, `alpha` [cm-1], `n`, `k_sat`; `l`, 0.5 by default; m = 1 -
+        1/n), "fredlund_xing_wang" (`theta_s`, `alpha`, `n`, `m`, `k_sat` [5]_), "brooks_corey" (`theta_r`, `theta_s`,
+        `psi_s` [cm, negative], `lambda`, `k_sat`), "campbell" (`theta_s`, `psi_s`, `b`, `k_sat`), "gardner"
+        (`theta_r`, `theta_s`, `alpha`, `k_sat`), "haverkamp" (`theta_r`, `theta_s`, `a`, `beta`, `k_sat`, `k_a`,
+        `gamma`). By default the one whose parameters are there.
+    depths : float or sequence of float, optional
+        Richards: depths of theta and h [m], by default those of 0.02, 0.05, 0.10, 0.20 and 0.40 m inside the column.
+        h is linear between centres of cells (that of the outermost centre beyond them), then theta(h).
+    column_depth : float
+        Richards: depth of the column [m].
+    widths : sequence of float, optional
+        Richards: thicknesses of the cells from the surface down [m], in place of `column_depth`. By default cells of
+        0.25 cm that grow by 1.15 to at most 3 cm (29 in 0.5 m), their faces moved to the edges of layers.
+    top : {"atmospheric", "flux", "head"}
+        Richards: the surface. Atmospheric: heads between -1e5 and 0 cm; else, in the forcing or as a keyword, number,
+        map or series: `top_flux` into the soil [mm d-1], or `top_head` [cm]. Then precipitation is not looked at.
+    bottom : {"free_drainage", "head", "zero_flux", "water_table"}
+        Richards: the bottom. Likewise `bottom_head` [cm], or `water_table_depth` below the surface [m].
+    uptake : {"s_shaped", "feddes", "none"}
+        Richards: stress of the roots. S-shaped: 1 / (1 + (h/h50)^3), `h50` -800 cm by default. Feddes: `h1`, `h2`,
+        `h3_high`, `h3_low`, `h4` [cm], by default -10, -25, -200, -800, -8000. Numbers or maps.
     frost : {None, "snow"}
         "snow": precipitation of days at or below 0 degC lies as snow, above 0 degC melts by `degree_day_factor`
         [mm degC-1 d-1] (in `ds` or as a keyword, 4 by default [3]_) and enters the soil with the rain. Needs
@@ -89,29 +119,41 @@ def simulate(
         the days that a comparison with satellites leaves out.
     **fixed : float or xr.DataArray
         Parameters that `ds` lacks (or to be used instead of its own): numbers in the units above, or maps with units;
-        `crop_coefficient` and `root_depth` also on the days of the forcing.
+        on the days of the forcing too: `crop_coefficient` and `root_depth` of the water balance, `lai` and boundaries
+        of Richards columns.
 
     Returns
     -------
     xr.Dataset
-        The outputs on (time, dims of the parameters), with the coordinates, attributes and grid mapping of `ds`;
-        `final_theta`, the state after the last day, in double precision because that is how it is carried (also
-        `final_snow` with `frost`, `final_root_depth` with a root depth on time); `status` [CF `flag_masks`]: missing
-        parameter, impossible parameters (expected 1 >= theta_s > theta_fc > theta_wp >= 0, k_sat > 0, root_depth > 0, 0
-        <= depletion_fraction < 1, crop_coefficient >= 0, degree_day_factor >= 0), missing or negative forcing, initial
-        state clipped or missing. A cell with such parameters or without initial state is NaN, one with such forcing is
-        NaN from that day on; so is one with an impossible parameter on that day. In `attrs`: model, substeps, warmup,
-        initial state, parameters given as numbers, optional series that were used.
+        The outputs on (time, dims of the parameters), those by depth on (time, depth, dims), with the coordinates,
+        attributes and grid mapping of `ds`; `depth` in m.
 
-        The balance of a day, to round-off: storage and snow change by precipitation + irrigation + capillary_rise
-        + root_zone_exchange - actual_et - runoff - drainage. `root_zone_exchange` is the water of the soil that joins
+        The state after the last day, in double precision because that is how it is carried: `final_theta` (also
+        `final_snow` with `frost`, `final_root_depth` with a root depth on time); Richards: `final_h` [cm] and
+        `final_theta` on (node, dims), where `node` is the depth of the centre of a cell [m], `final_next_step` [d],
+        `final_balance` [cm].
+
+        `status` [CF `flag_masks`]: missing parameter, impossible parameters, missing or negative forcing, initial
+        state clipped or missing, not converged. A cell with such parameters or without initial state is NaN, one with
+        such forcing is NaN from that day on, as is one with an impossible parameter on that day, or that did not
+        converge. Expected are, water balance: 1 >= theta_s > theta_fc > theta_wp >= 0, k_sat > 0, root_depth > 0, 0 <=
+        depletion_fraction < 1, crop_coefficient >= 0; Richards: 1 >= theta_s > theta_r >= 0, k_sat > 0, alpha > 0, n >
+        1, m > 0, psi_s < 0, root_depth > 0, h50 < 0, 0 >= h1 > h2 >= h3_high >= h3_low > h4; degree_day_factor >= 0.
+
+        In `attrs`: model, its options, warmup, initial state, parameters given as numbers, defaults that were used,
+        optional series that were used.
+
+        The balance of a day: storage and snow change by precipitation + irrigation + capillary_rise +
+        root_zone_exchange - actual_et - runoff - drainage. `root_zone_exchange` is the water of the soil that joins
         the root zone as it deepens, or (negative) that of the soil it leaves, at the start of the day and at the water
-        content of the root zone, so that theta does not change by it.
+        content of the root zone, so that theta does not change by it. Richards: `actual_et` is precipitation - runoff
+        - inflow + uptake (uptake alone where the top is a flux or a head, which inflow then tells).
 
-        float32 where forcing and parameter maps are (then the steps of a day run in single precision on differences
-        from its start: theta within 3e-6 of a float64 run), else float64. Lazy as soon as one input is, with one task
-        per block of the (unified) chunks in time and space; the chunks change nothing in the numbers. A task
-        holds its blocks of forcing and outputs.
+        float32 where forcing and parameter maps are (the water balance then steps in single precision on
+        differences from the start of the day: theta within 3e-6 of a float64 run; Richards columns work in double
+        precision and only their results are rounded), else float64. Lazy as soon as one input is, with one task per
+        block of the (unified) chunks in time and space; the chunks change nothing in the numbers. A task holds its
+        blocks of forcing and outputs.
 
     Raises
     ------
@@ -124,10 +166,12 @@ def simulate(
     GridMismatchError
         Forcing, initial state or a parameter map on another grid than `ds`.
     UnknownNameError
-        Unknown model, output or keyword.
+        Unknown model, curve, boundary, output or keyword, or one that this run does not use.
     ArgumentError
-        An argument outside its range, e.g. a warmup as long as the forcing; an output without the option that makes it;
-        a parameter on time that may not be.
+        An argument outside its range, e.g. a warmup as long as the forcing, a depth below the column; an option of the
+        other model; an output without the option that makes it; several curves; a parameter on time that may not be.
+    AxisError
+        Layers that overlap or do not cover the column.
 
     See Also
     --------
@@ -139,6 +183,8 @@ def simulate(
     .. [2] Allen et al. (1998), Crop evapotranspiration, FAO Irrigation and Drainage Paper 56.
     .. [3] Fontrodona-Bach et al. (2026), Hydrol. Earth Syst. Sci. 30, 2613, doi:10.5194/hess-30-2613-2026: melt factors
        of 3 to 5 mm degC-1 d-1 for deep snow, and 0 degC as the threshold of 89 % of the days of snowfall.
+    .. [4] Celia, Bouloutas & Zarba (1990), Water Resour. Res. 26, 1483, doi:10.1029/WR026i007p01483.
+    .. [5] Qi et al. (2026), Water Resour. Res., doi:10.1029/2025WR041265.
 
     Examples
     --------
@@ -155,71 +201,43 @@ def simulate(
     ... )
     >>> xsoil.simulate(k_sat, forcing, **li2024).theta.round(4).values.ravel()
     array([0.198 , 0.2056, 0.2005])
+
+    A column of loam under grass:
+
+    >>> loam = dict(theta_r=0.078, theta_s=0.43, alpha=0.036, n=1.56, k_sat=24.96)
+    >>> column = xsoil.simulate(xr.Dataset(), forcing, "richards", lai=2.0, depths=(0.05, 0.4), **loam)
+    >>> column.theta.round(3).values
+    array([[0.219, 0.241],
+           [0.3  , 0.24 ],
+           [0.253, 0.239]])
+    >>> column.attrs["curve"], column.attrs["h50"], column.attrs["initial"]
+    ('van_genuchten', -800.0, 'h = -100 cm')
     """
-    if model not in MODELS:
-        raise UnknownNameError.of("model", model, MODELS)
+    if model not in OUTPUTS:
+        raise UnknownNameError.of("model", model, OUTPUTS)
     if frost not in (None, "snow"):
         raise UnknownNameError.of("frost", frost, ("snow",))
-    ds, forcing = as_dataset(ds), as_dataset(forcing)
-    wanted = _outputs(outputs)
+    given = Given(as_dataset(ds), as_dataset(forcing), fixed, frost is not None)
+    wanted = _outputs(outputs, model, given.frost)
     steps, skip = _whole("substeps", substeps, 1), _whole("warmup", warmup, 0)
-    cold = frost is not None
-    series = series_of(forcing, fixed, frost=cold)
-    parameters = parameters_of(ds, fixed, series, observed="theta_obs" in wanted, frost=cold)
-    moving = "root_depth" in series
-    _require_made(wanted, cold, moving)
-    days = forcing.sizes["time"]
+    if model == "richards":
+        _require_default(model, {"substeps": steps != SUBSTEPS}, "water_balance")
+        run = richards_run(
+            given, initial, wanted, curve=curve, depths=depths, column_depth=column_depth, widths=widths, top=top,
+            bottom=bottom, uptake=uptake,
+        )  # fmt: skip
+    else:
+        changed = {
+            "curve": curve is not None, "depths": depths is not None, "column_depth": column_depth != COLUMN_DEPTH,
+            "widths": widths is not None, "top": top != "atmospheric", "bottom": bottom != "free_drainage",
+            "uptake": uptake != "s_shaped",
+        }  # fmt: skip
+        _require_default(model, changed, "richards")
+        run = water_balance_run(given, initial, wanted, steps)
+    days = given.forcing.sizes["time"]
     if skip >= days:
         raise ArgumentError(f"warmup={skip}, but the forcing has {days} days; expected fewer")
-    dims = dims_of(parameters, series)
-    require_one_grid(ds, fixed, parameters, series, forcing)
-    start = initial_state(initial, ds, dims, frost=cold, moving=moving)
-
-    dtype = np.result_type(np.float32, *(a.dtype for a in (*series.values(), *parameters.values()) if a.ndim))
-    maps = parameters | start
-    states: dict[str, np.dtype] = {"final_theta": np.dtype(np.float64), "status": np.dtype(np.uint8)}
-    more = {"final_snow": cold, "final_root_depth": moving}
-    states |= {name: np.dtype(np.float64) for name, there in more.items() if there}
-    step = partial(block, tuple(series), tuple(maps), wanted, tuple(states), steps, np.dtype(dtype).str)
-    values, ends = scan_time(
-        step,
-        [Named(array.data, array.dims) for array in series.values()],
-        [Named(array.data, array.dims) for array in maps.values()],
-        dims,
-        outputs={name: np.dtype(np.uint8 if name == "frozen" else dtype) for name in wanted},
-        states=states,
-        skip=skip,
-    )
-
-    last = forcing.indexes["time"][-1]
-    data = {
-        name: (("time", *dims), array, VARIABLES[name].attrs | {"cell_methods": CELL_METHODS.get(name, "time: mean")})
-        for name, array in zip(wanted, values, strict=True)
-    }
-    if "frozen" in data:
-        data["frozen"][2].update(flag_attrs({"freezing": 1, "snow_covered": 2}), cell_methods="time: point")
-    for name, array in zip(states, ends, strict=True):
-        if name == "status":
-            data[name] = (dims, array, {"long_name": "status of the simulation"} | flag_attrs(_status()))
-        else:
-            own = VARIABLES[name.removeprefix("final_")].attrs
-            end = {"long_name": f"{own['long_name']} at the end of the run", "end_time": str(last)}
-            data[name] = (dims, array, own | end)
-    numbers_used = {name: float(value) for name, value in fixed.items() if not isinstance(value, xr.DataArray)}
-    maps_used = " ".join(name for name, value in fixed.items() if isinstance(value, xr.DataArray))
-    attrs = {"model": model, "substeps": steps, "warmup": skip, "initial": _describe(initial), **numbers_used}
-    optional = " ".join(name for name in series if name not in FORCING)
-    if optional:
-        attrs["optional_series"] = optional
-    if cold:
-        attrs |= {"frost": "snow"}
-        if "degree_day_factor" not in {*fixed, *ds.variables}:
-            attrs["degree_day_factor"] = DEGREE_DAY_FACTOR
-    if maps_used:
-        attrs["parameters_given_as_maps"] = maps_used
-    steady = coordinates((ds, dims), (forcing.isel(time=slice(skip, None)), ("time", *dims)))
-    out = steady.assign(data).assign_attrs(ds.attrs | attrs | {"references": REFERENCE})
-    return carry_grid_mapping(out, ds, forcing)
+    return results(run, given, skip)
 
 
 def final_state(ds: xr.Dataset) -> xr.Dataset:
@@ -233,7 +251,7 @@ def final_state(ds: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xr.Dataset
-        Its variables `final_*`, without time.
+        Its variables `final_*`, without time; of Richards columns also `status`, which goes on with them.
 
     Raises
     ------
@@ -259,24 +277,24 @@ def final_state(ds: xr.Dataset) -> xr.Dataset:
             f"no end state (final_theta) among {sorted(map(str, ds.data_vars))}; "
             "expected a result of simulate or rootzone"
         )
-    return ds[names]
+    return ds[[*names, *(name for name in ("status",) if "final_h" in names and name in ds)]]
 
 
-def _outputs(outputs: str | Sequence[str]) -> tuple[str, ...]:
+def _outputs(outputs: str | Sequence[str], model: str, frost: bool) -> tuple[str, ...]:
     names = tuple(dict.fromkeys([outputs] if isinstance(outputs, str) else outputs))
+    known = (*OUTPUTS[model], *FROST_OUTPUTS, "status")
     for name in names:
-        if name not in (known := (*OUTPUTS, EXCHANGE, *FROST_OUTPUTS)):
-            raise UnknownNameError.of("output", name, known)
-    return names
-
-
-def _require_made(outputs: tuple[str, ...], frost: bool, moving: bool) -> None:
-    """Raise where an output is asked for that this run does not make."""
-    for name in outputs:
+        if name not in known:
+            raise UnknownNameError.of(f"output of {model}", name, known)
         if name in FROST_OUTPUTS and not frost:
             raise ArgumentError(f"output {name!r} needs frost='snow', found frost=None")
-        if name == EXCHANGE and not moving:
-            raise ArgumentError(f"output {name!r} needs a root_depth on time, found one without")
+    return tuple(name for name in names if name != "status")  # which is always there
+
+
+def _require_default(model: str, changed: Mapping[str, bool], other: str) -> None:
+    """Raise for options of the other model."""
+    if wrong := [name for name, given in changed.items() if given]:
+        raise ArgumentError(f"{', '.join(wrong)} with model={model!r}; expected model={other!r}, whose option it is")
 
 
 def _whole(name: str, value: int, least: int) -> int:
@@ -287,15 +305,3 @@ def _whole(name: str, value: int, least: int) -> int:
     if number < least or isinstance(value, bool):
         raise ArgumentError(f"{name}={value!r}; expected a whole number of at least {least}")
     return number
-
-
-def _describe(initial: object) -> str | float:
-    if initial is None:
-        return "field capacity"
-    return "given as a map" if isinstance(initial, (xr.DataArray, xr.Dataset)) else float(initial)  # type: ignore[arg-type]
-
-
-def _status() -> Mapping[str, int]:
-    from xsoil.kernels.water_balance import FLAGS
-
-    return FLAGS
