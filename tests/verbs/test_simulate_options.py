@@ -3,65 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
-import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seasons import DAYS, DEEPER, FLUXES, TIME, soil, weather
 
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnitsError, UnknownNameError
 from xsoil.verbs.simulate import final_state, simulate
-
-DAYS, NY, NX = 40, 3, 5
-FLUXES = ("actual_et", "runoff", "drainage")
-TIME = pd.date_range("2001-01-01", periods=DAYS)
-DEEPER = {"root_depth": "m", "crop_coefficient": "1"}
-
-
-def soil(dtype="f8"):
-    rng = np.random.default_rng(0)
-    theta_fc = rng.uniform(0.15, 0.35, (NY, NX))
-
-    def on(values, units):
-        return (("y", "x"), np.asarray(values).astype(dtype), {"units": units})
-
-    return xr.Dataset(
-        {
-            "theta_s": on(theta_fc + 0.15, "m3 m-3"), "theta_fc": on(theta_fc, "m3 m-3"),
-            "theta_wp": on(theta_fc - 0.1, "m3 m-3"), "k_sat": on(10 ** rng.uniform(0, 2, (NY, NX)), "cm d-1"),
-            "root_depth": on(rng.uniform(0.2, 1.5, (NY, NX)), "m"),
-            "depletion_fraction": on(np.full((NY, NX), 0.3), "1"),
-            "crop_coefficient": on(np.full((NY, NX), 0.9), "1"),
-        },
-        {"y": 1000.0 - 500 * np.arange(NY), "x": 500.0 * np.arange(NX)},
-    )  # fmt: skip
-
-
-def weather(dtype="f8", names=(), seed=1):
-    """Precipitation, pet and some of the optional series; the cold comes and goes."""
-    rng = np.random.default_rng(seed)
-    shape, grid = (DAYS, NY, NX), soil()
-    season = 6 * np.sin(np.arange(DAYS) / 6.0)[:, None, None]
-    steps = np.repeat(np.linspace(0.3, 1.2, DAYS // 4), 4)[:, None, None]
-    made = {
-        "precipitation": (rng.gamma(0.3, 20, shape), "mm d-1"),
-        "pet": (rng.uniform(0, 6, shape), "mm d-1"),
-        "irrigation": (np.where(rng.random(shape) < 0.1, 25.0, 0.0), "mm d-1"),
-        "capillary_rise": (rng.uniform(0, 1, shape), "mm d-1"),
-        "crop_coefficient": (rng.uniform(0.3, 1.3, shape), "1"),
-        "root_depth": (steps + rng.uniform(0, 0.2, (1, NY, NX)), "m"),
-        "air_temperature": (season + rng.normal(-1, 3, shape), "degC"),
-        "soil_temperature": (season + 1.0 + 0 * rng.random(shape), "degC"),
-    }
-    return xr.Dataset(
-        {
-            name: (("time", "y", "x"), made[name][0].astype(dtype), {"units": made[name][1]})
-            for name in ("precipitation", "pet", *names)
-        },
-        {"time": TIME, "y": grid.y, "x": grid.x},
-    )
-
 
 SUPPLIES = ("irrigation", "capillary_rise")
 CASES = {
@@ -263,87 +212,6 @@ def test_exchange_is_missing_where_the_cell_is():
     assert found[:, 0, 0].isnull().sum() == DAYS - 10
     assert found[:, 0, 1].isnull().all()
     assert not found[:, 1:].isnull().any()
-
-
-# Snow.
-
-
-def naive_snow(precipitation, celsius, factor=4.0):
-    snow, liquid, lying = 0.0, [], []
-    for p, t in zip(precipitation, celsius, strict=True):
-        fallen = p if t <= 0 else 0.0
-        melt = min(snow, factor * max(t, 0.0))
-        snow += fallen - melt
-        liquid.append(p - fallen + melt)
-        lying.append(snow)
-    return np.array(liquid), np.array(lying)
-
-
-@pytest.mark.parametrize("given_factor", [None, 2.5, "map", "ds"])
-def test_snow_is_that_of_a_loop(given_factor):
-    ds, forcing = soil(), weather(names=("air_temperature",))
-    factor = xr.DataArray(np.linspace(1, 8, NX), dims="x", attrs={"units": "mm K-1 d-1"})
-    options = {None: {}, 2.5: {"degree_day_factor": 2.5}, "map": {"degree_day_factor": factor}, "ds": {}}[given_factor]
-    if given_factor == "ds":
-        ds["degree_day_factor"] = factor
-    found = simulate(ds, forcing, frost="snow", outputs=("theta", "snow", "frozen", *FLUXES), **options)
-    kelvin = forcing.air_temperature + 273.15
-    liquid = forcing.precipitation.copy(deep=True)
-    for y in range(NY):
-        for x in range(NX):
-            own = {None: 4.0, 2.5: 2.5}.get(given_factor, float(factor[x]))
-            celsius = (kelvin[:, y, x] - 273.15).values
-            liquid[:, y, x], lying = naive_snow(forcing.precipitation.values[:, y, x], celsius, own)
-            np.testing.assert_allclose(found.snow[:, y, x], lying, rtol=1e-12, atol=1e-11)
-    plain = simulate(ds, forcing.assign(precipitation=liquid), outputs=("theta", *FLUXES))
-    np.testing.assert_allclose(found.theta, plain.theta, rtol=0, atol=1e-12)
-    np.testing.assert_array_equal(found.final_snow, found.snow[-1])
-    np.testing.assert_array_equal(found.frozen, (kelvin <= 273.15) * 1 + (found.snow > 0) * 2)
-    assert found.attrs["frost"] == "snow"
-    assert found.attrs.get("degree_day_factor") == {None: 4.0, 2.5: 2.5}.get(given_factor)
-
-
-def test_soil_temperature_tells_whether_the_ground_is_frozen():
-    forcing = weather(names=("air_temperature", "soil_temperature"))
-    found = simulate(soil(), forcing, frost="snow", outputs=("snow", "frozen"))
-    only_air = simulate(soil(), forcing.drop_vars("soil_temperature"), frost="snow", outputs=("snow", "frozen"))
-    np.testing.assert_array_equal(found.snow, only_air.snow)
-    np.testing.assert_array_equal(found.frozen & 1, forcing.soil_temperature <= 0)
-    np.testing.assert_array_equal(only_air.frozen & 1, forcing.air_temperature <= 0)
-    only_soil = simulate(soil(), forcing.drop_vars("air_temperature"), frost="snow", outputs=("snow", "frozen"))
-    as_air = forcing.drop_vars("air_temperature").rename(soil_temperature="air_temperature")
-    xr.testing.assert_equal(only_soil.snow, simulate(soil(), as_air, frost="snow", outputs=("snow",)).snow)
-    assert found.frozen.dtype == np.uint8
-    assert found.frozen.attrs["flag_meanings"] == "freezing snow_covered"
-
-
-def test_without_frost_the_temperature_is_not_looked_at():
-    forcing = weather(names=("air_temperature",))
-    forcing["air_temperature"] = forcing.air_temperature * np.nan
-    found, plain = simulate(soil(), forcing), simulate(soil(), weather())
-    xr.testing.assert_identical(found, plain)
-
-
-def test_warm_weather_has_no_snow():
-    forcing = weather(names=("air_temperature",))
-    forcing["air_temperature"] = (forcing.air_temperature * 0 + 20).assign_attrs(units="degC")
-    found = simulate(soil(), forcing, frost="snow", outputs=("theta", "snow", "frozen"))
-    assert not found.snow.any()
-    assert not found.frozen.any()
-    np.testing.assert_array_equal(found.theta, simulate(soil(), weather()).theta)
-
-
-def test_impossible_factors_are_nan_cells():
-    ds = soil()
-    ds["degree_day_factor"] = xr.full_like(ds.theta_s, 4.0).assign_attrs(units="mm degC-1 d-1")
-    ds.degree_day_factor[0, :3] = [np.nan, -1.0, np.inf]
-    found = simulate(ds, weather(names=("air_temperature",)), frost="snow", outputs=("theta", "snow"))
-    flags = dict(zip(found.status.attrs["flag_meanings"].split(), found.status.attrs["flag_masks"], strict=True))
-    bad = flags["impossible_parameters"]
-    assert found.status.values[0].tolist() == [flags["missing_parameter"], bad, bad, 0, 0]
-    assert found.theta[:, 0, :3].isnull().all()
-    assert found.snow[:, 0, :3].isnull().all()
-    assert not found.theta[:, 1:].isnull().any()
 
 
 def test_metadata_of_the_results():
