@@ -1,0 +1,251 @@
+"""Networks from scaled predictors to unbounded parameters: ``module(static, history)`` -> (n, outputs).
+
+A module of the user's is called the same way, with None for what there is not.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import nn
+
+from xsoil.errors import ArgumentError, UnknownNameError
+
+__all__ = ["NETWORKS", "InputShapes", "PatchNetwork", "SeriesNetwork", "VectorNetwork", "network_of"]
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class InputShapes:
+    """Shapes of the scaled predictors of one cell.
+
+    Parameters
+    ----------
+    static : tuple of int, optional
+        (channels,) or (channels, rows, columns).
+    history : int
+        Series, 0 for none.
+    """
+
+    static: tuple[int, ...] | None = None
+    history: int = 0
+
+
+def _linear_chain(widths: list[int], last: nn.Linear) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for a, b in zip(widths, widths[1:]):
+        layers += [nn.Linear(a, b), nn.SiLU()]
+    return nn.Sequential(*layers, last)
+
+
+def _last_layer(inputs: int, outputs: int) -> nn.Linear:
+    """Small weights: a network begins near the middle of the bounds, where gradients are largest."""
+    layer = nn.Linear(inputs, outputs)
+    with torch.no_grad():
+        layer.weight.mul_(0.1)
+        layer.bias.zero_()
+    return layer
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """Mean and maximum over the places of (n, channels, places)."""
+    return torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1)
+
+
+class PatchNetwork(nn.Module):
+    """Convolutional network over the fine cells nested in a coarse cell ("cnn").
+
+    A network of each fine cell by itself (a transfer function), pooled over the coarse cell by mean and maximum (a
+    scale conversion); convolutions that halve the patch until it is 4 cells wide or less, pooled likewise; the
+    means of the predictors themselves; then a network of all of these. The depth follows from the size of the patch.
+
+    Parameters
+    ----------
+    channels, rows, columns : int
+        Of the patch, the ring included.
+    outputs : int
+    width : int
+        Features of a fine cell.
+    hidden : int
+        Of the closing layers.
+    ring : int
+        Fine cells beyond each edge of the coarse cell that the patch holds: only the convolutions see them.
+
+    References
+    ----------
+    Li et al. (2024), Water Resour. Res., doi:10.1029/2023WR035543.
+    """
+
+    def __init__(
+        self, channels: int, rows: int, columns: int, outputs: int, *, width: int = 16, hidden: int = 64, ring: int = 0
+    ) -> None:
+        super().__init__()
+        if ring < 0 or min(rows, columns) <= 2 * ring:
+            raise ArgumentError(f"patches of {rows} x {columns} cells with a ring of {ring}; expected cells inside it")
+        self.ring = ring
+        self.transfer = nn.Sequential(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        convolutions: list[nn.Module] = []
+        size = min(rows, columns)
+        while size > 4:
+            convolutions += [nn.Conv2d(width, width, 3, stride=2, padding=1), nn.SiLU()]
+            size = (size + 1) // 2
+        self.convolutions = nn.Sequential(*convolutions)
+        features = channels + 2 * width * (2 if convolutions else 1)
+        self.closing = _linear_chain([features, hidden, hidden], _last_layer(hidden, outputs))
+
+    def forward(self, static: Tensor, history: Tensor | None = None) -> Tensor:
+        # Places before channels: the transfer function is then one product of matrices.
+        n, _, rows, columns = static.shape
+        fine = self.transfer(static.flatten(2).transpose(1, 2)).transpose(1, 2)
+        fine = fine.reshape(n, -1, rows, columns)
+        inside = slice(self.ring, rows - self.ring), slice(self.ring, columns - self.ring)
+        parts = [static[:, :, *inside].flatten(2).mean(dim=2), _pooled(fine[:, :, *inside].flatten(2))]
+        if len(self.convolutions):
+            parts.append(_pooled(self.convolutions(fine).flatten(2)))
+        found: Tensor = self.closing(torch.cat(parts, dim=1))
+        return found
+
+
+class VectorNetwork(nn.Module):
+    """Perceptron over one value of each predictor, for patches their means ("mlp").
+
+    Parameters
+    ----------
+    channels, outputs : int
+    hidden : int
+        Width of the hidden layers.
+    layers : int
+        Number of hidden layers.
+    """
+
+    def __init__(self, channels: int, outputs: int, *, hidden: int = 64, layers: int = 2) -> None:
+        super().__init__()
+        if layers < 1:
+            raise ArgumentError(f"layers={layers}; expected 1 at least")
+        self.closing = _linear_chain([channels, *[hidden] * layers], _last_layer(hidden, outputs))
+
+    def forward(self, static: Tensor, history: Tensor | None = None) -> Tensor:
+        found: Tensor = self.closing(_vector(static))
+        return found
+
+
+class SeriesNetwork(nn.Module):
+    """LSTM over a history, each day with the static predictors beside it ("lstm").
+
+    Parameters
+    ----------
+    channels : int
+        Static predictors, 0 for none; patches go in by their means.
+    series, outputs : int
+    hidden : int
+    dropout : float
+        Share of the last state that is dropped in training.
+
+    References
+    ----------
+    Qi et al. (2026), Water Resour. Res., doi:10.1029/2025WR041265.
+    """
+
+    def __init__(self, channels: int, series: int, outputs: int, *, hidden: int = 128, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.channels = channels
+        self.memory = nn.LSTM(channels + series, hidden, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+        self.closing = _last_layer(hidden, outputs)
+
+    def forward(self, static: Tensor | None, history: Tensor) -> Tensor:
+        days = history
+        if self.channels and static is not None:
+            every = _vector(static)[:, None, :].expand(-1, history.shape[1], -1)
+            days = torch.cat([history, every], dim=2)
+        _, (state, _) = self.memory(days)
+        found: Tensor = self.closing(self.dropout(state[-1]))
+        return found
+
+
+def _vector(static: Tensor) -> Tensor:
+    return static if static.ndim == 2 else static.flatten(2).mean(dim=2)
+
+
+def _patch_network(shapes: InputShapes, outputs: int, **options: Any) -> nn.Module:
+    if shapes.static is None or len(shapes.static) != 3:
+        raise ArgumentError(
+            f"network 'cnn' with static predictors of shape {shapes.static} a cell; expected patches (channels, rows, "
+            "columns) of finer cells, or take network='mlp'"
+        )
+    _no_history("cnn", shapes)
+    return PatchNetwork(*shapes.static, outputs, **options)
+
+
+def _vector_network(shapes: InputShapes, outputs: int, **options: Any) -> nn.Module:
+    if shapes.static is None:
+        raise ArgumentError("network 'mlp' without static predictors; expected one at least, or take network='lstm'")
+    _no_history("mlp", shapes)
+    return VectorNetwork(shapes.static[0], outputs, **options)
+
+
+def _series_network(shapes: InputShapes, outputs: int, **options: Any) -> nn.Module:
+    if not shapes.history:
+        raise ArgumentError("network 'lstm' without a history; expected one series at least, or take network='mlp'")
+    return SeriesNetwork(shapes.static[0] if shapes.static else 0, shapes.history, outputs, **options)
+
+
+def _no_history(name: str, shapes: InputShapes) -> None:
+    if shapes.history:
+        raise ArgumentError(f"network {name!r} takes no history; leave it out, or take network='lstm'")
+
+
+NETWORKS: Mapping[str, tuple[Callable[..., nn.Module], type[nn.Module]]] = MappingProxyType(
+    {
+        "cnn": (_patch_network, PatchNetwork),
+        "mlp": (_vector_network, VectorNetwork),
+        "lstm": (_series_network, SeriesNetwork),
+    }
+)
+"""Makers of the networks by name, and what they make."""
+
+
+def network_of(
+    network: str | nn.Module, shapes: InputShapes, outputs: int, options: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """The network of this name, or the user's module as it is.
+
+    Parameters
+    ----------
+    network : str or torch module
+        One of `NETWORKS`, or a module that is called as ``module(static, history)``.
+    shapes : InputShapes
+        Of the scaled predictors.
+    outputs : int
+        Parameters to learn.
+    options : mapping, optional
+        Keywords of the network, e.g. ``{"width": 32}``.
+
+    Returns
+    -------
+    torch module
+
+    Raises
+    ------
+    UnknownNameError, ArgumentError
+        An unknown network or option, or predictors that the network cannot take.
+    """
+    options = dict(options or {})
+    if isinstance(network, nn.Module):
+        if options:
+            raise ArgumentError(f"options {sorted(options)} of a torch module; give them to the module itself")
+        return network
+    if network not in NETWORKS:
+        raise UnknownNameError.of("network", network, NETWORKS)
+    make, kind = NETWORKS[network]
+    known = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            raise UnknownNameError.of(f"option of network {network!r}", name, known)
+    return make(shapes, outputs, **options)

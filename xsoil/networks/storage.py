@@ -1,0 +1,179 @@
+"""Learned models as a folder of two files: weights (safetensors) and what they mean (JSON). Nothing is ever unpickled.
+
+    description.json      format, version, size and digest of the weights, shape and type of every tensor, description
+    weights.safetensors   the tensors
+
+What is not understood is refused: another format or version, missing or foreign keys, weights that are not those
+described.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from xsoil.errors import ArgumentError
+
+__all__ = ["FORMAT", "VERSION", "load", "save"]
+
+FORMAT = "xsoil learned parameters"
+VERSION = 1
+
+DESCRIPTION, WEIGHTS = "description.json", "weights.safetensors"
+# A description is a page of text; a larger file is none of ours.
+_LONGEST = 16 * 2**20
+# Bytes of the header of safetensors for each tensor and as a whole, at the most.
+_HEADER = 1024
+
+Tensor = torch.Tensor
+
+
+def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+    """Write a model; one that is already there is replaced.
+
+    Parameters
+    ----------
+    path : path
+        Folder to write.
+    tensors : mapping of str to Tensor
+        E.g. a state dict.
+    description : mapping
+        Plain JSON: texts, numbers, lists, dicts.
+
+    Raises
+    ------
+    ArgumentError
+        The path holds something else, or the description is no JSON.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and ((path / DESCRIPTION).is_file() or not any(path.iterdir()))):
+        raise ArgumentError(f"{path} exists and holds no model of xsoil; choose another path")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        save_file(plain, scratch / WEIGHTS)
+        whole = {
+            "format": FORMAT,
+            "version": VERSION,
+            "weights": {
+                "bytes": (scratch / WEIGHTS).stat().st_size,
+                "sha256": hashlib.sha256((scratch / WEIGHTS).read_bytes()).hexdigest(),
+                "tensors": {name: _kind(tensor) for name, tensor in plain.items()},
+            },
+            "description": dict(description),
+        }
+        try:
+            text = json.dumps(whole, indent=1, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"the description is no plain JSON: {error}") from error
+        (scratch / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        path.mkdir(exist_ok=True)
+        for name in (WEIGHTS, DESCRIPTION):  # after a crash between the two, the digest does not fit
+            os.replace(scratch / name, path / name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def load(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a model.
+
+    Parameters
+    ----------
+    path : path
+        Folder that `save` wrote.
+
+    Returns
+    -------
+    tensors : dict of str to Tensor
+    description : dict
+
+    Raises
+    ------
+    ArgumentError
+        There is no model, it is of another format or version, damaged, or not what its description says.
+    """
+    path = Path(path)
+    if not (path / DESCRIPTION).is_file() or not (path / WEIGHTS).is_file():
+        raise ArgumentError(f"no model of xsoil at {path}; expected a folder with {DESCRIPTION} and {WEIGHTS}")
+    whole = _read(path / DESCRIPTION)
+    if whole.get("format") != FORMAT:
+        raise ArgumentError(f"{path} is of format {whole.get('format')!r}; expected {FORMAT!r}")
+    if whole.get("version") != VERSION:
+        raise ArgumentError(
+            f"{path} is of version {whole.get('version')!r}; this xsoil reads {VERSION}: update it, or learn anew"
+        )
+    _keys(whole, ("format", "version", "weights", "description"), path / DESCRIPTION)
+    weights = whole["weights"]
+    _keys(weights, ("bytes", "sha256", "tensors"), path / DESCRIPTION)
+    expected = weights["tensors"]
+    if not isinstance(expected, dict) or not isinstance(whole["description"], dict):
+        raise ArgumentError(f"{path / DESCRIPTION} is damaged: 'tensors' and 'description' should be tables")
+    file = path / WEIGHTS
+    size = file.stat().st_size
+    if size != weights["bytes"]:
+        raise ArgumentError(f"{file} has {size} bytes; expected {weights['bytes']}: it is damaged or of another model")
+    needed = sum(_bytes(kind, file) for kind in expected.values())
+    if not needed <= size <= needed + _HEADER * (len(expected) + 1):
+        raise ArgumentError(f"{file} has {size} bytes; its {len(expected)} tensors need {needed}")
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != weights["sha256"]:
+        raise ArgumentError(f"{file} is damaged or of another model: its digest is not that of {DESCRIPTION}")
+    try:
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise ArgumentError(f"{file} is no safetensors file: {error}") from error
+    if (found := {name: _kind(tensor) for name, tensor in tensors.items()}) != expected:
+        differing = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+        raise ArgumentError(f"{file} does not hold what {DESCRIPTION} says, e.g. in {differing[0]!r}")
+    return tensors, whole["description"]
+
+
+def _kind(tensor: Tensor) -> dict[str, Any]:
+    return {"dtype": str(tensor.dtype).removeprefix("torch."), "shape": list(tensor.shape)}
+
+
+def _bytes(kind: Any, file: Path) -> int:
+    """Bytes of a tensor so described."""
+    dtype = getattr(torch, str(kind.get("dtype")), None) if isinstance(kind, dict) else None
+    shape = kind.get("shape") if isinstance(kind, dict) else None
+    if not isinstance(dtype, torch.dtype) or not isinstance(shape, list):
+        raise ArgumentError(f"the description of {file} is damaged: a tensor is described as {kind!r}")
+    if not all(type(n) is int and n >= 0 for n in shape):
+        raise ArgumentError(f"the description of {file} is damaged: a tensor has shape {shape!r}")
+    count = dtype.itemsize
+    for n in shape:
+        count *= n
+    return count
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if file.stat().st_size > _LONGEST:
+        raise ArgumentError(f"{file} has {file.stat().st_size} bytes; no description of a model is so long")
+
+    def no_number(text: str) -> Any:
+        raise ValueError(f"{text} is no JSON")
+
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_number)
+    except (ValueError, RecursionError) as error:
+        raise ArgumentError(f"{file} is no description of a model: {error}") from error
+    if not isinstance(found, dict):
+        raise ArgumentError(f"{file} is no description of a model: expected a table, found {type(found).__name__}")
+    return found
+
+
+def _keys(table: Any, expected: tuple[str, ...], file: Path) -> None:
+    if not isinstance(table, dict) or set(table) != set(expected):
+        found = sorted(table) if isinstance(table, dict) else table
+        raise ArgumentError(f"{file} has the keys {found}; expected {sorted(expected)}: not written by this xsoil")

@@ -1,0 +1,293 @@
+"""Training on lightning: early stopping, best checkpoint, and a resume that continues bit for bit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import signal
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from numpy.typing import NDArray
+
+from xsoil.errors import ArgumentError
+from xsoil.networks.batches import Batches, finite_values
+from xsoil.networks.learner import ParameterLearner
+from xsoil.networks.loop import AtomicFiles, Loop
+from xsoil.networks.samples import Cells, CellSource, held
+
+__all__ = ["History", "fit"]
+
+# Share of the budget that the validation cells may keep.
+_FOR_VALIDATION = 0.25
+
+
+@dataclass(frozen=True)
+class History:
+    """How a training went.
+
+    Parameters
+    ----------
+    train, validation : list of float
+        Loss of each epoch; without validation cells the second is that of the training.
+    learning_rate, seconds : list of float
+        Of each epoch.
+    best_epoch : int
+        Whose weights the learner has now, counted from 0.
+    stopped : str
+        "epochs" (all done), "patience" (no better for so many epochs) or "not finite" (the loss was not a number).
+    excluded : (n,) array of int
+        Training and validation cells that were left out, because they have no (or too few) observations.
+    """
+
+    train: list[float]
+    validation: list[float]
+    learning_rate: list[float]
+    seconds: list[float]
+    best_epoch: int
+    stopped: str
+    excluded: NDArray[np.intp] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    @property
+    def best(self) -> float:
+        """Loss of the best epoch."""
+        return self.validation[self.best_epoch]
+
+
+def fit(
+    learner: ParameterLearner,
+    source: CellSource,
+    train_cells: Cells,
+    validation_cells: Cells = (),  # type: ignore[assignment]
+    *,
+    epochs: int = 200,
+    batch_cells: int = 512,
+    learning_rate: float = 3e-3,
+    patience: int = 20,
+    directory: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    seed: int = 0,
+    accelerator: str = "cpu",
+    memory_budget: float = 2e9,
+) -> History:
+    """Train the learner; it then holds the weights of the best epoch.
+
+    Adam; the learning rate is halved after a quarter of the patience without a better validation loss. The same
+    arguments give the same bits on the CPU. Cells are read once where they fit into the memory budget, else in every
+    epoch, and shuffled by groups (see `Batches`), so that the order then depends on the budget.
+
+    Parameters
+    ----------
+    learner : ParameterLearner
+    source : CellSource
+    train_cells, validation_cells : (n,) array of int
+        Cells of the source. Without validation cells the training loss decides.
+    epochs : int
+        In all, those before a resume included.
+    batch_cells : int
+        Cells of a mini-batch.
+    learning_rate : float
+        At the start.
+    patience : int
+        Epochs without a better validation loss after which the training stops.
+    directory : path, optional
+        Where checkpoints go, "last.ckpt" after each epoch and "best.ckpt"; a temporary folder if not given.
+    resume : bool
+        Continue from `directory`, exactly as if there had been no interruption; begin anew if it holds nothing.
+    progress : bool
+        Show a bar of epochs.
+    seed : int
+        Of shuffles and dropout.
+    accelerator : str
+        Of lightning: "cpu", "gpu", "auto" ...
+    memory_budget : float
+        For cells [bytes].
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ArgumentError
+        No cell with observations, a checkpoint of another training, or a loss that was never a number.
+    """
+    _check(epochs, learning_rate, patience, resume, directory)
+    train, validation = (np.unique(np.asarray(cells, np.intp)) for cells in (train_cells, validation_cells))
+    both = np.intersect1d(train, validation)
+    if both.size:
+        raise ArgumentError(f"{both.size} cells are for training and for validation, the first is {both[0]}")
+    source = held(source, np.concatenate([train, validation]), memory_budget)
+    train, validation, excluded = _with_observations(learner, source, train, validation)
+    apart = held(source, validation, memory_budget * _FOR_VALIDATION) if validation.size else source
+    settings = _settings(learner, train, validation, batch_cells, learning_rate, patience, seed)
+    with tempfile.TemporaryDirectory(prefix="xsoil-") as scratch, _quiet(), _own_randomness():
+        folder = Path(directory) if directory is not None else Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        loop = Loop(
+            learner, learning_rate, max(1, patience // 4), seed, settings, validated=bool(validation.size),
+            progress=progress,
+        )  # fmt: skip
+        stopping = EarlyStopping("validation", patience=patience, check_on_train_epoch_end=True, verbose=False)
+        options: dict[str, Any] = {
+            "dirpath": folder, "save_on_train_epoch_end": True, "enable_version_counter": False, "verbose": False,
+        }  # fmt: skip
+        best = ModelCheckpoint(filename="best", monitor="validation", save_top_k=1, **options)
+        last = ModelCheckpoint(filename="last", save_top_k=1, every_n_epochs=1, **options)
+        before = folder / "last.ckpt" if resume and (folder / "last.ckpt").exists() else None
+        if not resume:
+            for old in ("best.ckpt", "last.ckpt"):
+                (folder / old).unlink(missing_ok=True)
+        finished = before is not None and _finished(before, settings, epochs, patience, loop)
+        if not finished:
+            on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+            trainer = pl.Trainer(
+                accelerator=accelerator, devices=1, max_epochs=epochs, callbacks=[stopping, best, last],
+                plugins=[AtomicFiles()], logger=False, enable_progress_bar=False, enable_model_summary=False,
+                num_sanity_val_steps=0, default_root_dir=folder, deterministic=on_cpu, gradient_clip_val=1.0,
+                barebones=False, use_distributed_sampler=False,
+            )  # fmt: skip
+            share = memory_budget * (1 - _FOR_VALIDATION) if validation.size else memory_budget
+            batches = Batches(
+                source, train, batch_cells, memory_budget=share, seed=seed, epoch=lambda: trainer.current_epoch
+            )
+            watched = Batches(apart, validation, batch_cells, memory_budget=memory_budget * _FOR_VALIDATION)
+            trainer.fit(loop, batches, watched if validation.size else None, ckpt_path=before, weights_only=True)
+        return _closed(learner, loop, folder, patience, excluded)
+
+
+def _check(
+    epochs: int, learning_rate: float, patience: int, resume: bool, directory: str | os.PathLike[str] | None
+) -> None:
+    if epochs < 1 or patience < 1:
+        raise ArgumentError(f"epochs={epochs}, patience={patience}; expected 1 or more of both")
+    if not 0 < learning_rate < np.inf:
+        raise ArgumentError(f"learning_rate={learning_rate}; expected a number above 0")
+    if resume and directory is None:
+        raise ArgumentError("resume=True without a directory; name the one of the training to continue")
+
+
+def _with_observations(
+    learner: ParameterLearner, source: CellSource, train: Cells, validation: Cells
+) -> tuple[Cells, Cells, Cells]:
+    """The cells that there is something to learn from, and those there is not."""
+    cells = np.concatenate([train, validation])
+    two_step = learner.strategy == "two_step"
+    counts = finite_values(source, cells, "parameters" if two_step else "observed")
+    enough = np.zeros(cells.size, bool)
+    for name, count in counts.items():
+        if two_step:
+            enough |= (count > 0) if name in learner.targets else False
+        elif learner.weights.get(name, 1.0) > 0:
+            enough |= count >= max(learner.least_pairs, learner.loss_for(name).pairs)
+    kept = cells[enough]
+    new_train, new_validation = train[np.isin(train, kept)], validation[np.isin(validation, kept)]
+    what = f"parameters to learn from ({list(learner.targets)})" if two_step else f"observations of {sorted(counts)}"
+    for name, before, after in (("training", train, new_train), ("validation", validation, new_validation)):
+        if not after.size and (before.size or name == "training"):
+            raise ArgumentError(f"none of the {before.size} {name} cells has enough {what}; look at masks and times")
+    return new_train, new_validation, cells[~enough]
+
+
+def _settings(learner: ParameterLearner, train: Cells, validation: Cells, *numbers: float) -> str:
+    """What must be the same for a training to be continued."""
+    digest = hashlib.sha256(train.tobytes() + b"|" + validation.tobytes()).hexdigest()
+    shapes = {name: list(tensor.shape) for name, tensor in learner.state_dict().items()}
+    names = ("batch_cells", "learning_rate", "patience", "seed")
+    found = {"learner": learner.describe(), "tensors": shapes, "cells": digest} | dict(zip(names, numbers, strict=True))
+    return json.dumps(found, sort_keys=True)
+
+
+def _finished(before: Path, settings: str, epochs: int, patience: int, loop: Loop) -> bool:
+    """Whether the training of this checkpoint has nothing left to do; its rows then go into `loop`."""
+    try:
+        found = torch.load(before, map_location="cpu", weights_only=True)["xsoil"]
+    except Exception as error:
+        raise ArgumentError(
+            f"cannot read the checkpoint {before} ({type(error).__name__}: {error}); take resume=False to begin anew"
+        ) from error
+    if found["settings"] != settings:
+        old, new = json.loads(found["settings"]), json.loads(settings)
+        differing = sorted(name for name in new if old.get(name) != new[name])
+        raise ArgumentError(
+            f"{before} is of a training that differs in {differing}; continue with the same arguments, or take another "
+            "directory or resume=False"
+        )
+    rows = found["rows"]
+    if len(rows["train"]) < epochs and _stopped(rows["validation"], patience) == "epochs":
+        return False
+    loop.rows = rows
+    return True
+
+
+def _stopped(validation: list[float], patience: int) -> str:
+    """Why a training with these losses is over; "epochs" if nothing but their number ends it."""
+    if not np.isfinite(validation[-1]):
+        return "not finite"
+    since = len(validation) - 1 - int(np.argmin(validation))
+    return "patience" if since >= patience else "epochs"
+
+
+def _closed(learner: ParameterLearner, loop: Loop, folder: Path, patience: int, excluded: Cells) -> History:
+    """Bring the best weights back and tell how it went."""
+    validation = loop.rows["validation"]
+    finite = np.where(np.isfinite(validation), validation, np.inf)
+    if not np.isfinite(finite).any():
+        raise ArgumentError(
+            f"the loss was {validation[0]} in the first epoch: the physics gave no number; look at forcing, known "
+            "parameters and bounds, or lower learning_rate"
+        )
+    state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
+    prefix = "learner."
+    learner.to("cpu").load_state_dict({name.removeprefix(prefix): tensor for name, tensor in state.items()})
+    stopped = _stopped(validation, patience)
+    return History(**loop.rows, best_epoch=int(np.argmin(finite)), stopped=stopped, excluded=excluded)
+
+
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    """The caller's random numbers and determinism are as before afterwards."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No advice from lightning to its developers; Ctrl-C stays a KeyboardInterrupt, and works afterwards."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if in_main else None
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            yield
+    except SystemExit as error:  # what lightning makes of a KeyboardInterrupt
+        raise KeyboardInterrupt from error
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
