@@ -19,7 +19,6 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 F = TypeVar("F", bound=Callable[..., Any])
-_Pair = Callable[[Any, Any], Any]
 _ROOT = os.path.dirname(__file__)
 _IMPORT = re.compile(r"^[ \t]*from +(xsoil[\w.]*)\s+import\s+(\([^)]*\)|[^\n]*)", re.MULTILINE)
 
@@ -97,23 +96,6 @@ def by_precision(single: Callable[[Any], Any], double: Callable[[Any], Any]) -> 
     @overload(chosen)
     def _(x: Any) -> Callable[[Any], Any]:
         return single if x == types.float32 else double
-
-    return chosen
-
-
-def by_precisions(single: _Pair, mixed: _Pair, double: _Pair) -> _Pair:
-    """One name for three functions of (a number, another of the type of the result) inside kernels.
-
-    `single` compiles for a float32, `mixed` for a float64 whose result becomes float32, `double` else.
-    """
-
-    def chosen(x: Any, like: Any) -> Any:
-        from_single, to_single = (getattr(value, "dtype", None) == "float32" for value in (x, like))
-        return (single if from_single else mixed if to_single else double)(x, like)
-
-    @overload(chosen)
-    def _(x: Any, like: Any) -> _Pair:
-        return single if x == types.float32 else mixed if like == types.float32 else double
 
     return chosen
 

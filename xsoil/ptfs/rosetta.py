@@ -24,7 +24,7 @@ Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Estimate = Literal["geometric", "arithmetic"]
 Precision = Literal["auto", "single", "mixed", "double"]
-# Of the hidden and of the output layer.
+# Of the sums over the inputs and of the rest.
 _DTYPES: dict[Precision, tuple[Any, Any]] = {
     "single": (np.float32, np.float32),
     "mixed": (np.float64, np.float32),
@@ -117,11 +117,11 @@ def rosetta(
     unsaturated : bool
         Also k_0 and l of Schaap & Leij (2000), which go together: l does not belong to k_sat.
     precision : {"auto", "single", "mixed", "double"}
-        Of the calculation, whatever the type of the inputs. "double" is within 1e-10 of the package; "mixed" (hidden
-        layer double, output layer single) is twice as fast and, for Rosetta 3, within 1e-5 also for arithmetic means
-        and standard deviations, where few members weigh most; "single" is nearly three times as fast and within 1e-5
-        for the geometric estimates of Rosetta 3, but only within 1e-4 for the others. "auto" takes the fastest that is
-        within 1e-5: "double" for Rosetta 1, whose 60 or 100 members cost little.
+        Of the calculation, whatever the type of the inputs. "double" is within 1e-10 of the package; "mixed" (sums over
+        the inputs double, the rest single) is 2.5 times as fast and, for Rosetta 3, within 1e-5 also for arithmetic
+        means, and within 2e-5 for standard deviations, where few members weigh most; "single" is nearly three times as
+        fast and within 1e-5 for the geometric estimates of Rosetta 3, but only within 1e-4 for the others. "auto" takes
+        "single" for those, "mixed" for the others, and "double" for Rosetta 1, whose 60 or 100 members cost little.
 
     Returns
     -------
