@@ -55,6 +55,8 @@ UPTAKES: Mapping[str, Mapping[str, float]] = {
     "none": {},
 }
 ROOT_DEPTH = {"root_depth": 0.4}
+# What the kernel is given where there are no roots, and does not look at.
+NO_ROOTS, NO_STRESS = 1.0, -1.0
 INITIAL = -100.0
 
 BALANCE = Variable("final_balance", "cm", "storage less all that came and went since the start")
@@ -320,8 +322,8 @@ def _block(
         bottom=setup.bottom,
         bottom_value=driven(*BELOW.get(setup.bottom, (None, 1.0))),
         uptake=setup.uptake,
-        root_depth=100.0 * flat["root_depth"].astype(np.float64) if "root_depth" in flat else 1.0,
-        stress=[flat[name] for name in UPTAKES[setup.uptake]],
+        root_depth=100.0 * flat["root_depth"].astype(np.float64) if "root_depth" in flat else NO_ROOTS,
+        stress=[flat[name] for name in UPTAKES[setup.uptake]] or [NO_STRESS],
         initial=flat.get("initial_h", INITIAL),
         state=_kernel_state(before) if "status" in before else None,
         skip=skip,
