@@ -8,7 +8,12 @@ from typing import Any
 
 from xsoil.physics.elementary import LEAST, Elementary
 
-__all__ = ["fredlund_xing_wang", "fredlund_xing_wang_anchors", "fredlund_xing_wang_head"]
+__all__ = [
+    "fredlund_xing_wang",
+    "fredlund_xing_wang_anchors",
+    "fredlund_xing_wang_head",
+    "fredlund_xing_wang_retention",
+]
 
 # Suctions [cm]: macropores end, residual, film flow is scaled, oven dry.
 AIR_ENTRY, RESIDUAL, FILM, OVEN_DRY = 16.0, 1.5e4, 1e5, 6.3e6
@@ -34,6 +39,19 @@ def _shape(functions: Elementary) -> Callable[..., Any]:
         return of_one_and_y, log(y) - of_one_and_y, y, rise
 
     return shape
+
+
+def _retained(functions: Elementary) -> Callable[..., Any]:
+    """theta, -dtheta/d|h| and Gamma at a suction, from the shape there."""
+    exp, log1p = functions.exp, functions.log1p
+
+    def retained(suction: Any, theta_s: Any, m: Any, of_one_and_y: Any, slower: Any) -> Any:
+        gamma = exp(-m * of_one_and_y)
+        drying = 1 - log1p(suction / RESIDUAL) / DRYING
+        rate = theta_s * gamma * (1 / (DRYING * (RESIDUAL + suction)) + drying * m * slower / suction)
+        return theta_s * drying * gamma, rate, gamma
+
+    return retained
 
 
 def fredlund_xing_wang_anchors(functions: Elementary) -> Callable[..., Any]:
@@ -98,10 +116,8 @@ def fredlund_xing_wang(functions: Elementary) -> Callable[..., Any]:
     ----------
     Fredlund & Xing (1994), Can. Geotech. J. 31, 521; Wang et al. (2018), Water Resour. Res. 54, 6860.
     """
-    exp, expm1, log, log1p, where = (
-        functions.exp, functions.expm1, functions.log, functions.log1p, functions.where,
-    )  # fmt: skip
-    shape = functions.compiled(_shape(functions))
+    exp, expm1, log, where = functions.exp, functions.expm1, functions.log, functions.where
+    shape, retained = functions.compiled(_shape(functions)), functions.compiled(_retained(functions))
 
     def curves(
         h: Any, theta_s: Any, alpha: Any, n: Any, m: Any, k_sat: Any,
@@ -111,9 +127,7 @@ def fredlund_xing_wang(functions: Elementary) -> Callable[..., Any]:
         suction = where(saturated, 1.0, -h)
         of_one_and_y, log_ratio, y, rise = shape(suction, alpha, n)
         slower = rise / (1 + y)  # dlog(1 + y) / dlog|h|
-        gamma = exp(-m * of_one_and_y)
-        drying = 1 - log1p(suction / RESIDUAL) / DRYING
-        capacity = theta_s * gamma * (1 / (DRYING * (RESIDUAL + suction)) + drying * m * slower / suction)
+        theta, capacity, gamma = retained(suction, theta_s, m, of_one_and_y, slower)
 
         macro = k_sat * exp(wet * of_one_and_y)
         macro_slope = -wet * slower
@@ -128,13 +142,39 @@ def fredlund_xing_wang(functions: Elementary) -> Callable[..., Any]:
         conductivity = where(dry, micro, macro)
         slope = conductivity * where(dry, micro_slope, macro_slope) / suction
         return (
-            where(saturated, theta_s, theta_s * drying * gamma),
+            where(saturated, theta_s, theta),
             where(saturated, 0.0, capacity),
             where(saturated, k_sat, conductivity),
             where(saturated, 0.0, slope),
         )
 
     return curves
+
+
+def fredlund_xing_wang_retention(functions: Elementary) -> Callable[..., Any]:
+    """Build the retention curve alone on the elementary functions of a runtime.
+
+    Parameters
+    ----------
+    functions : Elementary
+        Of the runtime.
+
+    Returns
+    -------
+    callable
+        ``retention(h, theta_s, alpha, n, m)`` -> theta [m3 m-3], dtheta/dh [cm-1] as in `fredlund_xing_wang`.
+    """
+    where = functions.where
+    shape, retained = functions.compiled(_shape(functions)), functions.compiled(_retained(functions))
+
+    def retention(h: Any, theta_s: Any, alpha: Any, n: Any, m: Any) -> Any:
+        saturated = h > -LEAST
+        suction = where(saturated, 1.0, -h)
+        of_one_and_y, _, y, rise = shape(suction, alpha, n)
+        theta, capacity, _ = retained(suction, theta_s, m, of_one_and_y, rise / (1 + y))
+        return where(saturated, theta_s, theta), where(saturated, 0.0, capacity)
+
+    return retention
 
 
 def fredlund_xing_wang_head(functions: Elementary) -> Callable[..., Any]:
@@ -151,15 +191,8 @@ def fredlund_xing_wang_head(functions: Elementary) -> Callable[..., Any]:
         ``head(theta, theta_s, alpha, n, m)`` -> h [cm]; 0 from theta_s on, NaN below 0. The curve has no inverse in
         closed form: log|h| is bisected, and a last step of Newton carries the gradient.
     """
-    exp, log1p, where = functions.exp, functions.log1p, functions.where
-    shape = functions.compiled(_shape(functions))
-
-    def retention(suction: Any, theta_s: Any, alpha: Any, n: Any, m: Any) -> Any:
-        of_one_and_y, _, y, rise = shape(suction, alpha, n)
-        drying = 1 - log1p(suction / RESIDUAL) / DRYING
-        gamma = exp(-m * of_one_and_y)
-        rate = theta_s * gamma * (1 / (DRYING * (RESIDUAL + suction)) + drying * m * rise / (1 + y) / suction)
-        return theta_s * drying * gamma, rate
+    exp, where = functions.exp, functions.where
+    retention = functions.compiled(fredlund_xing_wang_retention(functions))
 
     def head(theta: Any, theta_s: Any, alpha: Any, n: Any, m: Any) -> Any:
         inside = (theta >= 0) & (theta < theta_s)
@@ -167,11 +200,11 @@ def fredlund_xing_wang_head(functions: Elementary) -> Callable[..., Any]:
         low, high = 0 * target * alpha * n * m + _LOWEST, 0 * target * alpha * n * m + _HIGHEST
         for _ in range(60):
             middle = (low + high) / 2
-            wetter = retention(exp(middle), theta_s, alpha, n, m)[0] > target
+            wetter = retention(-exp(middle), theta_s, alpha, n, m)[0] > target
             low, high = where(wetter, middle, low), where(wetter, high, middle)
-        suction = exp((low + high) / 2)
-        value, rate = retention(suction, theta_s, alpha, n, m)
-        found = (target - value) / rate - suction
+        nearly = -exp((low + high) / 2)
+        value, capacity = retention(nearly, theta_s, alpha, n, m)
+        found = nearly + (target - value) / capacity
         return where(inside, found, where(theta >= theta_s, 0.0, math.nan))
 
     return head
