@@ -65,21 +65,22 @@ def column_of(column_depth: float, widths: Sequence[float] | None, layers: Profi
 
     The soil of a cell is that of the layer that its centre lies in, or of the nearest point.
     """
+    (depth,) = _numbers("column_depth", [column_depth])
+    if not depth > 0:
+        raise ArgumentError(f"column_depth={column_depth!r}; expected a depth above 0 [m]")
     if widths is not None:
         thickness = 100.0 * _numbers("widths", widths)
         total = thickness.sum() / 100.0
         if not (thickness > 0).all():
             raise ArgumentError(f"widths={widths!r}; expected thicknesses of the cells, all above 0 [m]")
-        if column_depth != COLUMN_DEPTH and abs(column_depth - total) > NEAR:
+        if depth != COLUMN_DEPTH and abs(depth - total) > NEAR:
             raise ArgumentError(
                 f"the widths add up to {total:g} m, but column_depth={column_depth!r}; expected one of the two"
             )
     else:
-        if not (np.ndim(column_depth) == 0 and 0 < column_depth < np.inf):
-            raise ArgumentError(f"column_depth={column_depth!r}; expected a depth above 0 [m]")
-        thickness = grid(100.0 * column_depth)
+        thickness = grid(100.0 * depth)
         if layers is not None:
-            thickness = _fitted(thickness, 100.0 * _interfaces(layers, column_depth))
+            thickness = _fitted(thickness, 100.0 * _interfaces(layers, depth))
     column = Column(tuple(thickness.tolist()))
     if layers is None:
         return column
@@ -101,6 +102,11 @@ def on_nodes(h: xr.DataArray, column: Column) -> xr.DataArray:
     source = h.to_dataset()
     if _depth_dim(source) not in h.dims:
         return h
+    if "depth" in source:  # an array has lost the bounds that its depth may tell of; here depths are points
+        depth = source["depth"].variable.copy(deep=False)
+        depth.attrs = {name: value for name, value in depth.attrs.items() if name != "bounds"}
+        depth.encoding = {}
+        source = source.assign_coords(depth=depth)
     profile = profile_of(source)
     order = profile.downwards()
     depths = profile.middles[order]
@@ -112,7 +118,7 @@ def on_nodes(h: xr.DataArray, column: Column) -> xr.DataArray:
     bare = h.drop_vars([name for name in h.coords if profile.dim in h[name].dims])
     above, below = (bare.isel({profile.dim: xr.DataArray(order[at], dims=NODE)}) for at in (upper, lower))
     share = xr.DataArray(weights, dims=NODE)
-    return above * (1 - share) + below * share
+    return above + share * (below - above)
 
 
 def output_depths(depths: float | Sequence[float] | None, column: Column) -> Doubles:

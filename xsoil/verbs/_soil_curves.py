@@ -64,14 +64,15 @@ def curve_of(
     ArgumentError
         Those of several are; or m beside n for van Genuchten's curve, whose m is 1 - 1/n.
     """
-    needed = {name: {*parameters} - {*DEFAULTS.get(name, {})} for name, parameters in curves.items()}
     if curve is None:
-        whole = [name for name in curves if needed[name] <= {*there}]
-        # Gardner's parameters are among those of van Genuchten.
-        found = [name for name in whole if not any(needed[name] < needed[other] for other in whole)]
+        needed = {name: {*parameters} - {*DEFAULTS.get(name, {})} for name, parameters in curves.items()}
+        # Gardner's parameters are those of van Genuchten's without n, which may just have been forgotten.
+        told = {name: own for name, own in needed.items() if not any(own < other for other in needed.values())}
+        found = [name for name, own in told.items() if own <= {*there}]
         if len(found) > 1:
-            raise ArgumentError(f"the parameters of several curves are there; choose one: curve={' or '.join(found)}")
-        curve = found[0] if found else _nearest(needed, there)
+            choice = " or ".join(f"curve={name!r}" for name in found)
+            raise ArgumentError(f"the parameters of several curves are there; choose one: {choice}")
+        curve = found[0] if found else _nearest(told, there)
     if curve not in curves:
         raise UnknownNameError.of("curve", curve, curves)
     if curve == "van_genuchten" and "m" in there:
