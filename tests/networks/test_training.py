@@ -8,12 +8,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra 'learn' is not installed")
 pytest.importorskip("lightning", reason="the extra 'learn' is not installed")
 
+from learning_world import TARGETS, world  # noqa: E402
+
 from xsoil.networks.learner import ParameterLearner  # noqa: E402  (needs torch)
 from xsoil.networks.samples import InMemorySource  # noqa: E402
 from xsoil.networks.scaling import InputScaling  # noqa: E402
 from xsoil.networks.training import fit  # noqa: E402
-
-from learning_world import TARGETS, world  # noqa: E402
 
 TRAIN, VALIDATION = np.arange(48), np.arange(48, 60)
 

@@ -163,21 +163,26 @@ class ParameterLearner(torch.nn.Module):
 
         `outputs` are those of the model, and "theta_obs", its theta seen through the observation operator.
         """
-        values = {**sample.known, **parameters}
-        operator = {name: values.pop(name) for name in OPERATOR if name in values}
+        scale, bias = self._operator(sample, parameters)
+        wanted = tuple(dict.fromkeys("theta" if name == "theta_obs" else name for name in outputs))
+        series = self._run(sample, parameters, wanted)
+        if "theta_obs" in outputs:
+            seen = series["theta"]
+            seen = seen if scale is None else seen * scale.to(seen.dtype)
+            series["theta_obs"] = seen if bias is None else seen + bias.to(seen.dtype)
+        return {name: series[name] for name in outputs}
+
+    def _operator(self, sample: Sample, parameters: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
+        """A and B, None for those that are 1 and 0."""
+        scale, bias = (parameters.get(name, sample.known.get(name)) for name in OPERATOR)
+        return scale, bias
+
+    def _run(self, sample: Sample, parameters: Mapping[str, Tensor], outputs: tuple[str, ...]) -> dict[str, Tensor]:
+        values = {n: value for n, value in {**sample.known, **parameters}.items() if n not in OPERATOR}
         missing = [name for name in self.model.forcing if name not in sample.forcing]
         if missing:
             raise MissingVariableError(f"no {missing[0]!r} among the forcing {sorted(sample.forcing)}")
-        wanted = tuple(dict.fromkeys("theta" if name == "theta_obs" else name for name in outputs))
-        series = self.model.run(sample.forcing, values, wanted)
-        if "theta_obs" in outputs:
-            seen = series["theta"]
-            if "obs_scale" in operator:
-                seen = seen * operator["obs_scale"].to(seen.dtype)
-            if "obs_bias" in operator:
-                seen = seen + operator["obs_bias"].to(seen.dtype)
-            series = series | {"theta_obs": seen}
-        return {name: series[name] for name in outputs}
+        return dict(self.model.run(sample.forcing, values, outputs))
 
     def costs(self, sample: Sample) -> dict[str, tuple[Tensor, Tensor]]:
         """Of each observed variable (two-step: parameter) the cost per cell and which cells count.
@@ -192,11 +197,15 @@ class ParameterLearner(torch.nn.Module):
             return self._parameter_costs(found, sample)
         if not sample.observed:
             raise MissingVariableError("the sample has no observations; expected one series at least")
-        series = self.simulate(sample, found, tuple(sample.observed))
-        return {
-            name: self.loss_for(name)(series[name], observed, self.least_pairs)
-            for name, observed in sample.observed.items()
-        }
+        # The observation operator goes into the loss, which applies it in passing.
+        outputs = {name: "theta" if name == "theta_obs" else name for name in sample.observed}
+        series = self._run(sample, found, tuple(dict.fromkeys(outputs.values())))
+        scale, bias = self._operator(sample, found)
+        costs = {}
+        for name, observed in sample.observed.items():
+            operator = {"scale": scale, "bias": bias} if name == "theta_obs" else {}
+            costs[name] = self.loss_for(name)(series[outputs[name]], observed, self.least_pairs, **operator)
+        return costs
 
     def _parameter_costs(self, found: Mapping[str, Tensor], sample: Sample) -> dict[str, tuple[Tensor, Tensor]]:
         """Squared differences as shares of the interval between the bounds."""

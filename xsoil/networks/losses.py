@@ -2,6 +2,9 @@
 
 Each is a cost per cell, the lower the better, over the pairs where both values are finite, with population moments as
 in `xsoil.evaluation.metrics`: mse = rmse^2, nse = 1 - NSE, kge = 1 - KGE, ubrmse.
+
+The costs are functions of a few sums per cell, taken by a compiled kernel in one pass through the observation operator;
+their gradient is another such pass. As single tensor operations with autograd they would take longer than the physics.
 """
 
 from __future__ import annotations
@@ -9,16 +12,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
+import numpy as np
 import torch
 
-from xsoil.errors import UnknownNameError
+from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.kernels import pair_sums
+from xsoil.threads import available_cores
 
 __all__ = ["LOSSES", "CellCost", "Loss", "loss_of"]
 
 Tensor = torch.Tensor
 CellCost = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""``cost(simulated, observed, valid)`` -> (cells,): both (time, cells), finite everywhere, to be used where valid."""
+"""A user's ``cost(simulated, observed, valid)`` -> (cells,): all (time, cells), finite everywhere, to be used where
+valid."""
+
+SUMS = pair_sums.SUMS[1:]
+"""Names of the means that a cost is made of: of the values, their squares, and the squares of their differences."""
+
+# Observations that vary by less than this share of their mean square are constant but for rounding.
+_LEAST_VARIANCE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -30,7 +44,9 @@ class Loss:
     name : str
         As in `LOSSES`.
     cost : callable
-        See `CellCost`.
+        ``cost(means)`` of the means by name (those of `SUMS`), or a `CellCost`.
+    moments : bool
+        Which of the two.
     pairs : int
         Least number of pairs that a cell needs.
     varies : bool
@@ -38,11 +54,20 @@ class Loss:
     """
 
     name: str
-    cost: CellCost
+    cost: Callable[..., Tensor]
+    moments: bool = False
     pairs: int = 1
     varies: bool = False
 
-    def __call__(self, simulated: Tensor, observed: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self,
+        simulated: Tensor,
+        observed: Tensor,
+        least: int = 1,
+        *,
+        scale: Tensor | None = None,
+        bias: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Cost of every cell and whether it counts.
 
         Parameters
@@ -51,6 +76,8 @@ class Loss:
             NaN where missing.
         least : int
             Pairs that a cell needs in any case.
+        scale, bias : Tensor (cells,), optional
+            Compare scale * simulated + bias with the observations.
 
         Returns
         -------
@@ -58,31 +85,78 @@ class Loss:
             0 where it does not count, without a gradient there.
         counts : Tensor (cells,) of bool
         """
-        valid = torch.isfinite(simulated) & torch.isfinite(observed)
-        zero = torch.zeros((), dtype=simulated.dtype, device=simulated.device)
-        simulated = torch.where(valid, simulated, zero)
-        observed = torch.where(valid, observed.to(simulated.dtype), zero)
-        counts = valid.sum(dim=0) >= max(self.pairs, least)
+        least = max(self.pairs, least)
+        cells, like = simulated.shape[1], simulated
+        # Apple's devices have no double precision.
+        wide = torch.float32 if like.device.type == "mps" else torch.float64
+        operator = [
+            torch.full((cells,), value, dtype=wide, device=like.device) if x is None else x.to(wide).expand(cells)
+            for x, value in ((scale, 1.0), (bias, 0.0))
+        ]
+        if not self.moments:
+            return self._by_series(simulated, observed.detach(), operator, least)
+        run = _native if like.device.type != "cpu" else _Sums.apply
+        pairs, *found = run(simulated, observed.detach(), *operator)
+        n = pairs.clamp(min=1)
+        means = {name: total / n for name, total in zip(SUMS, found, strict=True)}
+        counts = pairs >= least
         if self.varies:
-            high = torch.where(valid, observed, -torch.inf).amax(dim=0)
-            low = torch.where(valid, observed, torch.inf).amin(dim=0)
-            counts = counts & (high > low)
-        # Cells that do not count go through the cost as a copy of nothing: no 0/0 may reach the gradients.
-        valid = valid & counts
-        cost = self.cost(simulated, observed, valid)
-        return torch.where(counts, cost, zero), counts
+            variance = means["observed2"] - means["observed"] ** 2
+            counts = counts & (variance > _LEAST_VARIANCE * means["observed2"])
+        # Cells that do not count go through the cost as ones: no 0/0 may reach the gradients.
+        one = torch.ones_like(n)
+        cost = self.cost({name: torch.where(counts, mean, one) for name, mean in means.items()})
+        return torch.where(counts, cost, torch.zeros_like(cost)), counts
+
+    def _by_series(
+        self, simulated: Tensor, observed: Tensor, operator: list[Tensor], least: int
+    ) -> tuple[Tensor, Tensor]:
+        valid = torch.isfinite(simulated) & torch.isfinite(observed)
+        counts = valid.sum(dim=0) >= least
+        zero = torch.zeros((), dtype=operator[0].dtype, device=simulated.device)
+        s, o = (torch.where(valid, x.to(zero.dtype), zero) for x in (simulated, observed))
+        cost = self.cost(operator[0] * s + operator[1], o, valid & counts)
+        if cost.shape != counts.shape:
+            raise ArgumentError(
+                f"the loss {self.name!r} gives a tensor of shape {tuple(cost.shape)}; expected "
+                f"{tuple(counts.shape)}, a cost for each cell"
+            )
+        return torch.where(counts, cost, torch.zeros_like(cost)), counts
 
 
-def _count(valid: Tensor, like: Tensor) -> Tensor:
-    return valid.sum(dim=0).clamp(min=1).to(like.dtype)
+class _Sums(torch.autograd.Function):
+    """Sums of every cell in double precision by the compiled kernel, with gradients by simulation, scale and bias."""
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(*tensors)
+        arrays = [tensor.detach().numpy() for tensor in tensors]
+        simulated, observed, scale, bias = arrays
+        found = pair_sums.sums(simulated, observed, scale, bias, workers=available_cores())
+        pairs, *total = torch.from_numpy(found).unbind()
+        ctx.mark_non_differentiable(pairs)
+        return (pairs.clone(), *(row.clone() for row in total))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, _: Tensor, *by_sums: Tensor) -> tuple[Tensor | None, ...]:
+        arrays = [tensor.detach().numpy() for tensor in ctx.saved_tensors]
+        by = np.stack([by_sums[SUMS.index(name)].numpy() for name in ("simulated", "simulated2", "difference2")])
+        simulated, observed, scale, bias = arrays
+        found, by_operator = pair_sums.by_series(simulated, observed, scale, bias, by, workers=available_cores())
+        by_scale, by_bias = torch.from_numpy(by_operator).unbind()
+        return torch.from_numpy(found), None, by_scale, by_bias
 
 
-def _mean(x: Tensor, valid: Tensor) -> Tensor:
-    return torch.where(valid, x, torch.zeros_like(x)).sum(dim=0) / _count(valid, x)
-
-
-def _about(x: Tensor, mean: Tensor, valid: Tensor) -> Tensor:
-    return torch.where(valid, x - mean, torch.zeros_like(x))
+def _native(simulated: Tensor, observed: Tensor, scale: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    """The same sums as tensor operations, which every device has."""
+    seen = scale * simulated.to(scale.dtype) + bias
+    there = torch.isfinite(seen - observed.to(seen.dtype))
+    zero = torch.zeros((), dtype=seen.dtype, device=seen.device)
+    # The series itself is made finite first: NaN times the zero gradient of what is left out would be NaN.
+    s = torch.where(there, scale * torch.where(there, simulated.to(seen.dtype), zero) + bias, zero)
+    o = torch.where(there, observed.to(seen.dtype), zero)
+    return tuple(x.sum(dim=0) for x in (there.to(seen.dtype), s, o, s**2, o**2, (s - o) ** 2))
 
 
 def _root(x: Tensor) -> Tensor:
@@ -91,42 +165,47 @@ def _root(x: Tensor) -> Tensor:
     return torch.where(positive, torch.where(positive, x, torch.ones_like(x)).sqrt(), torch.zeros_like(x))
 
 
-def _mse(simulated: Tensor, observed: Tensor, valid: Tensor) -> Tensor:
-    return _mean((simulated - observed) ** 2, valid)
+def _mse(mean: Mapping[str, Tensor]) -> Tensor:
+    return mean["difference2"]
 
 
-def _nse(simulated: Tensor, observed: Tensor, valid: Tensor) -> Tensor:
-    spread = _about(observed, _mean(observed, valid), valid).square().sum(dim=0)
-    error = _about(simulated, observed, valid).square().sum(dim=0)
-    return error / torch.where(spread > 0, spread, torch.ones_like(spread))
+def _nse(mean: Mapping[str, Tensor]) -> Tensor:
+    variance = mean["observed2"] - mean["observed"] ** 2
+    return mean["difference2"] / torch.where(variance > 0, variance, torch.ones_like(variance))
 
 
-def _ubrmse(simulated: Tensor, observed: Tensor, valid: Tensor) -> Tensor:
-    difference = simulated - observed
-    return _root(_mean(_about(difference, _mean(difference, valid), valid).square(), valid))
+def _ubrmse(mean: Mapping[str, Tensor]) -> Tensor:
+    return _root(mean["difference2"] - (mean["simulated"] - mean["observed"]) ** 2)
 
 
-def _kge(simulated: Tensor, observed: Tensor, valid: Tensor) -> Tensor:
-    means = _mean(simulated, valid), _mean(observed, valid)
-    about = [_about(x, mean, valid) for x, mean in zip((simulated, observed), means, strict=True)]
-    spread = [_root(a.square().sum(dim=0)) for a in about]
-    one = torch.ones_like(spread[0])
-    # A constant simulation has no correlation: r counts as 0, so that the cell still learns to vary.
-    both = torch.where(spread[0] * spread[1] > 0, spread[0] * spread[1], one)
-    r = (about[0] * about[1]).sum(dim=0) / both
-    ratio = spread[0] / torch.where(spread[1] > 0, spread[1], one)
-    bias = means[0] / torch.where(means[1] != 0, means[1], one)
-    return _root((r - 1) ** 2 + (ratio - 1) ** 2 + (bias - 1) ** 2)
+def _kge(mean: Mapping[str, Tensor]) -> Tensor:
+    sim, obs = (_deviation(mean[name], mean[f"{name}2"]) for name in ("simulated", "observed"))
+    cross = (mean["simulated2"] + mean["observed2"] - mean["difference2"]) / 2 - mean["simulated"] * mean["observed"]
+    # A constant simulation has no correlation: r counts as 0.
+    r = _ratio(cross, sim * obs)
+    bias = _ratio(mean["simulated"], mean["observed"])
+    return _root((r - 1) ** 2 + (_ratio(sim, obs) - 1) ** 2 + (bias - 1) ** 2)
+
+
+def _deviation(mean: Tensor, square: Tensor) -> Tensor:
+    variance = square - mean**2
+    return _root(torch.where(variance > _LEAST_VARIANCE * square, variance, torch.zeros_like(variance)))
+
+
+def _ratio(above: Tensor, below: Tensor) -> Tensor:
+    """0 where nothing is below."""
+    some = below != 0
+    return torch.where(some, above / torch.where(some, below, torch.ones_like(below)), torch.zeros_like(above))
 
 
 LOSSES: Mapping[str, Loss] = MappingProxyType(
     {
         loss.name: loss
         for loss in (
-            Loss("mse", _mse),
-            Loss("nse", _nse, pairs=2, varies=True),
-            Loss("kge", _kge, pairs=2, varies=True),
-            Loss("ubrmse", _ubrmse, pairs=2),
+            Loss("mse", _mse, moments=True),
+            Loss("nse", _nse, moments=True, pairs=2, varies=True),
+            Loss("kge", _kge, moments=True, pairs=2, varies=True),
+            Loss("ubrmse", _ubrmse, moments=True, pairs=2),
         )
     }
 )
