@@ -133,3 +133,46 @@ def cubic(values, rows, columns, y_axis, x_axis, first, result, fraction):
                         total += wy[a] * line
                 result[layer, first + i, j] = total
                 fraction[layer, first + i, j] = 1.0 if total == total else 0.0
+
+
+@kernel
+def _cubic(a, b, c, d, turn):
+    """Coefficients of t, t^2, t^3 of the cubic through a, b, c, d at -1, 0, 1, 2, less b; on the shorter way round."""
+    a, c, d = a - b, c - b, d - b
+    if turn > 0.0:
+        a, c, d = a - turn * np.rint(a / turn), c - turn * np.rint(c / turn), d - turn * np.rint(d / turn)
+    return c - a / 3.0 - d / 6.0, 0.5 * (a + c), (d - a) / 6.0 - 0.5 * c
+
+
+@kernel
+def between_nodes(y, x, good, first_row, first_col, block_row, block_col, step, turn, down, along):
+    """Positions of a tile's centres in the good blocks, from nodes (one before the first block, two after the last).
+
+    `first_row`, `first_col`: the tile's first cell; `block_row`, `block_col`: its first block. `turn`: cells of a
+    full turn along x, or 0.
+    """
+    rows, columns = down.shape
+    nodes, share = y.shape[1], 1.0 / step  # a power of two: exact
+    vy, vx = np.empty(nodes), np.empty(nodes)
+    for i in range(rows):
+        bi, t = (first_row + i) // step - block_row, (first_row + i) % step * share
+        for j in range(nodes):
+            p1, p2, p3 = _cubic(y[bi, j], y[bi + 1, j], y[bi + 2, j], y[bi + 3, j], 0.0)
+            vy[j] = y[bi + 1, j] + t * (p1 + t * (p2 + t * p3))
+            p1, p2, p3 = _cubic(x[bi, j], x[bi + 1, j], x[bi + 2, j], x[bi + 3, j], turn)
+            vx[j] = x[bi + 1, j] + t * (p1 + t * (p2 + t * p3))
+        for b in range(good.shape[1]):
+            if not good[bi, b]:
+                continue
+            y0, (y1, y2, y3) = vy[b + 1], _cubic(vy[b], vy[b + 1], vy[b + 2], vy[b + 3], 0.0)
+            x0, (x1, x2, x3) = vx[b + 1], _cubic(vx[b], vx[b + 1], vx[b + 2], vx[b + 3], turn)
+            start = (block_col + b) * step - first_col
+            low, high = max(start, 0), min(start + step, columns)
+            ys, xs, before = down[i, low:high], along[i, low:high], low - start
+            for k in range(high - low):
+                s = (before + k) * share
+                ys[k] = y0 + s * (y1 + s * (y2 + s * y3))
+                xs[k] = x0 + s * (x1 + s * (x2 + s * x3))
+            if turn > 0.0:
+                for k in range(high - low):
+                    xs[k] -= turn * np.floor((xs[k] + ON_EDGE) / turn)

@@ -1,13 +1,15 @@
 """Sampling at target cell centres: the nearest cell, bilinear, cubic.
 
 A target centre is brought into the source's CRS and becomes a position in source cells. Where both grids' axes
-stay aligned there is one position per row and one per column; else each centre is projected by itself.
+stay aligned there is one position per row and one per column; else it comes from a lattice of projected centres
+(`point_lattice`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsoil.errors import UnknownNameError
+from xsoil.grids import point_lattice
 from xsoil.grids.crs import axis_edges, crs_of, crs_text, is_geographic, same_crs, to_world, transformer
 from xsoil.grids.index_map import IndexMap
 from xsoil.grids.separable import from_the_dateline, in_c_order
@@ -34,7 +37,7 @@ ON_EDGE = 1e-9
 """A position this close [source cells] to an edge or a centre lies on it: rounding of the projection."""
 
 # Target cells whose positions a thread holds at once.
-_BATCH = 2**18
+_BATCH = 2**15
 
 
 @dataclass(frozen=True)
@@ -128,9 +131,9 @@ class PointSampler:
         step = max(1, _BATCH // max(shape[2], 1))
 
         def band(first: int, last: int) -> None:
+            places = self._places(slice(rows.start + first, rows.start + last), cols)
             for at in range(first, last, step):
-                part = slice(rows.start + at, rows.start + min(at + step, last))
-                down, along = self.positions(part, cols)
+                down, along = places(slice(rows.start + at, rows.start + min(at + step, last)), cols)
                 given = (values, down, along, y, x)
                 if self.how == "bilinear":
                     kernels.bilinear(*given, float(min_valid), at, result, fraction)
@@ -145,10 +148,17 @@ class PointSampler:
 
         Shapes (rows, cols), or (rows, 1) and (1, cols) on aligned grids; NaN off the domain of a projection.
         """
+        return self._places(rows, cols)(rows, cols)
+
+    def _places(self, rows: slice, cols: slice) -> Callable[[slice, slice], tuple[Array, Array]]:
+        """The positions of any part of a tile."""
         aligned = _aligned(self.source, self.target)
         if aligned is not None:
-            return aligned[0][rows, None], aligned[1][None, cols]
-        return _project(self.source, self.target, np.arange(rows.start, rows.stop), np.arange(cols.start, cols.stop))
+            return lambda r, c: (aligned[0][r, None], aligned[1][None, c])
+        exact, step = partial(_project, self.source, self.target), _step(self.source, self.target)
+        if step == 0:
+            return lambda r, c: exact(np.arange(r.start, r.stop)[:, None], np.arange(c.start, c.stop))
+        return point_lattice.build(exact, rows, cols, step, source_axes(self.source)[1].turn).positions
 
 
 class _Axis(NamedTuple):
@@ -222,6 +232,11 @@ def is_cyclic(grid: GeoBox) -> bool:
 
 
 @lru_cache(maxsize=32)
+def _step(source: GeoBox, target: GeoBox) -> int:
+    return point_lattice.choose_step(partial(_project, source, target), target.shape, source_axes(source)[1].turn)
+
+
+@lru_cache(maxsize=32)
 def _windows(source: GeoBox, target: GeoBox) -> Windows:
     return Windows(IndexMap(source, target))
 
@@ -239,16 +254,16 @@ def _aligned(source: GeoBox, target: GeoBox) -> tuple[Array, Array] | None:
     # Both may also be aligned through EASE-Grid 2.0 Global (longitude and latitude, or cylindrical).
     if axis_edges(source, other) is None and axis_edges(target, text) is None:
         return None
-    row, _ = _project(source, target, rows, np.array([target.shape[1] // 2]))
-    _, column = _project(source, target, np.array([target.shape[0] // 2]), cols)
-    return row[:, 0], column[0]
+    row, _ = _project(source, target, rows, np.array(target.shape[1] // 2))
+    _, column = _project(source, target, np.array(target.shape[0] // 2), cols)
+    return row, column
 
 
 def _project(source: GeoBox, target: GeoBox, rows: NDArray[Any], cols: NDArray[Any]) -> tuple[Array, Array]:
-    """Row and column positions (rows, cols) of target centres, each projected by itself."""
-    column, row = np.meshgrid(cols + 0.5, rows + 0.5)
+    """Positions along y and x of target centres (rows and columns, broadcast), each projected by itself."""
+    row, column = np.broadcast_arrays(rows + 0.5, cols + 0.5)
     x, y = to_world(target.affine, column, row)
-    text, other = crs_text(source), crs_text(target)
+    text, other = _texts(source, target)
     if not same_crs(text, other):
         px, py = (np.asarray(v, dtype=float) for v in transformer(other, text).transform(x, y))
         off = ~(np.isfinite(px) & np.isfinite(py))
@@ -260,6 +275,12 @@ def _project(source: GeoBox, target: GeoBox, rows: NDArray[Any], cols: NDArray[A
     if a.b or a.d:
         x, y = to_world(~a, x, y)
     return along_y.position(y), along_x.position(x)
+
+
+@lru_cache(maxsize=64)
+def _texts(source: GeoBox, target: GeoBox) -> tuple[str, str]:
+    """Both CRSs; writing them out takes longer than to project a few hundred places."""
+    return crs_text(source), crs_text(target)
 
 
 @lru_cache(maxsize=64)
