@@ -75,7 +75,7 @@ def build(exact: Exact, rows: slice, cols: slice, step: int, turn: float) -> Poi
     my, mx = exact(row[1:-2] + step // 2, col[1:-2] + step // 2)
     windows_x, windows_y = (sliding_window_view(nodes, (4, 4)) for nodes in (x, y))
     checked = np.asarray(centre_error(windows_x, windows_y, mx, my, turn) <= TOLERANCE)
-    good = sliding_window_view(checked, (3, 3)).all(axis=(2, 3))
+    good = np.asarray(sliding_window_view(checked, (3, 3)).all(axis=(2, 3)))
     inner = (slice(1, -1), slice(1, -1))
     return PointLattice(exact, step, turn, i0, j0, y[inner].copy(), x[inner].copy(), good)
 
