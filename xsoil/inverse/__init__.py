@@ -1,0 +1,1 @@
+"""Parameters from observations, cell by cell: many small inverse problems at once, on arrays."""

@@ -1,0 +1,107 @@
+"""What both methods are given: a model that runs many columns, observations, bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from xsoil.errors import ArgumentError
+from xsoil.physics.bounded import Bounded
+
+__all__ = ["Model", "call", "cell_keys", "intervals", "observations", "slots_of"]
+
+Wide = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+Model = Callable[[Wide, Whole], ArrayLike]
+"""``model(parameters (n_parameters, k), cells (k,)) -> (n_observations, k)``.
+
+One column a run: `cells` says whose forcing it takes. Parameters come in their own units; NaN is a run that failed.
+What a column gives must not depend on the others.
+"""
+
+# Simulations of one call of the model [bytes].
+MEMORY = 32 * 2**20
+
+
+def observations(observed: ArrayLike) -> Wide:
+    """(n_observations, cells) in double precision; not finite is missing.
+
+    Raises
+    ------
+    ArgumentError
+        Another shape.
+    """
+    array = np.ascontiguousarray(observed, np.float64)
+    if array.ndim != 2:
+        raise ArgumentError(f"observed is of shape {array.shape}; expected (observations, cells)")
+    return array
+
+
+def intervals(bounds: Sequence[Bounded], cells: int) -> tuple[Wide, Wide, NDArray[np.bool_]]:
+    """Lower and upper bounds (n_parameters, cells) and whether each parameter is searched on a logarithmic scale.
+
+    Raises
+    ------
+    ArgumentError
+        No bounds, or not one of each per cell.
+    """
+    if len(bounds) == 0:
+        raise ArgumentError("bounds is empty; expected one Bounded(low, high, log) per parameter")
+    ends = []
+    for which in ("low", "high"):
+        rows = [np.asarray(getattr(interval, which), np.float64) for interval in bounds]
+        for row in rows:
+            if row.shape not in ((), (1,), (cells,)):
+                raise ArgumentError(
+                    f"a bound is of shape {row.shape}; expected a number or one for each of {cells} cells"
+                )
+        ends.append(np.ascontiguousarray([np.broadcast_to(row, (cells,)) for row in rows]))
+    return ends[0], ends[1], np.array([bool(interval.log) for interval in bounds])
+
+
+def cell_keys(keys: ArrayLike | None, cells: int) -> Whole:
+    """One whole number per cell that its random numbers hang on, its position if not given.
+
+    Raises
+    ------
+    ArgumentError
+        Not one whole number per cell.
+    """
+    if keys is None:
+        return np.arange(cells)
+    array = np.asarray(keys)
+    if array.shape != (cells,) or array.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"keys of shape {array.shape} and type {array.dtype}; expected one whole number for each of {cells} cells"
+        )
+    return array.astype(np.int64)
+
+
+def slots_of(cells: int, runs: int, observations: int, batch: int | None) -> int:
+    """Cells that are worked on at a time."""
+    if batch is not None and batch < 1:
+        raise ArgumentError(f"batch={batch}; expected a number of cells from 1 on")
+    fitting = MEMORY // (8 * max(runs * observations, 1))
+    return max(min(batch or fitting, cells), 1)
+
+
+def call(model: Model, parameters: Wide, cells: Whole, observations: int) -> Wide:
+    """Run the model.
+
+    Raises
+    ------
+    ArgumentError
+        It returns another shape than (observations, runs).
+    """
+    simulated = np.ascontiguousarray(model(parameters, cells), np.float64)
+    expected = (observations, cells.size)
+    if simulated.shape != expected:
+        raise ArgumentError(
+            f"the model returned shape {simulated.shape} for {cells.size} runs; "
+            f"expected (observations, runs) = {expected}"
+        )
+    found: Wide = simulated
+    return found

@@ -1,0 +1,226 @@
+"""Shuffled complex evolution (SCE-UA) of thousands of cells at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.inverse.inverted import STATUS, Inverted
+from xsoil.inverse.problem import Model, call, cell_keys, intervals, observations, slots_of
+from xsoil.kernels import complexes as evolution
+from xsoil.kernels import costs
+from xsoil.physics.bounded import Bounded
+from xsoil.threads import available_cores, in_bands
+
+__all__ = ["Objective", "sce_ua"]
+
+_ENDS = {
+    evolution.CONVERGED: "converged",
+    evolution.BUDGET: "budget_spent",
+    evolution.FAILED: "model_failed",
+}
+
+Wide = NDArray[np.float64]
+Objective = Callable[[Wide, Wide], ArrayLike]
+"""``objective(simulated (n_observations, k), observed (n_observations, k)) -> cost (k,)``, lower is better."""
+
+
+def sce_ua(
+    model: Model,
+    observed: ArrayLike,
+    bounds: Sequence[Bounded],
+    *,
+    objective: str | Objective = "mse",
+    linear: tuple[Bounded, Bounded] | None = None,
+    evaluations: int = 3000,
+    complexes: int | None = None,
+    steps: int | None = None,
+    shuffles: int = 10,
+    change: float = 1e-3,
+    extent: float = 1e-3,
+    seed: int = 0,
+    keys: ArrayLike | None = None,
+    batch: int | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Inverted:
+    """The parameters of least cost in every cell, by shuffled complex evolution [1]_.
+
+    Points are searched as shares of their intervals, on a logarithmic scale where the interval says so. Each complex
+    has 2 n + 1 points and evolves by simplexes of n + 1 of them: the worst is reflected through the centre of the
+    others, else drawn half way to it, else replaced by a random point of the complex's box. Cells run side by side,
+    one candidate of every complex of every cell in one call of the model.
+
+    Parameters
+    ----------
+    model : callable
+        ``model(parameters (n_parameters, k), cells (k,)) -> (n_observations, k)``, one column a run; NaN where a run
+        failed, which then costs infinitely much.
+    observed : array (n_observations, cells)
+        NaN is missing.
+    bounds : sequence of Bounded
+        Interval of each parameter, with arrays (cells,) where cells differ.
+    objective : {"mse", "nse", "kge", "ubrmse"} or callable
+        The cost (1 - NSE, 1 - KGE), or ``objective(simulated (n_observations, k), observed (n_observations, k)) ->
+        (k,)``, whose columns must not depend on each other.
+    linear : (Bounded, Bounded), optional
+        Compare scale x simulation + bias with the observations, with the scale and the bias between these bounds that
+        make the mean square least. They need no search and become the last two rows of the parameters.
+    evaluations : int
+        Runs per cell at most.
+    complexes : int, optional
+        n_parameters by default, at least 2. More are slower and surer.
+    steps : int, optional
+        Steps of a complex between two shuffles, 2 n_parameters + 1 by default.
+    shuffles, change : int, float
+        A cell has converged when its best cost fell by less than the share `change` of its mean over this many
+        shuffles,
+    extent : float
+        or when its points lie within this share of the intervals (geometric mean).
+    seed, keys, batch, workers, progress
+        See `ensemble_smoother`.
+
+    Returns
+    -------
+    Inverted
+        Without spread and draws.
+
+    Raises
+    ------
+    ArgumentError, UnknownNameError
+        Shapes or numbers that do not fit; an unknown objective.
+
+    References
+    ----------
+    .. [1] Duan, Sorooshian & Gupta (1992), Effective and efficient global optimization for conceptual rainfall-runoff
+       models, Water Resour. Res. 28, 1015, doi:10.1029/91WR02985.
+    """
+    seen = observations(observed)
+    count, cells = seen.shape
+    low, high, logarithmic = intervals(bounds, cells)
+    n = len(bounds)
+    p = max(n, 2) if complexes is None else complexes
+    m, q = 2 * n + 1, n + 1
+    taken_steps = m if steps is None else steps
+    limits = {"complexes": (p, 1), "steps": (taken_steps, 1), "shuffles": (shuffles, 1)}
+    for name, (given, least) in {**limits, "evaluations": (evaluations, p * m)}.items():
+        if given < least:
+            raise ArgumentError(f"{name}={given}; expected at least {least}")
+    if isinstance(objective, str) and objective not in costs.OBJECTIVES:
+        raise UnknownNameError.of("objective", objective, costs.OBJECTIVES)
+    if linear is not None and objective not in ("mse", "nse"):
+        raise ArgumentError(
+            f"linear with objective={objective!r}; expected 'mse' or 'nse', which least squares minimise"
+        )
+    box = np.zeros((4, cells))
+    if linear is not None:
+        least_box, most_box, scales = intervals(linear, cells)
+        if scales.any() or len(linear) != 2:
+            raise ArgumentError("linear takes the bounds of scale and bias, both with log=False")
+        box[0], box[1], box[2], box[3] = least_box[0], most_box[0], least_box[1], most_box[1]
+    threads = available_cores() if workers is None else workers
+    keyed = cell_keys(keys, cells)
+
+    status = np.full(cells, STATUS["no_observations"], np.uint8)
+    known = np.isfinite(seen).any(axis=0)
+    defined = known & _defined(seen, objective)
+    status[known & ~defined] = STATUS["objective_undefined"]
+    waiting = np.flatnonzero(defined)
+    slots = slots_of(waiting.size, p, count, batch)
+    owner = np.zeros(slots, np.int64)
+    candidate, points, values = np.zeros((slots, p, n)), np.zeros((slots, p, m, n)), np.zeros((slots, p, m))
+    kind, step, drawn = np.zeros((slots, p), np.int8), np.zeros((slots, p), np.int64), np.zeros((slots, p), np.int64)
+    chosen, history = np.zeros((slots, p, q), np.int64), np.zeros((slots, shuffles + 1))
+    best, best_value, best_line = np.zeros((slots, n)), np.zeros(slots), np.zeros((slots, 2))
+    numbers = np.zeros((slots, evolution.FAILURES + 1), np.int64)
+
+    found = np.full((n + 2 * (linear is not None), cells), np.nan)
+    cost = np.full(cells, np.nan)
+    final = np.zeros((cells, evolution.FAILURES + 1), np.int64)
+
+    def in_parts(work: Callable[..., None], which: NDArray[np.int64], *arguments: Any) -> None:
+        in_bands(lambda a, b: work(a, b, which, owner, *arguments), which.size, threads, smallest=64)
+
+    active, done, taken = np.empty(0, np.int64), cells - waiting.size, 0
+    while True:
+        if active.size < slots and taken < waiting.size:
+            fresh = np.setdiff1d(np.arange(slots), active)[: waiting.size - taken]
+            owner[fresh] = waiting[taken : taken + fresh.size]
+            taken += fresh.size
+            in_parts(evolution.begin, fresh, seed, keyed, candidate, kind, step, drawn, best_value, numbers)
+            active = np.sort(np.concatenate([active, fresh]))
+        if active.size == 0:
+            break
+        runs = kind[active] != evolution.IDLE
+        runs &= np.cumsum(runs, axis=1) <= evaluations - numbers[active, evolution.RUNS, None]
+        column = np.where(runs, np.cumsum(runs).reshape(runs.shape) - 1, -1)
+        total = int(runs.sum())
+        parameters, of_cell = np.empty((n, total)), np.empty(total, np.int64)
+        in_parts(evolution.place, active, column, candidate, low, high, logarithmic, parameters, of_cell)
+        simulated = call(model, parameters, of_cell, count)
+        value, line = np.empty(total), np.zeros((2, total))
+        _evaluate(objective, simulated, of_cell, seen, linear is not None, box, value, line, threads)
+        in_parts(
+            evolution.advance, active, column, value, line, seed, keyed, evaluations, taken_steps, change, extent,
+            points, values, candidate, kind, step, chosen, drawn, history, best, best_value, best_line, numbers,
+        )  # fmt: skip
+        states = numbers[active, evolution.STATE]
+        ended = active[states != evolution.RUNNING]
+        active = active[states == evolution.RUNNING]
+        if ended.size:
+            final[owner[ended]] = numbers[ended]
+            for code, name in _ENDS.items():
+                status[owner[ended[numbers[ended, evolution.STATE] == code]]] = STATUS[name]
+            good = ended[numbers[ended, evolution.STATE] != evolution.FAILED]
+            to = owner[good]
+            in_parts(evolution.condense, good, best, low, high, logarithmic, found)
+            if linear is not None:
+                found[n:, to] = best_line[good].T
+            cost[to] = best_value[good]
+            done += ended.size
+            if progress is not None:
+                progress(done, cells)
+    return Inverted(
+        parameters=found,
+        spread=None,
+        draws=None,
+        cost=cost,
+        iterations=final[:, evolution.SHUFFLES],
+        evaluations=final[:, evolution.RUNS],
+        failed=final[:, evolution.FAILURES],
+        status=status,
+    )
+
+
+def _defined(seen: Wide, objective: str | Objective) -> NDArray[np.bool_]:
+    """Whether the objective has a value for the observations of each cell, given any."""
+    good = np.isfinite(seen)
+    if objective not in ("nse", "kge"):
+        return np.ones(seen.shape[1], np.bool_)
+    varied = np.where(good, seen, -np.inf).max(axis=0) > np.where(good, seen, np.inf).min(axis=0)
+    if objective == "kge":
+        varied &= np.where(good, seen, 0.0).sum(axis=0) != 0
+    return np.asarray(varied)
+
+
+def _evaluate(
+    objective: str | Objective, simulated: Wide, cells: NDArray[np.int64], seen: Wide, linear: bool, box: Wide,
+    value: Wide, line: Wide, threads: int,
+) -> None:  # fmt: skip
+    """Fill `value` with the cost of every run, and `line` with the best scale and bias."""
+    if isinstance(objective, str):
+        code = costs.OBJECTIVES.index(objective)
+        work: Callable[..., None] = costs.costs
+        in_bands(
+            lambda a, b: work(a, b, code, simulated, cells, seen, linear, box, value, line),
+            cells.size, threads, smallest=512,
+        )  # fmt: skip
+        return
+    found = np.asarray(objective(simulated, seen[:, cells]), np.float64)
+    if found.shape != value.shape:
+        raise ArgumentError(f"the objective returned shape {found.shape}; expected one cost per run, {value.shape}")
+    value[:] = np.where(found < np.inf, found, np.inf)
