@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ STRATEGIES = ("end_to_end", "two_step")
 OPERATOR = ("obs_scale", "obs_bias")
 """Parameters A and B of the observation operator; the output "theta_obs" is A theta + B."""
 
-# Cells that a prediction runs at a time, always as many: what a cell gets does not depend on how many come along.
+# Cells that a prediction runs at a time, always as many.
 _TOGETHER = 256
 
 # Entries of `ParameterLearner.describe`.
@@ -128,7 +129,10 @@ class ParameterLearner(torch.nn.Module):
         self, static: Tensor | None, history: Tensor | None = None, known: Mapping[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
         """Learned parameters (n,) from unscaled predictors; `known` are parameters they must be in order with."""
-        z = self.network(*self.scaling(static, history))
+        return self._bounded(self.network(*self.scaling(static, history)), known or {})
+
+    def _bounded(self, z: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the network gives, as parameters."""
         if z.ndim != 2 or z.shape[1] != len(self.targets):
             raise ArgumentError(
                 f"the network gives {tuple(z.shape)}; expected (cells, {len(self.targets)}), a column for each of "
@@ -136,7 +140,7 @@ class ParameterLearner(torch.nn.Module):
             )
         if z.device.type == "cpu":  # where the physics is in double precision
             z = z.double()
-        return self._within(dict(zip(self.targets, z.unbind(dim=1))), known or {})
+        return self._within(dict(zip(self.targets, z.unbind(dim=1))), known)
 
     def _within(self, z: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Parameters between their bounds, and in the order that the model needs."""
@@ -247,26 +251,26 @@ class ParameterLearner(torch.nn.Module):
     ) -> dict[str, NDArray[np.float64]]:
         """Parameters (n,) of any cells, without gradients; NaN where a predictor is missing that training always had.
 
-        Cells run in batches of one size, the last one filled up, so that neither their number nor their company
-        changes how they are computed.
+        Cells run in batches of one size and in double precision, and come rounded to single: how a product of matrices
+        rounds depends on the place of a cell in its batch, which so does not show.
         """
         arrays = {"static": static, "history": history, **(known or {})}
         given = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
         n = len(next(iter(given.values())))
         out = {name: np.full(n, np.nan) for name in self.targets}
-        training, device = self.training, next(self.parameters()).device
-        self.eval()
-        try:
-            for start in range(0, n, _TOGETHER):
-                at = slice(start, min(start + _TOGETHER, n))
-                part = {name: _filled(array[at], device) for name, array in given.items()}
-                inputs = part.pop("static", None), part.pop("history", None)
-                whole = self.scaling.complete(*inputs)
-                for name, found in self(*inputs, part).items():
-                    value = torch.where(whole, found.double(), torch.nan)
-                    out[name][at] = value[: at.stop - at.start].cpu().numpy()
-        finally:
-            self.train(training)
+        device = next(self.parameters()).device
+        # A copy, so that several threads can predict, and training goes on as it was.
+        scaling, network = copy.deepcopy(self.scaling).eval(), copy.deepcopy(self.network).eval()
+        if self.network_name is not None and device.type != "mps":
+            scaling, network = scaling.double(), network.double()
+        for start in range(0, n, _TOGETHER):
+            at = slice(start, min(start + _TOGETHER, n))
+            part = {name: _filled(array[at], device) for name, array in given.items()}
+            inputs = part.pop("static", None), part.pop("history", None)
+            whole = self.scaling.complete(*inputs)
+            for name, found in self._bounded(network(*scaling(*inputs)), part).items():
+                value = torch.where(whole, found, torch.nan).cpu().float().double().numpy()
+                out[name][at] = value[: at.stop - at.start].clip(self.targets[name].low, self.targets[name].high)
         return out
 
     def describe(self) -> dict[str, Any]:
