@@ -309,6 +309,17 @@ class ParameterLearner(torch.nn.Module):
         ArgumentError, UnknownNameError
             Missing or foreign entries, or tensors that are not those of this network.
         """
+        try:
+            self = cls._like(description, tensors, network)
+        except (TypeError, AttributeError, KeyError, IndexError) as error:
+            raise ArgumentError(f"the description of the learner is damaged: {error}") from error
+        _put(self, tensors)
+        return self.eval()
+
+    @classmethod
+    def _like(
+        cls, description: Mapping[str, Any], tensors: Mapping[str, Tensor], network: torch.nn.Module | None
+    ) -> ParameterLearner:
         if set(description) != _DESCRIBED:
             differing = sorted(_DESCRIBED ^ set(description))
             raise ArgumentError(f"the description of the learner has missing or foreign entries: {differing}")
@@ -331,7 +342,7 @@ class ParameterLearner(torch.nn.Module):
         losses = dict(description["losses"])
         for variable, name in losses.items():
             losses[variable] = name if name in LOSSES else "mse"  # a function of the user's is needed in training only
-        self = cls(
+        return cls(
             description["network"] if network is None else network,
             scaling,
             {name: Bounded(b["low"], b["high"], b["log"]) for name, b in description["targets"].items()},
@@ -344,8 +355,6 @@ class ParameterLearner(torch.nn.Module):
             weights=description["weights"],
             least_pairs=description["least_pairs"],
         )
-        _put(self, tensors)
-        return self.eval()
 
 
 def _filled(array: NDArray[Any], device: torch.device) -> Tensor:
