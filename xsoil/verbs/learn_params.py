@@ -1,0 +1,341 @@
+"""`learn_params`: parameters of a soil-moisture model, learned from observations."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, UnknownNameError
+from xsoil.evaluation._places import cell_dims
+from xsoil.evaluation.splits import Split
+from xsoil.physics.bounded import Bounded
+from xsoil.verbs._cell_source import FAULTS, Inputs, XarraySource, observations_per_cell
+from xsoil.verbs._infer import Inference, cells_like, geometry_of
+from xsoil.verbs._inputs import as_dataset, require_same_grid
+from xsoil.verbs._inversion import Search, invert
+from xsoil.verbs._learnable import forcing_of, learnable
+from xsoil.verbs._learned import Data, LearnedParams, Setting
+from xsoil.verbs._learned_maps import described, inversion_maps, search_ends, status_of
+from xsoil.verbs._observed import observed_of
+from xsoil.verbs._predictors import predictors_of, series_of_history
+from xsoil.verbs._simulate_inputs import OBSERVATION
+from xsoil.verbs._targets import IDENTITY, known_of, targets_of
+from xsoil.verbs._training import draw_validation, require_torch, train
+
+__all__ = ["learn_params"]
+
+STRATEGIES = ("end_to_end", "two_step", "inverse")
+OPTIMIZERS = ("ies", "sce_ua")
+
+
+def learn_params(
+    ds: xr.Dataset | xr.DataArray | None,
+    observations: xr.Dataset | xr.DataArray,
+    forcing: xr.Dataset,
+    *,
+    strategy: Literal["end_to_end", "two_step", "inverse"] = "end_to_end",
+    network: Any = "cnn",
+    model: str = "water_balance",
+    targets: Mapping[str, Any] | Sequence[str] | str | None = None,
+    split: Split | None = None,
+    seed: int = 0,
+    optimizer: Literal["ies", "sce_ua"] = "ies",
+    loss: Any = "mse",
+    weights: Mapping[str, float] | None = None,
+    mask: xr.DataArray | None = None,
+    ring: int = 0,
+    history: xr.Dataset | None = None,
+    warmup: int = 0,
+    substeps: int = 24,
+    network_options: Mapping[str, Any] | None = None,
+    validation: float = 0.1,
+    epochs: int = 200,
+    batch_cells: int = 512,
+    learning_rate: float = 3e-3,
+    patience: int = 20,
+    accelerator: str = "cpu",
+    error_std: float = 0.02,
+    members: int = 64,
+    iterations: int = 20,
+    evaluations: int = 3000,
+    memory_budget: float = 4e9,
+    directory: str | PathLike[str] | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    **fixed: float | xr.DataArray,
+) -> LearnedParams:
+    """Learn parameters of a soil-moisture model from observed soil moisture, through the model itself.
+
+    Three strategies [1]_. "inverse" searches the parameters of every cell by itself; "two_step" then teaches a network
+    to give them from predictors (soil maps, climate ...); "end_to_end" trains the network through the model, so that it
+    sees the observations of all cells at once. A network gives parameters where nothing is observed, and, where it
+    reads patches of finer maps, it learns pedotransfer function and scale conversion together.
+
+    Parameters
+    ----------
+    ds : xr.Dataset, xr.DataArray or None
+        Predictors: every variable of it. Maps on a grid whose cells nest in those of the observations by a whole factor
+        (1 km in 9, 36 or 108 km of EASE-Grid 2.0) are read as patches; maps on the cells themselves (also pixels and
+        sites without a grid) as one value per cell. Not used, and None will do, for "inverse".
+    observations : xr.Dataset or xr.DataArray
+        `soil_moisture` (or `theta_obs`, `theta`, `storage`, `actual_et`, `runoff`, `drainage`) on (time, cells), at any
+        times, one a day at most; NaN where there is none. The grid of the cells is the grid of the result.
+    forcing : xr.Dataset
+        `precipitation`, `pet` [mm d-1] on (time, cells) or time alone, daily without a gap, from the start of the
+        simulation on; `irrigation` and `capillary_rise`, where given, are added to the rain.
+    strategy : {"end_to_end", "two_step", "inverse"}
+        How.
+    network : str or torch module
+        "cnn" (patches), "mlp" (one value of each predictor; of patches their mean), "lstm" (`history`, and predictors
+        where given), others of `xsoil.networks`, or a module called as ``module(static, history)`` with scaled
+        predictors, which returns (cells, targets).
+    model : {"water_balance"}
+        The model; see `xsoil.simulate`.
+    targets : mapping, sequence of str or str, optional
+        What is learned: ``{"k_sat": (1, 1000), ...}`` with bounds in the units of the vocabulary, or names alone with
+        bounds that suit Li et al. (2024). k_sat is learned on a logarithmic scale. Default: `k_sat`, and `obs_scale`
+        and `obs_bias` of the observation operator.
+    split : Split, optional
+        Cells and times of training and of test; all by default.
+    seed : int
+        Of everything random; the same arguments give the same bits on a CPU.
+    optimizer : {"ies", "sce_ua"}
+        Of the inversion: iterative ensemble smoother [2]_ (posterior mean and spread) or SCE-UA [3]_.
+    loss : str, callable or mapping
+        "mse", "nse", "kge", "ubrmse", or a function of the user's, for all observed variables or for each; of networks
+        and SCE-UA (the ensemble smoother has the mean square of its errors).
+    weights : mapping of str to float, optional
+        Names the observed variables and their weights, where there are several (networks only).
+    mask : xr.DataArray of bool, optional
+        On (time, cells) or some of these; False leaves an observation out (frozen soil, quality flags).
+    ring : int
+        Fine cells beyond each edge of a cell that its patch holds too.
+    history : xr.Dataset, optional
+        Series on (time, cells) that are predictors ("lstm"), over a time of their own.
+    warmup : int
+        Days at the start of the forcing whose observations are not used.
+    substeps : int
+        Of the water balance.
+    network_options : mapping, optional
+        Keywords of the network.
+    validation : float
+        Share of the training cells, drawn at random, that decides when the training stops; 0 for none.
+    epochs, batch_cells, learning_rate, patience, accelerator
+        Of the training: epochs at most, cells of a mini-batch, epochs without a better validation loss after which it
+        stops, "cpu", "gpu" or "auto".
+    error_std : float
+        Standard deviation of the errors of the observations ("ies") [m3 m-3].
+    members, iterations, evaluations : int
+        Of the ensemble smoother, and runs per cell of SCE-UA.
+    memory_budget : float
+        What series and predictors may take in memory [bytes]; beyond it they are kept in a scratch file (in `directory`
+        where given, else the system's place), and read in blocks.
+    directory : path, optional
+        For checkpoints of the training.
+    resume : bool
+        Continue the training in `directory`, to the same bits as without the interruption.
+    progress : bool
+        Show a bar.
+    **fixed : float or xr.DataArray
+        The parameters that are not learned, as numbers in the units of the vocabulary or as maps on the cells, as in
+        `xsoil.simulate`.
+
+    Returns
+    -------
+    LearnedParams
+        `.params`, `.predict(ds)`, `.simulate(forcing)`, `.evaluate()`, `.history`, `.save(path)`.
+
+    Raises
+    ------
+    MissingVariableError, UnitsError, TimeError, GridMismatchError, NoOverlapError
+        Inputs that are missing, without units, with gaps, or on different grids.
+    UnknownNameError
+        Unknown strategy, network, model, target, loss or keyword.
+    ArgumentError
+        Arguments outside their range; no observation, or no cell that can be learned from.
+
+    Notes
+    -----
+    Series are held in single precision. The model runs from the first day of the forcing to the last day of training.
+    A cell takes no part where it has no observation in the training times, a day without (or with negative) forcing, no
+    predictor, or a given parameter that is missing; `status` of the result says so.
+
+    References
+    ----------
+    .. [1] Li et al. (2024), Water Resour. Res., doi:10.1029/2023WR035543.
+    .. [2] Chen and Oliver (2013), Comput. Geosci. 17, 689, doi:10.1007/s10596-013-9351-5.
+    .. [3] Duan et al. (1992), Water Resour. Res. 28, 1015, doi:10.1029/91WR02985.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> import xsoil
+    >>> grid = xsoil.ease_grid("EASE2_M36km", (5, 45, 8, 47))
+    >>> soil = xsoil.data.synthetic_soil(grid).compute()
+    >>> weather = xsoil.data.synthetic_forcing(grid, "2015").compute()
+    >>> li2024 = dict(
+    ...     theta_s=0.5, theta_fc=0.2, theta_wp=0.078, root_depth=1.0, depletion_fraction=0.1, crop_coefficient=0.5
+    ... )
+    >>> truth = soil.soil.ptf("li2024_cb2").soil.simulate(weather, **li2024)
+    >>> observed = truth.theta.rename("soil_moisture")[::3]
+    >>> learned = learn_params(None, observed, weather, strategy="inverse", targets="k_sat", progress=False, **li2024)
+    >>> bool(learned.evaluate().rmse.max() < 0.005)
+    True
+    """
+    for kind, name, names in (("strategy", strategy, STRATEGIES), ("optimizer", optimizer, OPTIMIZERS)):
+        if name not in names:
+            raise UnknownNameError.of(kind, name, names)
+    _check(ring=ring, warmup=warmup, seed=seed, validation=validation, memory_budget=memory_budget)
+    row = learnable(model)
+    observations, forcing = as_dataset(observations), as_dataset(forcing)
+    bounds = targets_of(targets, row)
+    known = known_of(fixed, bounds, row)
+    operator = any(name in bounds or name in fixed for name in OBSERVATION)
+    dims = _cells_of(observations)
+    series = forcing_of(forcing, row)
+    like = cells_like(observations, dims)
+    _require_one_grid(like, series, known, dims)
+    observed = observed_of(observations, series, dims, weights=weights, mask=mask, warmup=warmup, operator=operator)
+    split = split or Split()
+    wanted = _training_cells(split, like, dims)
+    training = observed.on(split.days_of("train", series.indexes["time"][observed.days]))
+    if not training.days.size:
+        raise ArgumentError(
+            f"no observation in the training times {split}; expected some of {series.indexes['time'][observed.days]}"
+        )
+    seen = observations_per_cell(training) > 0
+    if not (seen & wanted).any():
+        raise ArgumentError(
+            "no training cell has an observation in the training times: all are NaN; look at mask, split and nodata"
+        )
+    learning = strategy != "inverse"
+    if learning:
+        require_torch()
+    if strategy != "end_to_end":
+        _require_invertible(training.outputs)
+    static = reading = None
+    if learning:
+        static = None if ds is None else predictors_of(as_dataset(ds), like, dims, ring=ring)
+        reading = series_of_history(history, like, dims)
+        if static is None and reading is None:
+            raise MissingVariableError("no predictors: ds has no variable with numbers; give maps, or history=...")
+    inputs = Inputs(training, series.drop_vars(list(series.coords)), known, static, reading)
+    setting = Setting(
+        strategy, model, {"substeps": substeps}, bounds, dict(fixed) | _identity(bounds, fixed), int(seed), int(warmup),
+        dict(observed.outputs), optimizer if strategy != "end_to_end" else None,
+    )  # fmt: skip
+    search = Search(optimizer, int(seed), error_std, members, iterations, evaluations, loss)
+    place = None if directory is None else Path(directory)
+    if place is not None:
+        place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="xsoil-", dir=place) as scratch:
+        source = XarraySource(inputs, wanted & seen, int(training.days.max()) + 1, memory_budget, Path(scratch))
+        if not len(source):
+            raise ArgumentError(f"no cell can be learned from: {_faults(source.status)}")
+        maps: dict[str, np.ndarray] = {}
+        if strategy != "end_to_end":
+            maps = invert(source, row, bounds, search, options={"substeps": substeps}, progress=progress)
+        cells = draw_validation(source.cells, validation if learning else 0, int(seed))
+        status = status_of(source.status, split, like, dims, wanted & ~seen, cells[1])
+        if not learning:
+            params = inversion_maps(maps, status, bounds, like, dims, strategy)
+            return LearnedParams(params, search_ends(maps), setting, data=Data(forcing, observed, like, split))
+        source.parameters = {name: maps[name] for name in bounds} if maps else {}
+        learner, record = train(
+            source, bounds, cells, model=model, strategy=strategy, network=network, network_options=network_options,
+            loss=loss, weights=weights, substeps=substeps, seed=int(seed), epochs=epochs, batch_cells=batch_cells,
+            learning_rate=learning_rate, patience=patience, accelerator=accelerator, directory=place, resume=resume,
+            progress=progress, memory_budget=memory_budget,
+        )  # fmt: skip
+    factor, affine, crs = geometry_of(static, like)
+    order = learner.model.order
+    limits = tuple(n for n in order if n not in bounds) if set(order) & set(bounds) else ()
+    inference = Inference(
+        {} if static is None else static.units, {} if reading is None else reading.units, factor, ring, affine, crs,
+        limits,
+    )  # fmt: skip
+    predictors = xr.Dataset() if ds is None else as_dataset(ds)
+    found = inference.run(learner, predictors, to=like, history=history, known=setting.fixed)
+    params = described(found, status, dims, like, strategy)
+    first = inversion_maps(maps, status, bounds, like, dims, "inverse") if maps else None
+    return LearnedParams(
+        params, record, replace(setting, inference=inference), first, learner, Data(forcing, observed, like, split)
+    )
+
+
+def _check(*, ring: int, warmup: int, seed: int, validation: float, memory_budget: float) -> None:
+    for name, value in (("ring", ring), ("warmup", warmup), ("seed", seed)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+            raise ArgumentError(f"{name}={value!r}; expected a whole number of at least 0")
+    if not isinstance(validation, (int, float)) or not 0 <= validation < 1:
+        raise ArgumentError(f"validation={validation!r}; expected a share of the training cells, from 0 to below 1")
+    if not isinstance(memory_budget, (int, float)) or not memory_budget > 0:
+        raise ArgumentError(f"memory_budget={memory_budget!r}; expected bytes")
+
+
+def _cells_of(observations: xr.Dataset) -> tuple[Hashable, ...]:
+    """The dims of the cells: those of the grid, or all but time."""
+    dims = cell_dims(observations)
+    others = [str(d) for d in observations.dims if d not in dims and d != "time"]
+    if others:
+        raise ArgumentError(
+            f"the observations have the dims {others} beside time and {[str(d) for d in dims]}; choose one layer of "
+            "them: .isel(...), or ds.soil.depth_mean(...)"
+        )
+    return dims
+
+
+def _require_one_grid(
+    like: xr.Dataset, series: xr.Dataset, known: Mapping[str, xr.DataArray], dims: tuple[Hashable, ...]
+) -> None:
+    given: list[tuple[str, xr.Dataset | xr.DataArray]] = [("forcing", series)]
+    given += [(f"parameter {name!r}", array) for name, array in known.items()]
+    for what, obj in given:
+        if foreign := [str(d) for d in obj.dims if d not in (*dims, "time")]:
+            raise GridMismatchError(
+                f"{what} is on {foreign}, the observations on {[str(d) for d in dims]}; rename its dims, or bring both "
+                "to one grid with ds.soil.upscale(...)"
+            )
+        require_same_grid(like, obj, what)
+
+
+def _training_cells(split: Split, like: xr.Dataset, dims: tuple[Hashable, ...]) -> np.ndarray:
+    """The training cells of the split in the order of the observations' dims."""
+    if not isinstance(split, Split):
+        raise ArgumentError(f"split is {type(split).__name__}; expected xsoil.Split")
+    cells = split.train
+    if cells is None:
+        return np.ones([like.sizes[d] for d in dims], bool)
+    if set(cells.dims) != set(dims):
+        raise GridMismatchError(
+            f"the split is of cells on {[str(d) for d in cells.dims]}, the observations are on {[str(d) for d in dims]}"
+        )
+    require_same_grid(like, cells, "split")
+    return np.asarray(cells.transpose(*dims).to_numpy())
+
+
+def _require_invertible(outputs: Mapping[str, str]) -> None:
+    if list(outputs.values()) not in (["theta"], ["theta_obs"]):
+        raise ArgumentError(
+            f"an inversion compares one series of soil moisture, found {list(outputs)}; choose it with "
+            "weights={'soil_moisture': 1}, or strategy='end_to_end'"
+        )
+
+
+def _identity(bounds: Mapping[str, Bounded], fixed: Mapping[str, Any]) -> dict[str, float]:
+    """The other part of the observation operator, where one is learned or given alone."""
+    if not any(name in bounds or name in fixed for name in OBSERVATION):
+        return {}
+    return {name: value for name, value in IDENTITY.items() if name not in bounds and name not in fixed}
+
+
+def _faults(status: np.ndarray) -> str:
+    found = {name: int(((status & bit) != 0).sum()) for name, bit in FAULTS.items()}
+    return ", ".join(f"{count} cells with {name}" for name, count in found.items() if count) or "none is left"
