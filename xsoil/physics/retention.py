@@ -76,5 +76,5 @@ def brooks_corey_theta(h: Any, theta_r: Any, theta_s: Any, psi_s: Any, lambda_: 
 
 def _beyond_air_entry(h: Any, psi_s: Any) -> Any:
     """h / psi_s, and 1 where that is less: the larger of two numbers in operators that have a gradient."""
-    ratio = h / psi_s
-    return (ratio + 1 + abs(ratio - 1)) / 2
+    beyond = h / psi_s - 1
+    return 1 + (beyond + abs(beyond)) / 2

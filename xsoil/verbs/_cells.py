@@ -27,6 +27,7 @@ def map_cells(
     dtypes: Sequence[DTypeLike],
     *,
     block: int = CELLS_PER_BLOCK,
+    along: tuple[str, int] | None = None,
 ) -> tuple[xr.DataArray, ...]:
     """Apply a function of cells: every cell by itself, several outputs at once.
 
@@ -42,6 +43,9 @@ def map_cells(
         One per result.
     block : int
         Cells per call.
+    along : tuple of str and int, optional
+        Name and size of a dim that the results have before those of the cells: the function returns arrays
+        (size, cell).
 
     Returns
     -------
@@ -56,10 +60,12 @@ def map_cells(
     """
     lazy = any(array.chunks is not None for array in inputs)
     threads = 1 if lazy else available_cores()
-    run = partial(run_blocks, function, tuple(np.dtype(d) for d in dtypes), block, threads)
+    new = () if along is None else (along[0],)
+    front = () if along is None else (along[1],)
+    run = partial(run_blocks, function, tuple(np.dtype(d) for d in dtypes), block, threads, front=front)
     # The widest input sets the order of the dims; a dim that it lacks comes in front of them.
     widest = max(inputs, key=lambda array: array.ndim)
-    order = [*dict.fromkeys(d for array in inputs for d in array.dims if d not in widest.dims), *widest.dims]
+    order = [*new, *dict.fromkeys(d for array in inputs for d in array.dims if d not in widest.dims), *widest.dims]
     try:
         # checked first: apply_ufunc would raise, but with errors of several kinds
         xr.align(*inputs, join="exact", copy=False)
@@ -70,8 +76,9 @@ def map_cells(
     results = xr.apply_ufunc(
         run,
         *inputs,
-        output_core_dims=[[]] * len(dtypes),
+        output_core_dims=[new] * len(dtypes),
         dask="parallelized",
+        dask_gufunc_kwargs={"output_sizes": dict(zip(new, front, strict=True))},
         output_dtypes=list(dtypes),
         join="exact",
         keep_attrs="override",  # "drop" would take the coordinates' attributes as well
@@ -88,21 +95,25 @@ def run_blocks(
     block: int,
     threads: int,
     *arrays: Array,
+    front: tuple[int, ...] = (),
 ) -> tuple[Array, ...] | Array:
     """The function over flat blocks: contiguous, so that numpy takes the same path through its code, and gives
-    the same bits, whatever the layout and the chunks."""
+    the same bits, whatever the layout and the chunks. What the results have in `front` comes out behind, as
+    `xr.apply_ufunc` wants it, without being moved in memory."""
     shape = np.broadcast_shapes(*(np.shape(a) for a in arrays))
     flat = [np.broadcast_to(a, shape).reshape(-1) for a in arrays]
     flat = [read_only(np.ascontiguousarray(f)) for f in flat]
     cells = flat[0].size
-    outputs = tuple(np.empty(cells, dtype) for dtype in dtypes)
+    outputs = tuple(np.empty((*front, cells), dtype) for dtype in dtypes)
 
     def run(first: int, last: int) -> None:
         for start in range(first * block, min(last * block, cells), block):
             part = slice(start, min(start + block, cells))
             for output, result in zip(outputs, function(*(f[part] for f in flat)), strict=True):
-                output[part] = result
+                output[..., part] = result
 
     in_bands(run, -(-cells // block), threads)
-    shaped = tuple(output.reshape(shape) for output in outputs)
+    shaped = tuple(output.reshape((*front, *shape)) for output in outputs)
+    if front:
+        shaped = tuple(np.moveaxis(output, 0, -1) for output in shaped)
     return shaped if len(shaped) > 1 else shaped[0]

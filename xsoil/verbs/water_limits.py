@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
-from xsoil.physics.retention import brooks_corey_theta, campbell_theta, van_genuchten_theta
-from xsoil.ptfs import PTFS
+from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.physics.curves import CURVES, possible
 from xsoil.verbs._cells import map_cells
+from xsoil.verbs._curves import HEAD, Curve, converted, curve_of, held
 from xsoil.verbs._inputs import as_dataset, carry, read
 from xsoil.vocabulary import KPA_IN_CM, VARIABLES
 
@@ -38,7 +38,14 @@ FLAGS = {
 }
 
 
-def water_limits(ds: xr.Dataset, method: Method = "retention") -> xr.Dataset:
+def water_limits(
+    ds: xr.Dataset,
+    method: Method = "retention",
+    *,
+    curve: Curve | None = None,
+    field_capacity: float | xr.DataArray | None = None,
+    wilting_point: float | xr.DataArray | None = None,
+) -> xr.Dataset:
     """Add field capacity and wilting point to hydraulic parameters.
 
     Parameters
@@ -46,15 +53,20 @@ def water_limits(ds: xr.Dataset, method: Method = "retention") -> xr.Dataset:
     ds : xr.Dataset
         Hydraulic parameters on any dims, each with `units`, as `xsoil.ptf` returns them.
     method : {"retention", "noah", "clm", "flux"}
-        - "retention": theta at -33 and -1500 kPa on the retention curve that the dataset holds: van Genuchten
-          (`theta_r`, `theta_s`, `alpha`, `n`, and `m` where it is not 1 - 1/n), Campbell (`theta_s`, `psi_s`, `b`) or
-          Brooks-Corey (`theta_r`, `theta_s`, `psi_s`, `lambda`). Where it holds no curve but points of one (`theta_fc`
-          and `theta_wp` of "saxton_rawls2006"), these are kept.
+        - "retention": theta at -33 and -1500 kPa on the retention curve that the dataset holds (any of
+          `xsoil.retention`). Where it holds no curve but points of one (`theta_fc` and `theta_wp` of
+          "saxton_rawls2006"), these are kept.
         - "noah": theta_fc = t + (theta_s - t)/3 with t where K is 0.5 mm d-1, theta_wp = 0.5 theta(-200 m) [1]_
           (Campbell and `k_sat`).
         - "clm": theta_fc where K is 0.1 mm d-1 [2]_, theta_wp at -1500 kPa (Campbell and `k_sat`).
         - "flux": theta_fc = theta_r + (theta_s - theta_r) n^(-0.6 (2 + log10 k_sat[cm d-1])) [3]_, theta_wp at
           -1500 kPa (van Genuchten and `k_sat`).
+    curve : str, optional
+        As in `xsoil.retention`; by default the one whose parameters are there.
+    field_capacity, wilting_point : number or xr.DataArray, optional
+        Pressure heads instead of -33 and -1500 kPa where the method reads the limit from the retention curve: numbers
+        [cm, negative], or DataArrays with units, which may be maps (-10 kPa for sand). The mesoscale Hydrologic Model
+        has its wilting point at -15,000 cm.
 
     Returns
     -------
@@ -72,11 +84,11 @@ def water_limits(ds: xr.Dataset, method: Method = "retention") -> xr.Dataset:
     MissingVariableError
         Where the method needs a variable that is not there; the message names functions of `xsoil.ptf` that give it.
     ArgumentError
-        Where the dataset holds more than one curve.
+        Where the dataset holds more than one curve, or a head is not below 0, not in order, or of no use to the method.
     UnitsError
-        Where a parameter has no units or unknown ones.
+        Where a parameter or head has no units or unknown ones.
     UnknownNameError
-        For an unknown method.
+        For an unknown method or curve.
 
     References
     ----------
@@ -96,15 +108,21 @@ def water_limits(ds: xr.Dataset, method: Method = "retention") -> xr.Dataset:
     ds = as_dataset(ds)
     if method not in _METHODS:
         raise UnknownNameError.of("method of water_limits", method, _METHODS)
-    curve = _curve_for(ds, method)
-    names = _inputs_of(curve, method, ds)
+    found = _curve_for(ds, method, curve)
+    names = _inputs_of(found, method, ds)
     cells = [read(ds, VARIABLES[name]) for name in names]
+    heads = _heads(method, found, {"field_capacity": field_capacity, "wilting_point": wilting_point})
+    maps = {name: head for name, head in heads.items() if isinstance(head, xr.DataArray)}
     dtype = np.result_type(np.float32, *(array.dtype for array in cells))
-    limits = _Limits(method, curve, names, dtype.str)
-    results = map_cells(limits, cells, [dtype, dtype, np.int16])
+    fixed = tuple((name, head) for name, head in heads.items() if not isinstance(head, xr.DataArray))
+    limits = _Limits(method, found, (*names, *maps), fixed, dtype.str)
+    results = map_cells(limits, [*cells, *maps.values()], [dtype, dtype, np.int16])
     out = xr.Dataset(dict(zip(("theta_fc", "theta_wp", "water_limits_quality"), results, strict=True)))
-    for name in ("theta_fc", "theta_wp"):
-        out[name].attrs = VARIABLES[name].attrs | {"references": _METHODS[method].reference, "water_limits": method}
+    reference = _METHODS[method].reference if field_capacity is wilting_point is None else "theta at given heads"
+    for name, limit in (("theta_fc", "field_capacity"), ("theta_wp", "wilting_point")):
+        out[name].attrs = VARIABLES[name].attrs | {"references": reference, "water_limits": method}
+        if limit in dict(fixed) and found != "points":
+            out[name].attrs["pressure_head_cm"] = dict(fixed)[limit]
     out["water_limits_quality"].attrs = {
         "long_name": "what water_limits changed or could not calculate",
         "flag_masks": np.array(list(FLAGS.values()), np.int16),
@@ -118,57 +136,72 @@ def water_limits(ds: xr.Dataset, method: Method = "retention") -> xr.Dataset:
 class _Method:
     curves: tuple[str, ...]
     needs: tuple[str, ...]
+    heads: tuple[str, ...]
+    """Limits that are read from the retention curve."""
     reference: str
 
 
-_CURVES = {
-    "van_genuchten": ("theta_r", "theta_s", "alpha", "n"),
-    "campbell": ("theta_s", "psi_s", "b"),
-    "brooks_corey": ("theta_r", "theta_s", "psi_s", "lambda"),
-}
 _POINTS = ("theta_s", "theta_fc", "theta_wp")
+_DEFAULTS = {"field_capacity": FIELD_CAPACITY, "wilting_point": WILTING_POINT}
 _METHODS = {
-    "retention": _Method(tuple(_CURVES), (), "theta at -33 and -1500 kPa"),
-    "noah": _Method(("campbell",), ("k_sat",), "Chen & Dudhia (2001), Mon. Weather Rev. 129, 569-585"),
-    "clm": _Method(("campbell",), ("k_sat",), "Oleson et al. (2013), CLM 4.5 https://doi.org/10.5065/D6RR1W7M"),
-    "flux": _Method(("van_genuchten",), ("k_sat",), "Twarakavi et al. (2009) https://doi.org/10.1029/2009WR007944"),
+    "retention": _Method(tuple(CURVES), (), ("field_capacity", "wilting_point"), "theta at -33 and -1500 kPa"),
+    "noah": _Method(("campbell",), ("k_sat",), (), "Chen & Dudhia (2001), Mon. Weather Rev. 129, 569-585"),
+    "clm": _Method(
+        ("campbell",), ("k_sat",), ("wilting_point",), "Oleson et al. (2013), CLM 4.5 https://doi.org/10.5065/D6RR1W7M"
+    ),
+    "flux": _Method(
+        ("van_genuchten",),
+        ("k_sat",),
+        ("wilting_point",),
+        "Twarakavi et al. (2009) https://doi.org/10.1029/2009WR007944",
+    ),
 }
 
 
-def _curve_for(ds: xr.Dataset, method: str) -> str:
+def _curve_for(ds: xr.Dataset, method: str, curve: str | None) -> str:
     """The curve whose parameters the dataset holds, or "points"."""
     wanted = _METHODS[method]
-    # beside the air-entry head, b alone tells Campbell from Brooks-Corey
-    held = [name for name in wanted.curves if all(p in ds.variables for p in (*_CURVES[name], *wanted.needs))]
-    if len(held) > 1:
-        raise ArgumentError(
-            f"the dataset holds the parameters of {len(held)} curves, {' and '.join(held)}; keep those of one: "
-            f"ds.drop_vars({[p for p in _CURVES[held[-1]] if p not in _CURVES[held[0]]]})"
-        )
-    if held:
-        return held[0]
-    if method == "retention" and all(p in ds.variables for p in _POINTS):
+    points = curve is None and method == "retention" and all(p in ds.variables for p in _POINTS)
+    if points and not held(ds, wanted.curves):
         return "points"
-    options = {name: (*_CURVES[name], *wanted.needs) for name in wanted.curves}
-    nearest = max(options, key=lambda name: sum(p in ds.variables for p in options[name]) / len(options[name]))
-    missing = [p for p in options[nearest] if p not in ds.variables]
-    given = [
-        entry.name
-        for entry in PTFS.values()
-        if any(set(option) <= {v.name for v in entry.outputs} for option in options.values())
-    ]
-    needs = " or ".join(", ".join(option) for option in options.values())
-    raise MissingVariableError(
-        f"water_limits({method!r}) needs {needs}; no {', '.join(map(repr, missing))} among "
-        f"{sorted(map(str, ds.data_vars))}. They come from ds.soil.ptf(...) with {', '.join(given)}"
-    )
+    return curve_of(ds, curve, f"water_limits({method!r})", wanted.curves, wanted.needs)
 
 
 def _inputs_of(curve: str, method: str, ds: xr.Dataset) -> tuple[str, ...]:
     if curve == "points":
         return _POINTS
     free_m = ("m",) if curve == "van_genuchten" and "m" in ds.variables else ()
-    return (*_CURVES[curve], *free_m, *_METHODS[method].needs)
+    return (*CURVES[curve].retention, *free_m, *_METHODS[method].needs)
+
+
+def _heads(
+    method: str, curve: str, asked: Mapping[str, float | xr.DataArray | None]
+) -> dict[str, float | xr.DataArray]:
+    """Heads [cm] of the limits that come from the curve."""
+    heads: dict[str, float | xr.DataArray] = {name: _DEFAULTS[name] for name in _METHODS[method].heads}
+    for name, head in asked.items():
+        if head is None:
+            continue
+        if name not in heads or curve == "points":
+            reason = (
+                "the dataset holds points of a curve, not its parameters"
+                if curve == "points"
+                else (f"method={method!r} has a definition of its own")
+            )
+            raise ArgumentError(f"{name}={head!r}, but {reason}; leave it out, or use method='retention' with a curve")
+        if isinstance(head, xr.DataArray):
+            array = head.astype(np.float64) * converted(head, name, HEAD).factor
+            heads[name] = array.reset_coords(drop=True)
+            continue
+        if not (np.ndim(head) == 0 and np.isreal(head) and -np.inf < head < 0):
+            raise ArgumentError(f"{name}={head!r}; expected a pressure head [cm, negative], or a DataArray with units")
+        heads[name] = float(head)
+    wet, dry = heads.get("field_capacity"), heads.get("wilting_point")
+    if isinstance(wet, float) and isinstance(dry, float) and wet <= dry:
+        raise ArgumentError(
+            f"field_capacity={wet:g} cm is not wetter than wilting_point={dry:g} cm; expected the order"
+        )
+    return heads
 
 
 @dataclass(frozen=True)
@@ -178,14 +211,21 @@ class _Limits:
     method: str
     curve: str
     names: tuple[str, ...]
+    fixed: tuple[tuple[str, float], ...]
+    """Heads that are the same everywhere."""
     dtype: str
 
     def __call__(self, *blocks: Array) -> tuple[Array, Array, Array]:
         p = {name: block.astype(np.float64) for name, block in zip(self.names, blocks, strict=True)}
         with np.errstate(all="ignore"):
             missing = np.logical_or.reduce([np.isnan(values) for values in p.values()])
-            theta_fc, theta_wp = _FORMULAS[self.method](self.curve, p)
-            possible = _possible(p, self.curve) & np.isfinite(theta_fc) & np.isfinite(theta_wp)
+            theta_fc, theta_wp = self.limits(p)
+            good = possible(p, self.curve) & np.isfinite(theta_fc) & np.isfinite(theta_wp)
+            for name in ("field_capacity", "wilting_point"):
+                if name in p:
+                    good &= p[name] < 0
+            if self.curve == "points":
+                good &= (p["theta_fc"] > 0) & (p["theta_wp"] >= 0)
             floor = p.get("theta_r", np.zeros_like(theta_wp))
             # written as "not below", so that equal counts
             lower_fc = ~(theta_fc < p["theta_s"] - MARGIN)
@@ -195,70 +235,34 @@ class _Limits:
             theta_wp = np.minimum(lowered, theta_wp)
             raise_fc = ~(theta_wp < theta_fc - MARGIN)
             theta_fc = np.where(raise_fc, theta_wp + _SET_APART, theta_fc)
-            possible &= (theta_wp >= 0) & (theta_fc < p["theta_s"] - MARGIN)
-        void = missing | ~possible
+            good &= (theta_wp >= 0) & (theta_fc < p["theta_s"] - MARGIN)
+        void = missing | ~good
         quality = np.zeros(void.shape, np.int16)
-        flagged = (lower_fc & ~void, lower_wp & ~void, raise_fc & ~void, missing, ~possible & ~missing)
+        flagged = (lower_fc & ~void, lower_wp & ~void, raise_fc & ~void, missing, ~good & ~missing)
         for bit, where in zip(FLAGS.values(), flagged, strict=True):
             quality |= where * np.int16(bit)
         fc, wp = (np.where(void, np.nan, values).astype(self.dtype) for values in (theta_fc, theta_wp))
         return fc, wp, quality
 
+    def limits(self, p: dict[str, Array]) -> Sequence[Array]:
+        """Field capacity and wilting point as the method has them."""
+        if self.curve == "points":
+            return p["theta_fc"], p["theta_wp"]
+        if self.method == "retention":
+            return self._theta(p, "field_capacity"), self._theta(p, "wilting_point")
+        if self.method == "noah":
+            theta_fc = p["theta_s"] * (5.79e-9 / (p["k_sat"] * _M_PER_S)) ** (1 / (2 * p["b"] + 3))
+            return theta_fc + (p["theta_s"] - theta_fc) / 3, 0.5 * self._theta(p, -20000.0)
+        if self.method == "clm":
+            theta_fc = p["theta_s"] * (0.1 / (p["k_sat"] * _MM_PER_D)) ** (1 / (2 * p["b"] + 3))
+        else:
+            exponent = -0.60 * (2 + np.log10(p["k_sat"]))
+            theta_fc = p["theta_r"] + (p["theta_s"] - p["theta_r"]) * p["n"] ** exponent
+        return theta_fc, self._theta(p, "wilting_point")
 
-def _possible(p: dict[str, Array], curve: str) -> Array:
-    """Where all parameters are finite, in their ranges and in order."""
-    checks = [np.isfinite(values) for values in p.values()]
-    checks.append((p["theta_s"] > 0) & (p["theta_s"] <= 1))
-    if "theta_r" in p:
-        checks.append((p["theta_r"] >= 0) & (p["theta_r"] < p["theta_s"]))
-    checks += [p[name] > 0 for name in ("alpha", "b", "lambda", "k_sat", "m") if name in p]
-    if "psi_s" in p:
-        checks.append(p["psi_s"] < 0)
-    if "n" in p:
-        checks.append(p["n"] > (0 if "m" in p else 1))
-    if curve == "points":
-        checks += [p["theta_fc"] > 0, p["theta_wp"] >= 0]
-    good: Array = np.logical_and.reduce(checks)
-    return good
-
-
-def _theta(curve: str, p: dict[str, Array], h: float) -> Array:
-    found: Array
-    if curve == "van_genuchten":
-        m = p["m"] if "m" in p else 1 - 1 / p["n"]
-        found = van_genuchten_theta(h, p["theta_r"], p["theta_s"], p["alpha"], p["n"], m)
-    elif curve == "campbell":
-        found = campbell_theta(h, p["theta_s"], p["psi_s"], p["b"])
-    else:
-        found = brooks_corey_theta(h, p["theta_r"], p["theta_s"], p["psi_s"], p["lambda"])
-    return found
-
-
-def _retention(curve: str, p: dict[str, Array]) -> Sequence[Array]:
-    if curve == "points":
-        return p["theta_fc"], p["theta_wp"]
-    return _theta(curve, p, FIELD_CAPACITY), _theta(curve, p, WILTING_POINT)
-
-
-def _noah(curve: str, p: dict[str, Array]) -> Sequence[Array]:
-    at_flux = p["theta_s"] * (5.79e-9 / (p["k_sat"] * _M_PER_S)) ** (1 / (2 * p["b"] + 3))
-    return at_flux + (p["theta_s"] - at_flux) / 3, 0.5 * _theta(curve, p, -20000.0)
-
-
-def _clm(curve: str, p: dict[str, Array]) -> Sequence[Array]:
-    theta_fc = p["theta_s"] * (0.1 / (p["k_sat"] * _MM_PER_D)) ** (1 / (2 * p["b"] + 3))
-    return theta_fc, _theta(curve, p, WILTING_POINT)
-
-
-def _flux(curve: str, p: dict[str, Array]) -> Sequence[Array]:
-    exponent = -0.60 * (2 + np.log10(p["k_sat"]))
-    theta_fc = p["theta_r"] + (p["theta_s"] - p["theta_r"]) * p["n"] ** exponent
-    return theta_fc, _theta(curve, p, WILTING_POINT)
-
-
-_FORMULAS: dict[str, Callable[[str, dict[str, Array]], Sequence[Array]]] = {
-    "retention": _retention,
-    "noah": _noah,
-    "clm": _clm,
-    "flux": _flux,
-}
+    def _theta(self, p: dict[str, Array], head: str | float) -> Array:
+        h = (p[head] if head in p else dict(self.fixed)[head]) if isinstance(head, str) else head
+        row = CURVES[self.curve]
+        free_m = [p["m"]] if self.curve == "van_genuchten" and "m" in p else []
+        found: Array = row.theta(h, *(p[name] for name in row.retention), *free_m)
+        return found
