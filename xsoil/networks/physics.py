@@ -1,8 +1,8 @@
-"""The water balance as a differentiable function of torch.
+"""The physics as differentiable functions of torch: the water balance, and Richards columns (in their own file).
 
 On the CPU the forward pass is the compiled kernel and the backward pass its hand-made adjoint. On other devices the
-same sub-steps run as tensor operations, a day at a time, each day recomputed on the way back, so that memory
-grows with the number of days and not with that of the sub-steps.
+same sub-steps of the water balance run as tensor operations, a day at a time, each day recomputed on the way back, so
+that memory grows with the number of days and not with that of the sub-steps.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from torch.utils.checkpoint import checkpoint
 from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
 from xsoil.kernels import water_balance as kernel
 from xsoil.kernels.water_balance_adjoint import gradient
+from xsoil.networks.richards import richards
 from xsoil.physics.water_balance import water_balance_substep
 from xsoil.threads import available_cores
 
-__all__ = ["PARAMETERS", "water_balance"]
+__all__ = ["PARAMETERS", "richards", "water_balance"]
 
 Tensor = torch.Tensor
 
