@@ -11,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xsoil.errors import ArgumentError, MissingVariableError, UnitsError, UnknownNameError
+from xsoil.physics.curves import CURVES
 from xsoil.physics.retention import brooks_corey_theta, van_genuchten_theta
+from xsoil.verbs._soil_curves import EXAMPLES
 from xsoil.verbs.ptf import ptf
+from xsoil.verbs.retention import retention
 from xsoil.verbs.water_limits import FLAGS, MARGIN, water_limits
 from xsoil.vocabulary import VARIABLES
 
@@ -195,6 +198,66 @@ def test_value_faults_become_nan_and_a_flag(name, value, flag):
     assert found.water_limits_quality[2, 3] == FLAGS[flag]
     meanings = found.water_limits_quality.flag_meanings.split()
     assert dict(zip(meanings, found.water_limits_quality.flag_masks))[flag] == FLAGS[flag]
+
+
+def test_heads_of_ones_own():
+    """mHM has its wilting point at 15,000 cm; sand is at field capacity at -10 kPa."""
+    ds = parameters("theta_r", "theta_s", "alpha", "n")
+    found = water_limits(ds, field_capacity=-100.0, wilting_point=-15000.0)
+    for name, h in (("theta_fc", -100.0), ("theta_wp", -15000.0)):
+        expected = van_genuchten_theta(h, ds.theta_r, ds.theta_s, ds.alpha, ds.n, 1 - 1 / ds.n)
+        clear = found.water_limits_quality == 0
+        assert clear.sum() > 10
+        np.testing.assert_allclose(found[name].where(clear), expected.where(clear), rtol=1e-12)
+        assert found[name].attrs["pressure_head_cm"] == h
+    assert water_limits(ds).theta_fc.attrs["pressure_head_cm"] == pytest.approx(-336.50628)
+    kpa = xr.DataArray(-10.0, attrs={"units": "kPa"})
+    np.testing.assert_allclose(
+        water_limits(ds, field_capacity=kpa).theta_fc, water_limits(ds, field_capacity=-101.9716).theta_fc, rtol=1e-12
+    )
+    sandy = ds.x < 2
+    by_soil = xr.where(sandy, -10.0, -33.0).assign_attrs(units="kPa")
+    mixed = water_limits(ds, field_capacity=by_soil)
+    wet, dry = water_limits(ds, field_capacity=kpa), water_limits(ds)
+    xr.testing.assert_equal(mixed.theta_fc, xr.where(sandy, wet.theta_fc, dry.theta_fc).transpose("y", "x"))
+    lazy = water_limits(ds.chunk(x=2), field_capacity=by_soil.chunk(x=3))
+    xr.testing.assert_identical(lazy.compute(), mixed)
+    by_soil[2], by_soil[4] = np.nan, 0.0
+    holes = water_limits(ds, field_capacity=by_soil).water_limits_quality
+    assert (holes[:, 2] == FLAGS["input_missing"]).all()
+    assert (holes[:, 4] == FLAGS["input_impossible"]).all()
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_any_curve(curve):
+    _, values = EXAMPLES[curve]
+    ds = xr.Dataset({name: ("site", [value], VARIABLES[name].attrs) for name, value in values.items()})
+    if curve == "gardner":
+        ds["alpha"] = ds.alpha.copy(data=[0.01])  # that of the example is dry at -60 cm
+    found = water_limits(ds, field_capacity=-60.0, wilting_point=-3000.0)
+    assert found.water_limits_quality.item() == 0
+    at = retention(ds, [-60.0, -3000.0]).theta
+    np.testing.assert_allclose([found.theta_fc.item(), found.theta_wp.item()], at[:, 0], rtol=1e-12)
+    if curve == "campbell":
+        assert water_limits(ds, curve="clapp_hornberger").identical(water_limits(ds))
+
+
+def test_faults_of_heads():
+    ds = parameters(*METHODS["flux"])
+    for head in (336.0, 0.0, np.nan, -np.inf, "dry"):
+        with pytest.raises(ArgumentError, match=r"wilting_point=.*expected a pressure head \[cm, negative\]"):
+            water_limits(ds, wilting_point=head)
+    with pytest.raises(ArgumentError, match="not wetter than"):
+        water_limits(ds, field_capacity=-20000.0)
+    with pytest.raises(UnitsError, match="field_capacity has no units"):
+        water_limits(ds, field_capacity=xr.DataArray(-10.0))
+    with pytest.raises(ArgumentError, match="method='flux' has a definition of its own"):
+        water_limits(ds, "flux", field_capacity=-100.0)
+    assert water_limits(ds, "flux", wilting_point=-15000.0).theta_wp.attrs["pressure_head_cm"] == -15000.0
+    with pytest.raises(ArgumentError, match="points of a curve"):
+        water_limits(parameters("theta_s").assign(theta_fc=ds.theta_s, theta_wp=ds.theta_r), field_capacity=-100.0)
+    with pytest.raises(ArgumentError, match="not defined for curve='campbell'; expected van_genuchten"):
+        water_limits(ds, "flux", curve="campbell")
 
 
 def test_metadata_faults_raise():

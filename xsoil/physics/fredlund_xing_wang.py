@@ -13,6 +13,7 @@ __all__ = [
     "fredlund_xing_wang_anchors",
     "fredlund_xing_wang_head",
     "fredlund_xing_wang_retention",
+    "fredlund_xing_wang_sensitivity",
 ]
 
 # Suctions [cm]: macropores end, residual, film flow is scaled, oven dry.
@@ -175,6 +176,33 @@ def fredlund_xing_wang_retention(functions: Elementary) -> Callable[..., Any]:
         return where(saturated, theta_s, theta), where(saturated, 0.0, capacity)
 
     return retention
+
+
+def fredlund_xing_wang_sensitivity(functions: Elementary) -> Callable[..., Any]:
+    """Build the retention curve with its derivatives with respect to its shape.
+
+    Parameters
+    ----------
+    functions : Elementary
+        Of the runtime.
+
+    Returns
+    -------
+    callable
+        ``sensitivity(suction, theta_s, alpha, n, m)`` -> theta, dtheta/dlog(alpha), dtheta/dlog(n), dtheta/dlog(m) at
+        a suction above 0 [cm].
+    """
+    log = functions.log
+    shape, retained = functions.compiled(_shape(functions)), functions.compiled(_retained(functions))
+
+    def sensitivity(suction: Any, theta_s: Any, alpha: Any, n: Any, m: Any) -> Any:
+        of_one_and_y, _, y, rise = shape(suction, alpha, n)
+        slower = rise / (1 + y)
+        theta, _, _ = retained(suction, theta_s, m, of_one_and_y, slower)
+        by_alpha = -m * theta * slower
+        return theta, by_alpha, by_alpha * log(alpha * suction), -m * theta * of_one_and_y
+
+    return sensitivity
 
 
 def fredlund_xing_wang_head(functions: Elementary) -> Callable[..., Any]:
