@@ -1,6 +1,7 @@
 """Cells per second of the inverse methods beside spotpy and iterative_ensemble_smoother in loops over cells.
 
-All run the same compiled water balance; the peers run it for one cell at a time, which is what a loop allows.
+The peers run the same compiled water balance, a cell at a time, with one thread for their linear algebra: its matrices
+are too small for more. The smoother's peer also runs it a member at a time, as models outside xsoil are run.
 """
 
 from __future__ import annotations
@@ -37,11 +38,16 @@ def world():
 
 
 def seconds_per_cell(work, cells):
-    """Of a loop over cells, after one that does not count; and what it returned."""
-    work(0)
-    start = time.perf_counter()
-    found = [work(cell) for cell in cells]
-    return (time.perf_counter() - start) / len(found), found
+    """Of a loop over cells, the quickest of them after one that does not count; and what all returned."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    best, found = float("inf"), []
+    with threadpoolctl.threadpool_limits(1):
+        work(0)
+        for cell in range(cells):
+            start = time.perf_counter()
+            found.append(work(cell))
+            best = min(best, time.perf_counter() - start)
+    return best, found
 
 
 def test_sce_ua(ratio):
@@ -76,14 +82,13 @@ def test_sce_ua(ratio):
             sampler.sample(budget, ngs=complexes, kstop=10**6, pcento=-1.0, peps=0.0)
         return sampler.status.objectivefunction_min, sampler.status.rep
 
-    other, found = seconds_per_cell(theirs, range(8))
+    other, found = seconds_per_cell(theirs, 8)
     (mine,) = ratio.times(lambda: sce_ua(model, observed, BOUNDS, **options), rounds=3)
     result = sce_ua(model, observed, BOUNDS, **options)
     cost, runs = np.mean(found, axis=0)
     measured = (
         f"{other / mine * CELLS:.0f} x spotpy in a loop ({CELLS / mine:.0f} against {1 / other:.1f} cells/s; mse of 8 "
-        f"cells {result.cost[:8].mean():.3e} against {cost:.3e} after {result.evaluations[:8].mean():.0f} and {runs:.0f} "
-        "runs)"
+        f"cells {result.cost[:8].mean():.3e} against {cost:.3e} after {budget} and {runs:.0f} runs)"
     )
     ratio.report(f"SCE-UA, {CELLS} cells x {DAYS} days, 3 parameters", measured, "50 x")
     assert result.cost[:8].mean() < 1.02 * cost
@@ -99,21 +104,34 @@ def test_ensemble_smoother(ratio):
     def natural(z):
         return np.stack([bound.to_bounded(row) for bound, row in zip(BOUNDS, z, strict=True)])
 
-    def theirs(cell):
-        z = np.random.default_rng(cell).normal(0, PRIOR_DEVIATION, (len(BOUNDS), members))
-        esmda = smoother.ESMDA(covariance=variance, observations=observed[:, cell], alpha=runs, seed=cell)
-        for _ in range(runs):
-            esmda.prepare_assimilation(Y=model(natural(z), np.full(members, cell)))
-            z = esmda.assimilate_batch(X=z)
-        simulated = model(natural(z.mean(axis=1, keepdims=True)), np.array([cell]))[:, 0]
-        return np.mean(((simulated - observed[:, cell]) / ERROR) ** 2)
+    def at_once(z, cell):
+        return model(natural(z), np.full(z.shape[1], cell))
 
-    other, found = seconds_per_cell(theirs, range(16))
+    def one_by_one(z, cell):
+        x = natural(z)
+        return np.concatenate([model(x[:, j : j + 1], np.array([cell])) for j in range(z.shape[1])], axis=1)
+
+    def theirs(run):
+        def work(cell):
+            z = np.random.default_rng(cell).normal(0, PRIOR_DEVIATION, (len(BOUNDS), members))
+            esmda = smoother.ESMDA(covariance=variance, observations=observed[:, cell], alpha=runs, seed=cell)
+            for _ in range(runs):
+                esmda.prepare_assimilation(Y=run(z, cell))
+                z = esmda.assimilate_batch(X=z)
+            simulated = at_once(z.mean(axis=1, keepdims=True), cell)[:, 0]
+            return np.mean(((simulated - observed[:, cell]) / ERROR) ** 2)
+
+        return work
+
+    together, found = seconds_per_cell(theirs(at_once), 16)
+    singly, _ = seconds_per_cell(theirs(one_by_one), 16)
     (mine,) = ratio.times(lambda: ensemble_smoother(model, observed, ERROR, BOUNDS, **options), rounds=3)
     result = ensemble_smoother(model, observed, ERROR, BOUNDS, **options)
     measured = (
-        f"{other / mine * CELLS:.0f} x ES-MDA in a loop ({CELLS / mine:.0f} against {1 / other:.1f} cells/s; misfit of 16 "
-        f"cells {result.cost[:16].mean():.3f} against {np.mean(found):.3f} after {runs} runs of {members} members)"
+        f"{singly / mine * CELLS:.0f} x ES-MDA in a loop that runs a member at a time, {together / mine * CELLS:.0f} x "
+        f"one that gives our kernel a cell's members at once ({CELLS / mine:.0f}, {1 / singly:.1f} and "
+        f"{1 / together:.1f} cells/s; misfit of 16 cells {result.cost[:16].mean():.3f} against {np.mean(found):.3f} "
+        f"after {runs} runs of {members} members)"
     )
     ratio.report(f"ensemble smoother, {CELLS} cells x {DAYS} days, 3 parameters", measured, "50 x")
     assert result.cost[:16].mean() < 1.02 * np.mean(found)

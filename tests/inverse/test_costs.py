@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 
 from xsoil.evaluation.metrics import METRICS, series_metrics
 from xsoil.kernels.costs import OBJECTIVES, costs
+from xsoil.threads import read_only
 
 CELLS, RUNS, TIMES = 5, 150, 40
 

@@ -133,6 +133,12 @@ def test_missing_observations(curved):
 
 def test_error_of_each_observation(curved):
     """An observation with a large error counts as much as none; without a valid error it is none."""
+    one, row, full = (
+        ensemble_smoother(quadratic, curved, error, BOUNDS, members=20)
+        for error in (0.01, np.full((5, 1), 0.01), np.full((5, 30), 0.01))
+    )
+    assert same(one, row)
+    assert same(one, full)
     error = np.full(curved.shape, 0.01)
     error[0] = 1e9
     large = ensemble_smoother(quadratic, curved, error, BOUNDS, members=20)
@@ -242,6 +248,8 @@ def test_no_cell_has_observations():
         ({"members": 4}, "at least 5"),
         ({"iterations": 0}, "at least 1"),
         ({"batch": 0}, "from 1 on"),
+        ({"seed": -1}, "seed=-1; expected a whole number from 0"),
+        ({"seed": 0.5}, "expected a whole number"),
         ({"bounds": ()}, "bounds is empty"),
         ({"bounds": (Bounded(0.0, np.array([1.0, 2.0])),)}, "one for each of 30 cells"),
         ({"observed": np.zeros(5)}, "expected \\(observations, cells\\)"),

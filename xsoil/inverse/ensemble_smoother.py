@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from xsoil.errors import ArgumentError
 from xsoil.inverse.inverted import STATUS, Inverted
-from xsoil.inverse.problem import Model, call, cell_keys, intervals, observations, slots_of
+from xsoil.inverse.problem import Model, call, cell_keys, intervals, observations, slots_of, whole_seed
 from xsoil.kernels import smoother
 from xsoil.physics.bounded import Bounded
-from xsoil.threads import available_cores, in_bands
+from xsoil.threads import available_cores, in_bands, read_only
 
 __all__ = ["PRIOR_DEVIATION", "ensemble_smoother"]
 
@@ -115,7 +115,7 @@ def ensemble_smoother(
     """
     seen = observations(observed)
     count, cells = seen.shape
-    error = np.ascontiguousarray(_broadcast("error_std", error_std, seen.shape))
+    error = _error(error_std, seen.shape)
     low, high, logarithmic = intervals(bounds, cells)
     n = len(bounds)
     if members < n + 2:
@@ -124,7 +124,7 @@ def ensemble_smoother(
         raise ArgumentError(f"iterations={iterations}; expected at least 1")
     threads = available_cores() if workers is None else workers
     mean, deviation = _prior(prior, bounds, n, cells)
-    keyed = cell_keys(keys, cells)
+    keyed, seed = cell_keys(keys, cells), whole_seed(seed)
 
     usable = np.isfinite(seen) & np.isfinite(error) & (error > 0)
     waiting = np.flatnonzero(usable.any(axis=0))
@@ -207,20 +207,27 @@ def _squares(
     return lambda first, last: work(first, last, simulated, cells, seen, error, out)
 
 
+def _error(error_std: ArrayLike, shape: tuple[int, int]) -> Wide:
+    """(1 or n_observations, 1 or cells): a number does not take the room of the observations."""
+    array = np.asarray(error_std, np.float64)
+    _broadcast("error_std", array, shape)
+    return read_only(np.ascontiguousarray(np.atleast_2d(array)))
+
+
 def _prior(
     prior: tuple[ArrayLike, ArrayLike] | None, bounds: Sequence[Bounded], n: int, cells: int
 ) -> tuple[Wide, Wide]:
     """Mean and standard deviation of the logits (n_parameters, cells)."""
     mean, deviation = np.zeros((n, cells)), np.full((n, cells), PRIOR_DEVIATION)
     if prior is None:
-        return mean, deviation
+        return read_only(mean), read_only(deviation)
     centre, width = (_rows(name, value, n, cells) for name, value in zip(("centre", "deviation"), prior, strict=True))
     if not (width > 0).all() or not np.isfinite(width).all():
         raise ArgumentError("the deviation of the prior is not above 0; expected that of the logit, about 0.1 to 1.5")
     for p, interval in enumerate(bounds):
         mean[p] = interval.to_unbounded(centre[p])
     mean[np.isnan(mean)] = 0.0
-    return mean, width
+    return read_only(mean), read_only(width)
 
 
 def _rows(name: str, value: ArrayLike, n: int, cells: int) -> Wide:

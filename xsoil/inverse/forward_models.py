@@ -21,9 +21,9 @@ WATER_BALANCE = ("theta_s", "theta_fc", "theta_wp", "k_sat", "root_depth", "depl
 OBSERVATION = {"obs_scale": 1.0, "obs_bias": 0.0}
 """What is observed is obs_scale x the simulation + obs_bias, where either is given."""
 
-# Most runs of one call of the water balance, whose forcing is copied for it: some 30 MB for 3 years. Few runs are dealt
-# out to all threads.
-STRIP, LEAST_STRIP = 2048, 128
+# Most runs of one call of the water balance, whose forcing is copied for it: series of a year stay in the second-level
+# cache. Few runs are dealt out to all threads.
+STRIP, LEAST_STRIP = 512, 128
 # Runs of one call of the Richards kernel.
 COLUMNS = 2048
 

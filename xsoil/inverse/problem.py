@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from xsoil.errors import ArgumentError
 from xsoil.physics.bounded import Bounded
+from xsoil.threads import read_only
 
-__all__ = ["Model", "call", "cell_keys", "intervals", "observations", "slots_of"]
+__all__ = ["Model", "call", "cell_keys", "intervals", "observations", "slots_of", "whole_seed"]
 
 Wide = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -37,7 +38,7 @@ def observations(observed: ArrayLike) -> Wide:
     array = np.ascontiguousarray(observed, np.float64)
     if array.ndim != 2:
         raise ArgumentError(f"observed is of shape {array.shape}; expected (observations, cells)")
-    return array
+    return read_only(array)
 
 
 def intervals(bounds: Sequence[Bounded], cells: int) -> tuple[Wide, Wide, NDArray[np.bool_]]:
@@ -80,6 +81,19 @@ def cell_keys(keys: ArrayLike | None, cells: int) -> Whole:
     return array.astype(np.int64)
 
 
+def whole_seed(seed: int) -> int:
+    """The seed, if it is a whole number from 0 on.
+
+    Raises
+    ------
+    ArgumentError
+        It is not.
+    """
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise ArgumentError(f"seed={seed!r}; expected a whole number from 0 to 2**63 - 1")
+    return int(seed)
+
+
 def slots_of(cells: int, runs: int, observations: int, batch: int | None) -> int:
     """Cells that are worked on at a time."""
     if batch is not None and batch < 1:
@@ -103,5 +117,4 @@ def call(model: Model, parameters: Wide, cells: Whole, observations: int) -> Wid
             f"the model returned shape {simulated.shape} for {cells.size} runs; "
             f"expected (observations, runs) = {expected}"
         )
-    found: Wide = simulated
-    return found
+    return read_only(simulated)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.inverse.inverted import STATUS, Inverted
-from xsoil.inverse.problem import Model, call, cell_keys, intervals, observations, slots_of
+from xsoil.inverse.problem import Model, call, cell_keys, intervals, observations, slots_of, whole_seed
 from xsoil.kernels import complexes as evolution
 from xsoil.kernels import costs
 from xsoil.physics.bounded import Bounded
@@ -123,7 +123,7 @@ def sce_ua(
             raise ArgumentError("linear takes the bounds of scale and bias, both with log=False")
         box[0], box[1], box[2], box[3] = least_box[0], most_box[0], least_box[1], most_box[1]
     threads = available_cores() if workers is None else workers
-    keyed = cell_keys(keys, cells)
+    keyed, seed = cell_keys(keys, cells), whole_seed(seed)
 
     status = np.full(cells, STATUS["no_observations"], np.uint8)
     known = np.isfinite(seen).any(axis=0)

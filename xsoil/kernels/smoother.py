@@ -96,7 +96,8 @@ def begin(
 ):  # fmt: skip
     """Draw the prior ensemble and the perturbations of the observations of fresh slots.
 
-    The ensemble has exactly the mean and the covariance it is drawn from, the perturbations have mean 0.
+    The ensemble has exactly the mean and the covariance it is drawn from, the perturbations have mean 0. `error` is
+    (1 or observations, 1 or cells).
     """
     n, width = z.shape[1], z.shape[2]
     for item in range(first, last):
@@ -124,7 +125,7 @@ def begin(
         trial[s] = drawn
         start[s] = drawn
         for o in range(noise.shape[1]):
-            d, sigma = observed[o, c], error[o, c]
+            d, sigma = observed[o, c], error[min(o, error.shape[0] - 1), min(c, error.shape[1] - 1)]
             seen = abs(d) < np.inf and sigma > 0 and sigma < np.inf
             target[s, o], weight[s, o] = (d, 1.0 / sigma) if seen else (0.0, 0.0)
             if seen:
@@ -369,7 +370,7 @@ def misfit(first, last, simulated, cells, observed, error, out):
         c = cells[item]
         count, total = 0, 0.0
         for o in range(simulated.shape[0]):
-            d, sigma = observed[o, c], error[o, c]
+            d, sigma = observed[o, c], error[min(o, error.shape[0] - 1), min(c, error.shape[1] - 1)]
             if abs(d) < np.inf and sigma > 0 and sigma < np.inf:
                 value = (simulated[o, item] - d) / sigma
                 total += value * value
