@@ -141,3 +141,19 @@ def test_year_by_year_from_restart_files(tmp_path, model):
     joined = xr.concat(pieces, "time").compute()
     for name in ("theta", "drainage"):
         np.testing.assert_array_equal(joined[name], whole[name])
+
+
+def test_forcing_stored_one_file_a_day(tmp_path, no_compute):
+    """Files as an archive has them: no rechunk, nothing read while the graph is built."""
+    ds, forcing = maps(), weather(days=20)
+    paths = [tmp_path / f"{day:02d}.zarr" for day in range(20)]
+    for day, path in enumerate(paths):
+        forcing.isel(time=[day]).to_zarr(path, consolidated=False)
+    bucket = {"theta_fc": 0.25, "theta_wp": 0.1, "depletion_fraction": 0.3, "crop_coefficient": 0.9}
+    how = {"engine": "zarr", "combine": "nested", "concat_dim": "time", "consolidated": False}
+    with xr.open_mfdataset(paths, **how) as stored:
+        for model, fixed in (("water_balance", bucket), ("richards", {})):
+            options = {"outputs": ("theta", "drainage"), **fixed}
+            found = simulate(ds, stored, model, **options)
+            assert found.theta.chunks[0] == (1,) * 20
+            xr.testing.assert_identical(found.compute(scheduler="synchronous"), simulate(ds, forcing, model, **options))
