@@ -46,6 +46,21 @@ def test_ring_is_seen_by_the_convolutions_only():
     assert (patch.grad[0, 0, 1:3, 1:3] != 0).all()
 
 
+@pytest.mark.parametrize(("how", "operator"), [("max", torch.amax), ("min", torch.amin), ("mean", torch.mean)])
+def test_pixels_then_one_operator(how, operator):
+    """Parameters of each fine cell by itself, then the operator; the ring is left out."""
+    network = network_of("mpr", InputShapes((2, 7, 7)), 3, {"how": how, "ring": 1})
+    patch = torch.randn(4, 2, 7, 7)
+    fine = torch.cat(
+        [network(patch[:, :, i - 1 : i + 2, j - 1 : j + 2])[:, None] for i in range(1, 6) for j in range(1, 6)], 1
+    )
+    torch.testing.assert_close(network(patch), operator(fine, dim=1))
+    several = network_of("mpr", InputShapes((2, 7, 7)), 3, {"how": f"{how}, median, median", "ring": 1})
+    several.load_state_dict(network.state_dict())
+    torch.testing.assert_close(several(patch)[:, 0], network(patch)[:, 0])
+    torch.testing.assert_close(several(patch)[:, 1], fine.median(dim=1).values[:, 1])
+
+
 @pytest.mark.parametrize("static", [None, (3,), (3, 5, 5)])
 def test_series_and_vectors(static):
     values = None if static is None else torch.randn(4, *static)
@@ -58,6 +73,9 @@ def test_series_and_vectors(static):
         assert not torch.equal(found, network(values + 1, series))
         vector = network_of("mlp", InputShapes(static), 5, {"hidden": 6, "layers": 3})
         assert vector(values, None).shape == (4, 5)
+    if static == (3, 5, 5):
+        top = network_of("mlp", InputShapes(static), 5, {"how": "max"})
+        torch.testing.assert_close(top(values), top(values.amax(dim=(2, 3))))
 
 
 def test_a_module_of_the_users():
@@ -82,5 +100,9 @@ def test_what_is_refused():
         network_of("mlp", InputShapes(None), 2)
     with pytest.raises(ArgumentError, match="ring of 2"):
         network_of("cnn", InputShapes((3, 4, 4)), 2, {"ring": 2})
+    with pytest.raises(UnknownNameError, match="did you mean 'mean'"):
+        network_of("mpr", InputShapes((3, 9, 9)), 2, {"how": "meen"})
+    with pytest.raises(ArgumentError, match="names 3 operators; expected 1 or 2"):
+        network_of("mpr", InputShapes((3, 9, 9)), 2, {"how": "max,max,min"})
     with pytest.raises(ArgumentError, match="layers=0"):
         network_of("mlp", InputShapes((3,)), 2, {"layers": 0})

@@ -14,7 +14,7 @@ pytest.importorskip("lightning", reason="the extra 'learn' is not installed")
 
 from learning_world import TARGETS, world  # noqa: E402
 
-from xsoil.errors import ArgumentError  # noqa: E402
+from xsoil.errors import ArgumentError, UnknownNameError  # noqa: E402
 from xsoil.networks.learner import ParameterLearner  # noqa: E402
 from xsoil.networks.samples import InMemorySource, Sample  # noqa: E402
 from xsoil.networks.scaling import InputScaling  # noqa: E402
@@ -88,10 +88,10 @@ def test_one_seed_one_result(source, threads):
     assert trained(source, epochs=3, seed=1)[1].validation != first.validation
 
 
-@pytest.mark.parametrize("network", ["cnn", "lstm"])
-def test_resumed_is_uninterrupted(sample, tmp_path, network):
+@pytest.mark.parametrize(("network", "schedule"), [("cnn", "constant"), ("lstm", "plateau")])
+def test_resumed_is_uninterrupted(sample, tmp_path, network, schedule):
     """The LSTM has dropout, and a learning rate that falls on the way."""
-    options = {"learning_rate": 0.05, "patience": 4}
+    options = {"learning_rate": 0.05, "patience": 4, "schedule": schedule}
     if network == "lstm":
         history = np.random.default_rng(0).random((60, 6, 2)).astype("f4")
         source = InMemorySource(Sample(**{**vars(sample), "history": history}))
@@ -116,20 +116,30 @@ def test_resumed_is_uninterrupted(sample, tmp_path, network):
         assert history.learning_rate[-1] < history.learning_rate[0]
 
 
-def test_a_crash_within_an_epoch(sample, tmp_path):
-    budget = 4 * 13 * 1000  # a block of 12 cells of some 1 kB at a time
+@pytest.mark.parametrize("schedule", ["plateau", "one_cycle"])
+def test_a_crash_within_an_epoch(sample, tmp_path, schedule):
+    # A block of 12 cells of some 1 kB at a time.
+    options = {"memory_budget": 4 * 13 * 1000, "schedule": schedule}
     streamed = Streamed(sample)
-    whole, history = trained(streamed, learner_for(streamed), memory_budget=budget)
+    whole, history = trained(streamed, learner_for(streamed), **options)
     assert streamed.reads > 3 * 4  # several groups an epoch
     broken = Streamed(sample, fails_after=streamed.reads - 2)  # within the last epoch
     learner = learner_for(broken)
     with pytest.raises(OSError, match="the power went out"):
-        trained(broken, learner, memory_budget=budget, directory=tmp_path)
+        trained(broken, learner, **options, directory=tmp_path)
     assert (tmp_path / "last.ckpt").exists()
     streamed = Streamed(sample)
-    resumed, continued = trained(streamed, learner_for(streamed), memory_budget=budget, directory=tmp_path, resume=True)
+    resumed, continued = trained(streamed, learner_for(streamed), **options, directory=tmp_path, resume=True)
     assert_same(weights(whole), weights(resumed))
     assert history.validation == continued.validation
+    if schedule == "one_cycle":
+        assert history.learning_rate == continued.learning_rate
+        assert history.learning_rate[-1] < 1e-3 * max(history.learning_rate)
+        with pytest.raises(ArgumentError, match=r"differs in \['epochs'\]"):
+            trained(
+                streamed, learner_for(streamed), **options, directory=tmp_path, resume=True,
+                epochs=5,
+            )  # fmt: skip
 
 
 def test_the_best_epoch_is_kept(source):
@@ -246,6 +256,8 @@ def test_a_loss_that_is_no_number(source, sample):
 def test_what_is_refused(source, tmp_path):
     with pytest.raises(ArgumentError, match="epochs=0"):
         trained(source, epochs=0)
+    with pytest.raises(UnknownNameError, match="did you mean 'one_cycle'"):
+        trained(source, schedule="onecycle")
     with pytest.raises(ArgumentError, match="learning_rate=0"):
         trained(source, learning_rate=0)
     with pytest.raises(ArgumentError, match="without a directory"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +17,11 @@ from tqdm.auto import tqdm
 from xsoil.networks.learner import ParameterLearner
 from xsoil.networks.samples import Sample
 
-__all__ = ["AtomicFiles", "Loop"]
+__all__ = ["SCHEDULES", "AtomicFiles", "Loop"]
 
 Tensor = torch.Tensor
+
+SCHEDULES = ("plateau", "one_cycle", "constant")
 
 ROWS = ("train", "validation", "learning_rate", "seconds")
 """What is kept of every epoch."""
@@ -34,8 +37,10 @@ class Loop(pl.LightningModule):
     ----------
     learner : ParameterLearner
     learning_rate : float
+    schedule : str
+        Of `SCHEDULES`.
     slow_after : int
-        Epochs without a better loss after which the learning rate is halved.
+        Epochs without a better loss after which "plateau" halves the learning rate.
     seed : int
     settings : str
         What a checkpoint must agree with to be continued.
@@ -46,12 +51,12 @@ class Loop(pl.LightningModule):
     """
 
     def __init__(
-        self, learner: ParameterLearner, learning_rate: float, slow_after: int, seed: int, settings: str, *,
-        validated: bool, progress: bool,
+        self, learner: ParameterLearner, learning_rate: float, schedule: str, slow_after: int, seed: int,
+        settings: str, *, validated: bool, progress: bool,
     ) -> None:  # fmt: skip
         super().__init__()
         self.learner = learner
-        self.learning_rate, self.slow_after = learning_rate, slow_after
+        self.learning_rate, self.kind, self.slow_after = learning_rate, schedule, slow_after
         self.seed, self.settings, self.validated, self.progress = seed, settings, validated, progress
         self.rows: dict[str, list[float]] = {name: [] for name in ROWS}
         self._sums: dict[bool, dict[str, list[Tensor]]] = {True: {}, False: {}}
@@ -59,7 +64,13 @@ class Loop(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = torch.optim.Adam(self.learner.parameters(), lr=self.learning_rate)
         # Stepped here and not by lightning, which would do so after the checkpoint of the epoch is written.
-        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=self.slow_after)
+        schedules = torch.optim.lr_scheduler
+        self.schedule: Any = None
+        if self.kind == "plateau":
+            self.schedule = schedules.ReduceLROnPlateau(optimizer, factor=0.5, patience=self.slow_after)
+        elif self.kind == "one_cycle":
+            steps = int(self.trainer.estimated_stepping_batches)
+            self.schedule = schedules.OneCycleLR(optimizer, self.learning_rate, steps, cycle_momentum=False)
         return optimizer
 
     def transfer_batch_to_device(self, batch: Sample, device: torch.device, dataloader_idx: int) -> Sample:
@@ -92,6 +103,12 @@ class Loop(pl.LightningModule):
         loss: Tensor = self.learner.total(means)
         return loss
 
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.kind == "one_cycle" and self.schedule.last_epoch + 1 < self.schedule.total_steps:
+            with warnings.catch_warnings():  # where the first batch has no observations to step for
+                warnings.simplefilter("ignore")
+                self.schedule.step()
+
     def _mean(self, training: bool) -> float:
         """Loss of the epoch: each variable's mean over all cells that count."""
         means = {}
@@ -108,7 +125,8 @@ class Loop(pl.LightningModule):
         for name, value in zip(ROWS, values, strict=True):
             # In single precision, as lightning compares them.
             self.rows[name].append(float(np.float32(value)))
-        self.schedule.step(validation)
+        if self.kind == "plateau":
+            self.schedule.step(validation)
         self.log("train", train)
         self.log("validation", validation)
         self._bar.set_postfix(
@@ -124,7 +142,7 @@ class Loop(pl.LightningModule):
         checkpoint["xsoil"] = {
             "settings": self.settings,
             "rows": {name: list(row) for name, row in self.rows.items()},
-            "schedule": self.schedule.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
         }
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 
 from xsoil.errors import ArgumentError, UnknownNameError
 
-__all__ = ["NETWORKS", "InputShapes", "PatchNetwork", "SeriesNetwork", "VectorNetwork", "network_of"]
+__all__ = ["NETWORKS", "InputShapes", "PatchNetwork", "PixelNetwork", "SeriesNetwork", "VectorNetwork", "network_of"]
 
 Tensor = torch.Tensor
 
@@ -53,17 +53,57 @@ def _last_layer(inputs: int, outputs: int) -> nn.Linear:
     return layer
 
 
+POOLS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
+    {
+        "mean": lambda x: x.mean(dim=2),
+        "max": lambda x: x.amax(dim=2),
+        "min": lambda x: x.amin(dim=2),
+        "median": lambda x: x.median(dim=2).values,
+    }
+)
+"""Operators over the places of (n, channels, places)."""
+
+
 def _pooled(x: Tensor) -> Tensor:
-    """Mean and maximum over the places of (n, channels, places)."""
-    return torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1)
+    return torch.cat([POOLS[how](x) for how in ("mean", "max", "min")], dim=1)
+
+
+def _pool(how: str) -> str:
+    if how not in POOLS:
+        raise UnknownNameError.of("operator of a network", how, POOLS)
+    return how
+
+
+def _inside(x: Tensor, ring: int) -> Tensor:
+    """The places (n, channels, places) of a patch without its ring."""
+    rows, columns = x.shape[2:]
+    return x[:, :, ring : rows - ring, ring : columns - ring].flatten(2)
+
+
+def _check_ring(rows: int, columns: int, ring: int) -> None:
+    if ring < 0 or min(rows, columns) <= 2 * ring:
+        raise ArgumentError(f"patches of {rows} x {columns} cells with a ring of {ring}; expected cells inside it")
+
+
+def _transfer(channels: int, width: int) -> nn.Sequential:
+    """A network of each fine cell by itself."""
+    return nn.Sequential(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+
+
+def _each(layers: nn.Module, static: Tensor) -> Tensor:
+    """Layers on the channels of every place: places before channels, so that it is one product of matrices."""
+    n, _, rows, columns = static.shape
+    found: Tensor = layers(static.flatten(2).transpose(1, 2))
+    return found.transpose(1, 2).reshape(n, -1, rows, columns)
 
 
 class PatchNetwork(nn.Module):
     """Convolutional network over the fine cells nested in a coarse cell ("cnn").
 
-    A network of each fine cell by itself (a transfer function), pooled over the coarse cell by mean and maximum (a
-    scale conversion); convolutions that halve the patch until it is 4 cells wide or less, pooled likewise; the
-    means of the predictors themselves; then a network of all of these. The depth follows from the size of the patch.
+    A network of each fine cell by itself (a transfer function), pooled over the coarse cell by mean, maximum and
+    minimum (a scale conversion); convolutions that halve the patch until it is 4 cells wide or less, pooled likewise;
+    the means of the predictors themselves; then a network of all of these. The depth follows from the size of the
+    patch.
 
     Parameters
     ----------
@@ -86,34 +126,71 @@ class PatchNetwork(nn.Module):
         self, channels: int, rows: int, columns: int, outputs: int, *, width: int = 16, hidden: int = 64, ring: int = 0
     ) -> None:
         super().__init__()
-        if ring < 0 or min(rows, columns) <= 2 * ring:
-            raise ArgumentError(f"patches of {rows} x {columns} cells with a ring of {ring}; expected cells inside it")
+        _check_ring(rows, columns, ring)
         self.ring = ring
-        self.transfer = nn.Sequential(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.transfer = _transfer(channels, width)
         convolutions: list[nn.Module] = []
         size = min(rows, columns)
         while size > 4:
             convolutions += [nn.Conv2d(width, width, 3, stride=2, padding=1), nn.SiLU()]
             size = (size + 1) // 2
         self.convolutions = nn.Sequential(*convolutions)
-        features = channels + 2 * width * (2 if convolutions else 1)
+        features = channels + 3 * width * (2 if convolutions else 1)
         self.closing = _linear_chain([features, hidden, hidden], _last_layer(hidden, outputs))
 
     def forward(self, static: Tensor, history: Tensor | None = None) -> Tensor:
-        # Places before channels: the transfer function is then one product of matrices.
-        n, _, rows, columns = static.shape
-        fine = self.transfer(static.flatten(2).transpose(1, 2)).transpose(1, 2)
-        fine = fine.reshape(n, -1, rows, columns)
-        inside = slice(self.ring, rows - self.ring), slice(self.ring, columns - self.ring)
-        parts = [static[:, :, *inside].flatten(2).mean(dim=2), _pooled(fine[:, :, *inside].flatten(2))]
+        fine = _each(self.transfer, static)
+        parts = [_inside(static, self.ring).mean(dim=2), _pooled(_inside(fine, self.ring))]
         if len(self.convolutions):
             parts.append(_pooled(self.convolutions(fine).flatten(2)))
         found: Tensor = self.closing(torch.cat(parts, dim=1))
         return found
 
 
+class PixelNetwork(nn.Module):
+    """A network of each fine cell, then one operator over the coarse cell: multi-scale regionalization ("mpr").
+
+    The operator takes the parameters before they are brought between their bounds: maximum, minimum and median do not
+    mind, a mean is one of logits (near a geometric mean for parameters on a logarithmic scale).
+
+    Parameters
+    ----------
+    channels, rows, columns : int
+        Of the patch, the ring included.
+    outputs : int
+    how : str
+        "mean", "max", "min" or "median"; several, one for each output, separated by commas.
+    width, hidden : int
+        Of the two hidden layers.
+    ring : int
+        Fine cells beyond each edge of the coarse cell, which are left out.
+
+    References
+    ----------
+    Samaniego et al. (2010), Water Resour. Res., doi:10.1029/2008WR007327.
+    """
+
+    def __init__(
+        self, channels: int, rows: int, columns: int, outputs: int, *, how: str = "mean", width: int = 32,
+        hidden: int = 32, ring: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        _check_ring(rows, columns, ring)
+        self.ring = ring
+        self.how = [_pool(one.strip()) for one in how.split(",")]
+        if len(self.how) not in (1, outputs):
+            raise ArgumentError(f"how={how!r} names {len(self.how)} operators; expected 1 or {outputs}")
+        self.closing = _linear_chain([channels, width, hidden], _last_layer(hidden, outputs))
+
+    def forward(self, static: Tensor, history: Tensor | None = None) -> Tensor:
+        fine = _inside(_each(self.closing, static), self.ring)
+        if len(self.how) == 1:
+            return POOLS[self.how[0]](fine)
+        return torch.cat([POOLS[how](fine[:, k : k + 1]) for k, how in enumerate(self.how)], dim=1)
+
+
 class VectorNetwork(nn.Module):
-    """Perceptron over one value of each predictor, for patches their means ("mlp").
+    """Perceptron over one value of each predictor ("mlp").
 
     Parameters
     ----------
@@ -122,16 +199,19 @@ class VectorNetwork(nn.Module):
         Width of the hidden layers.
     layers : int
         Number of hidden layers.
+    how : str
+        What becomes of a patch: its "mean", "max", "min" or "median".
     """
 
-    def __init__(self, channels: int, outputs: int, *, hidden: int = 64, layers: int = 2) -> None:
+    def __init__(self, channels: int, outputs: int, *, hidden: int = 64, layers: int = 2, how: str = "mean") -> None:
         super().__init__()
         if layers < 1:
             raise ArgumentError(f"layers={layers}; expected 1 at least")
+        self.how = _pool(how)
         self.closing = _linear_chain([channels, *[hidden] * layers], _last_layer(hidden, outputs))
 
     def forward(self, static: Tensor, history: Tensor | None = None) -> Tensor:
-        found: Tensor = self.closing(_vector(static))
+        found: Tensor = self.closing(_vector(static, self.how))
         return found
 
 
@@ -169,18 +249,27 @@ class SeriesNetwork(nn.Module):
         return found
 
 
-def _vector(static: Tensor) -> Tensor:
-    return static if static.ndim == 2 else static.flatten(2).mean(dim=2)
+def _vector(static: Tensor, how: str = "mean") -> Tensor:
+    return static if static.ndim == 2 else POOLS[how](static.flatten(2))
 
 
 def _patch_network(shapes: InputShapes, outputs: int, **options: Any) -> nn.Module:
+    return PatchNetwork(*_patch("cnn", shapes), outputs, **options)
+
+
+def _pixel_network(shapes: InputShapes, outputs: int, **options: Any) -> nn.Module:
+    return PixelNetwork(*_patch("mpr", shapes), outputs, **options)
+
+
+def _patch(name: str, shapes: InputShapes) -> tuple[int, int, int]:
     if shapes.static is None or len(shapes.static) != 3:
         raise ArgumentError(
-            f"network 'cnn' with static predictors of shape {shapes.static} a cell; expected patches (channels, rows, "
-            "columns) of finer cells, or take network='mlp'"
+            f"network {name!r} with static predictors of shape {shapes.static} a cell; expected patches "
+            "(channels, rows, columns) of finer cells, or take network='mlp'"
         )
-    _no_history("cnn", shapes)
-    return PatchNetwork(*shapes.static, outputs, **options)
+    _no_history(name, shapes)
+    channels, rows, columns = shapes.static
+    return channels, rows, columns
 
 
 def _vector_network(shapes: InputShapes, outputs: int, **options: Any) -> nn.Module:
@@ -204,6 +293,7 @@ def _no_history(name: str, shapes: InputShapes) -> None:
 NETWORKS: Mapping[str, tuple[Callable[..., nn.Module], type[nn.Module]]] = MappingProxyType(
     {
         "cnn": (_patch_network, PatchNetwork),
+        "mpr": (_pixel_network, PixelNetwork),
         "mlp": (_vector_network, VectorNetwork),
         "lstm": (_series_network, SeriesNetwork),
     }

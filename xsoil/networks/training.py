@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -22,10 +22,10 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from numpy.typing import NDArray
 
-from xsoil.errors import ArgumentError
+from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.networks.batches import Batches, finite_values
 from xsoil.networks.learner import ParameterLearner
-from xsoil.networks.loop import AtomicFiles, Loop
+from xsoil.networks.loop import SCHEDULES, AtomicFiles, Loop
 from xsoil.networks.samples import Cells, CellSource, held
 
 __all__ = ["History", "fit"]
@@ -78,7 +78,8 @@ def fit(
     epochs: int = 200,
     batch_cells: int = 512,
     learning_rate: float = 3e-3,
-    patience: int = 20,
+    schedule: Literal["plateau", "one_cycle", "constant"] = "plateau",
+    patience: int | None = None,
     directory: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -88,9 +89,9 @@ def fit(
 ) -> History:
     """Train the learner; it then holds the weights of the best epoch.
 
-    Adam; the learning rate is halved after a quarter of the patience without a better validation loss. The same
-    arguments give the same bits on the CPU. Cells are read once where they fit into the memory budget, else in every
-    epoch, and shuffled by groups (see `Batches`), so that the order then depends on the budget.
+    Adam, with gradients of norm 1 at the most. The same arguments give the same bits on the CPU. Cells are read once
+    where they fit into the memory budget, else in every epoch, and shuffled by groups (see `Batches`), so that
+    the order then depends on the budget.
 
     Parameters
     ----------
@@ -103,9 +104,12 @@ def fit(
     batch_cells : int
         Cells of a mini-batch.
     learning_rate : float
-        At the start.
-    patience : int
-        Epochs without a better validation loss after which the training stops.
+        The largest.
+    schedule : str
+        How the learning rate goes: "plateau", halved after a quarter of the patience without a better validation loss;
+        "one_cycle", up for 30 % of all epochs, then down to nothing (Smith & Topin 2019); or "constant".
+    patience : int, optional
+        Epochs without a better validation loss after which the training stops; 20 by default, with "one_cycle" none.
     directory : path, optional
         Where checkpoints go, "last.ckpt" after each epoch and "best.ckpt"; a temporary folder if not given.
     resume : bool
@@ -128,7 +132,9 @@ def fit(
     ArgumentError
         No cell with observations, a checkpoint of another training, or a loss that was never a number.
     """
-    _check(epochs, learning_rate, patience, resume, directory)
+    _check(epochs, learning_rate, schedule, patience, resume, directory)
+    if patience is None:
+        patience = epochs if schedule == "one_cycle" else 20
     train, validation = (np.unique(np.asarray(cells, np.intp)) for cells in (train_cells, validation_cells))
     both = np.intersect1d(train, validation)
     if both.size:
@@ -136,12 +142,15 @@ def fit(
     source = held(source, np.concatenate([train, validation]), memory_budget)
     train, validation, excluded = _with_observations(learner, source, train, validation)
     apart = held(source, validation, memory_budget * _FOR_VALIDATION) if validation.size else source
-    settings = _settings(learner, train, validation, batch_cells, learning_rate, patience, seed)
+    settings = _settings(
+        learner, train, validation, seed=seed, batch_cells=batch_cells, learning_rate=learning_rate, schedule=schedule,
+        **({"epochs": epochs} if schedule == "one_cycle" else {"patience": patience}),
+    )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="xsoil-") as scratch, _quiet(), _own_randomness():
         folder = Path(directory) if directory is not None else Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         loop = Loop(
-            learner, learning_rate, max(1, patience // 4), seed, settings, validated=bool(validation.size),
+            learner, learning_rate, schedule, max(1, patience // 4), seed, settings, validated=bool(validation.size),
             progress=progress,
         )  # fmt: skip
         stopping = EarlyStopping("validation", patience=patience, check_on_train_epoch_end=True, verbose=False)
@@ -173,10 +182,13 @@ def fit(
 
 
 def _check(
-    epochs: int, learning_rate: float, patience: int, resume: bool, directory: str | os.PathLike[str] | None
-) -> None:
-    if epochs < 1 or patience < 1:
+    epochs: int, learning_rate: float, schedule: str, patience: int | None, resume: bool,
+    directory: str | os.PathLike[str] | None,
+) -> None:  # fmt: skip
+    if epochs < 1 or (patience is not None and patience < 1):
         raise ArgumentError(f"epochs={epochs}, patience={patience}; expected 1 or more of both")
+    if schedule not in SCHEDULES:
+        raise UnknownNameError.of("schedule", schedule, SCHEDULES)
     if not 0 < learning_rate < np.inf:
         raise ArgumentError(f"learning_rate={learning_rate}; expected a number above 0")
     if resume and directory is None:
@@ -205,13 +217,11 @@ def _with_observations(
     return new_train, new_validation, cells[~enough]
 
 
-def _settings(learner: ParameterLearner, train: Cells, validation: Cells, *numbers: float) -> str:
+def _settings(learner: ParameterLearner, train: Cells, validation: Cells, **arguments: float | str) -> str:
     """What must be the same for a training to be continued."""
     digest = hashlib.sha256(train.tobytes() + b"|" + validation.tobytes()).hexdigest()
     shapes = {name: list(tensor.shape) for name, tensor in learner.state_dict().items()}
-    names = ("batch_cells", "learning_rate", "patience", "seed")
-    found = {"learner": learner.describe(), "tensors": shapes, "cells": digest} | dict(zip(names, numbers, strict=True))
-    return json.dumps(found, sort_keys=True)
+    return json.dumps({"learner": learner.describe(), "tensors": shapes, "cells": digest} | arguments, sort_keys=True)
 
 
 def _finished(before: Path, settings: str, epochs: int, patience: int, loop: Loop) -> bool:
@@ -224,7 +234,7 @@ def _finished(before: Path, settings: str, epochs: int, patience: int, loop: Loo
         ) from error
     if found["settings"] != settings:
         old, new = json.loads(found["settings"]), json.loads(settings)
-        differing = sorted(name for name in new if old.get(name) != new[name])
+        differing = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
         raise ArgumentError(
             f"{before} is of a training that differs in {differing}; continue with the same arguments, or take another "
             "directory or resume=False"
