@@ -14,7 +14,9 @@ from scipy.stats import spearmanr  # noqa: E402
 from xsoil.networks.learner import ParameterLearner  # noqa: E402
 from xsoil.networks.samples import InMemorySource, Sample  # noqa: E402
 from xsoil.networks.scaling import InputScaling  # noqa: E402
+from xsoil.networks.soil_models import soil_model  # noqa: E402
 from xsoil.networks.training import fit  # noqa: E402
+from xsoil.physics.bounded import Bounded  # noqa: E402
 
 TRAIN, VALIDATION, TEST = np.arange(500), np.arange(500, 600), np.arange(600, 700)
 
@@ -41,3 +43,41 @@ def test_parameters_are_found_again(strategy):
     simulated = learner.simulate(tensors, parameters, ("theta_obs",))["theta_obs"]
     error = (simulated - tensors.observed["theta_obs"]).numpy()
     assert np.sqrt(np.nanmean(error**2)) < {"end_to_end": 0.006, "two_step": 0.015}[strategy]
+
+
+def test_richards_columns_are_found_again():
+    """History of theta and static predictors -> LSTM -> van Genuchten's parameters -> Richards' equation -> theta."""
+    rng = np.random.default_rng(0)
+    cells, days = 30, 30
+    sand = rng.random(cells)
+    truth = {"k_sat": 5.0 * 30**sand, "alpha": 0.01 + 0.04 * sand, "h50": np.full(cells, -800.0)}
+    known = {"theta_r": np.full(cells, 0.05), "theta_s": np.full(cells, 0.43), "n": np.full(cells, 1.5)}
+    rain = ((rng.random((days, cells)) < 0.3) * rng.exponential(12, (days, cells))).astype("f4")
+    forcing = {
+        "precipitation": rain,
+        "pet": np.full((days, cells), 3.0, "f4"),
+        "lai": np.full((days, cells), 2.0, "f4"),
+    }
+    model = soil_model("richards", {"depth": 0.05})
+    tensors = [{n: torch.tensor(v) for n, v in group.items()} for group in (forcing, known | truth)]
+    theta = model.run(*tensors, ("theta",))["theta"].numpy()
+    history = np.stack([theta[:20].T, rain[:20].T], axis=2)
+    sample = Sample(
+        np.arange(cells),
+        sand[:, None].astype("f4"),
+        history,
+        forcing,
+        {"theta": theta},
+        {},
+        known | {"h50": truth["h50"]},
+    )
+    source = InMemorySource(sample)
+    targets = {"k_sat": Bounded(1.0, 500.0, log=True), "alpha": Bounded(0.005, 0.1, log=True)}
+    train, test = np.arange(20), np.arange(20, 30)
+    learner = ParameterLearner(
+        "lstm", InputScaling.fit(source, train), targets, network_options={"hidden": 8}, model=model, loss="nse"
+    )
+    history = fit(learner, source, train, test, epochs=12, batch_cells=10, learning_rate=0.03, progress=False)
+    assert history.best < 0.3 * history.validation[0]
+    found = learner.predict(sample.static[test], sample.history[test])
+    assert spearmanr(found["k_sat"], truth["k_sat"][test]).statistic > 0.8

@@ -9,10 +9,13 @@ from typing import Any
 
 import torch
 
-from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
+from xsoil.kernels.richards_curves import CURVES
 from xsoil.networks import physics
+from xsoil.networks import richards as columns
+from xsoil.networks.richards import STRESS
 
-__all__ = ["SoilModel", "soil_model", "water_balance"]
+__all__ = ["SoilModel", "richards", "soil_model", "water_balance"]
 
 Tensor = torch.Tensor
 Run = Callable[..., dict[str, Tensor]]
@@ -68,7 +71,46 @@ def water_balance(*, substeps: int = 24, workers: int | None = None) -> SoilMode
     )  # fmt: skip
 
 
-MODELS: Mapping[str, Callable[..., SoilModel]] = MappingProxyType({"water_balance": water_balance})
+def richards(
+    *, curve: str = "van_genuchten", depth: float = 0.05, column_depth: float = 0.5, uptake: str = "s_shaped",
+    workers: int | None = None,
+) -> SoilModel:  # fmt: skip
+    """Richards' equation in a column with an atmospheric top, roots and free drainage; theta is that at `depth` [m].
+
+    The leaf area index `lai` is a series of the forcing or known for each cell; `known` may hold `initial`, the head
+    before the first day (-100 cm by default), `l` (0.5) and `root_depth` (0.4 m).
+    """
+    for kind, name, known in (("curve", curve, CURVES), ("uptake", uptake, STRESS)):
+        if name not in known:
+            raise UnknownNameError.of(kind, name, tuple(known))
+    if not 0 <= depth <= column_depth:
+        raise ArgumentError(f"depth={depth} in a column of {column_depth} m; expected one within it")
+    roots = () if uptake == "none" else ("root_depth", *STRESS[uptake])
+    options = {"curve": curve, "depth": depth, "column_depth": column_depth, "uptake": uptake}
+
+    def run(
+        forcing: Mapping[str, Tensor], parameters: Mapping[str, Tensor], outputs: Sequence[str]
+    ) -> dict[str, Tensor]:
+        values: dict[str, Any] = {"l": 0.5, "root_depth": 0.4, "initial": -100.0, **parameters}
+        given = values.pop("lai", None)
+        lai = forcing.get("lai", given)
+        if lai is None:
+            raise MissingVariableError(f"no 'lai' among the forcing {sorted(forcing)} nor among the known parameters")
+        found = columns.richards(
+            forcing["precipitation"], forcing["pet"], lai, values, curve=curve, initial=values.pop("initial"),
+            outputs=outputs, depths=(depth,), column_depth=column_depth, uptake=uptake, workers=workers,
+        )  # fmt: skip
+        return {name: series[:, 0] if name in ("theta", "h") else series for name, series in found.items()}
+
+    return SoilModel(
+        "richards", run, (*CURVES[curve], *roots), ("precipitation", "pet"), order=("theta_r", "theta_s"),
+        gap=0.05, options=options,
+    )  # fmt: skip
+
+
+MODELS: Mapping[str, Callable[..., SoilModel]] = MappingProxyType(
+    {"water_balance": water_balance, "richards": richards}
+)
 """Makers of the models by name."""
 
 
