@@ -75,6 +75,13 @@ def test_missing_parameters_show_keywords_of_the_nearest_curve():
         run(xr.Dataset(), SITE, theta_s=0.4)
 
 
+def test_dims_are_no_parameters():
+    members = maps().expand_dims(m=[1, 2])
+    found = run(members, weather())
+    assert found.theta.dims == ("time", "depth", "m", "y", "x")
+    np.testing.assert_array_equal(found.theta.isel(m=1), run(maps(), weather()).theta)
+
+
 # Which cells.
 
 

@@ -39,7 +39,7 @@ BY_DEPTH = ("theta", "theta_obs", "h")
 AT_THE_END_OF_A_DAY = (*BY_DEPTH, "storage", "balance")
 LONG_NAMES = {
     "storage": "soil water storage of the column",
-    "drainage": "flux out of the bottom of the column",
+    "drainage": "flux out of the bottom of the column, less what rises into it",
     "runoff": "surface runoff",
 }
 
@@ -107,7 +107,8 @@ def richards_run(
             raise UnknownNameError.of(kind, name, known)
     if given.frost and top != "atmospheric":
         raise ArgumentError(f"frost='snow' with top={top!r}; expected top='atmospheric', on which snow falls")
-    curve, given_l = curve_of(curve, CURVES, {*ds.variables, *fixed})
+    there = {*fixed, *(name for name in ds.variables if name not in ds.dims)}  # a dim called n or m is no parameter
+    curve, given_l = curve_of(curve, CURVES, there)
     roots = ROOT_DEPTH if uptake != "none" else {}
     edges = [table[name][0] for table, name in ((ABOVE, top), (BELOW, bottom)) if name in table]
     leaves = ["lai"] if top == "atmospheric" or roots else []
@@ -128,7 +129,7 @@ def richards_run(
     require_known(fixed, (*needed, *moving, *cold), f"richards with curve {curve!r}, top {top!r}, bottom {bottom!r}, "
                   f"uptake {uptake!r}")  # fmt: skip
     parameters, defaults = parameters_of(
-        given, needed, {**given_l, **roots, **stress}, moving, partial(explain, curve, {*ds.variables})
+        given, needed, {**given_l, **roots, **stress}, moving, partial(explain, curve, there)
     )
     layers = layers_of(ds, parameters)
     for name, array in parameters.items():
