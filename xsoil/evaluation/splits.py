@@ -14,7 +14,7 @@ from xsoil.errors import ArgumentError, GridMismatchError, TimeError, UnknownNam
 from xsoil.evaluation._periods import Period, Times, days_since, periods_of
 from xsoil.evaluation._places import block_numbers, cell_dims, near, places_of
 
-__all__ = ["SETS", "Period", "Split"]
+__all__ = ["SETS", "Period", "Split", "days_since"]
 
 SETS = ("train", "temporal", "spatial", "spatio_temporal")
 """Training cells in training times, training cells in test times, test cells in training times, and both."""
