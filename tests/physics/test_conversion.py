@@ -10,6 +10,8 @@ from xsoil.physics.conversion import (
     brooks_corey_of_campbell,
     brooks_corey_of_van_genuchten,
     brooks_corey_of_van_genuchten_lenhard,
+    brooks_corey_of_van_genuchten_morel_seytoux,
+    gardner_of_brooks_corey,
     van_genuchten_of_brooks_corey,
     van_genuchten_of_brooks_corey_morel_seytoux,
 )
@@ -50,6 +52,20 @@ def test_morel_seytoux_keeps_the_capillary_drive():
             )
         ]
         assert drives[1] == pytest.approx(drives[0], rel=0.03)
+
+
+def test_morel_seytoux_and_back():
+    alpha, n = np.array([0.003, 0.036, 0.15]), np.array([1.08, 1.56, 3.0])
+    there = brooks_corey_of_van_genuchten_morel_seytoux(alpha, n)
+    assert_allclose(van_genuchten_of_brooks_corey_morel_seytoux(*there), (alpha, n), rtol=1e-13)
+
+
+def test_gardner_keeps_the_capillary_drive():
+    """Whose integral is that of exp(alpha h): 1 / alpha."""
+    h = -np.logspace(-3, 8, 200_001)
+    for psi_s, lambda_ in ((-20.0, 0.4), (-10.0, 1.2), (-35.0, 0.1)):
+        k = brooks_corey(NUMPY)(h, 0.0, 0.4, psi_s, lambda_, 1.0)[2]
+        assert -np.trapezoid(k, h) * gardner_of_brooks_corey(psi_s, lambda_) == pytest.approx(1, rel=1e-3)
 
 
 def test_campbell():

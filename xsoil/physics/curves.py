@@ -1,14 +1,14 @@
 """The hydraulic curves by name: the parameters that each needs, theta(h) and K(h) of arrays.
 
-Which outputs of pedotransfer functions are parameters of which curve (conversions between curves are in
-`xsoil.physics.conversion`; none is made unasked):
+Which outputs of pedotransfer functions are parameters of which curve (`xsoil.convert_curve` leads from one to another;
+nothing is converted unasked):
 
 - van_genuchten: `rosetta1`, `rosetta3`, `wosten1999` (with l), `toth2015`; `zacharias_wessolek2007` without
-  conductivity; `vereecken1989` (m = 1) and `weynants2009` (a matching point k_0 with its l) as said below.
+  conductivity; `vereecken1989` (an m of its own: retention only), `weynants2009` (a matching point k_0 with its l).
 - campbell: `cosby1984`, `cosby1984_univariate`, `clapp_hornberger1978`.
-- brooks_corey: `rawls_brakensiek1985`; Campbell's with lambda = 1 / b and theta_r = 0.
-- fredlund_xing_wang: none; a fit to another curve (`xsoil.fit_fredlund_xing_wang`).
-- gardner, haverkamp: none; their parameters are measured ones.
+- brooks_corey: `rawls_brakensiek1985`.
+- fredlund_xing_wang: none; it is fitted to another curve (`xsoil.fit_fredlund_xing_wang`).
+- gardner: none; from another curve by its capillary drive. haverkamp: none; measured ones.
 
 `saxton_rawls2006` gives points of its curve (theta_fc, theta_wp), `li2024` conductivity alone.
 """
