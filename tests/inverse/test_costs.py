@@ -28,7 +28,18 @@ def run(objective, simulated, cells, observed, box=None, bands=1):
     bounds = np.zeros((4, observed.shape[1])) if box is None else box
     edges = np.linspace(0, cells.size, bands + 1).astype(int)
     for first, last in zip(edges[:-1], edges[1:], strict=True):
-        costs(first, last, OBJECTIVES.index(objective), simulated, cells, observed, box is not None, bounds, out, line)
+        costs(
+            first,
+            last,
+            OBJECTIVES.index(objective),
+            read_only(simulated),
+            cells,
+            read_only(observed),
+            box is not None,
+            bounds,
+            out,
+            line,
+        )
     return out, line
 
 

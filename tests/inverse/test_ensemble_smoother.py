@@ -221,6 +221,16 @@ def test_prior():
         assert_allclose(spread, 0.2, rtol=1e-5)
 
 
+def test_cells_without_a_prior_of_their_own_get_the_default(curved):
+    centre = np.full((3, 30), np.nan)
+    centre[:, 4] = 0.9, 900.0, -60.0
+    default = ensemble_smoother(quadratic, curved, 0.01, BOUNDS, members=20)
+    found = ensemble_smoother(quadratic, curved, 0.01, BOUNDS, members=20, prior=(centre, PRIOR_DEVIATION))
+    others = np.setdiff1d(np.arange(30), [4])
+    assert same(found, default, others, others)
+    assert not np.array_equal(found.parameters[:, 4], default.parameters[:, 4])
+
+
 def test_budget_and_progress(curved):
     calls = []
     found = ensemble_smoother(

@@ -112,6 +112,22 @@ def test_complexes_recover_the_water_balance(twin, weather):
     assert np.median(linear.evaluations[seen]) < 0.5 * np.median(found.evaluations[seen])
 
 
+def test_cells_do_not_depend_on_their_company(twin, weather):
+    """Bit for bit, with the compiled physics, whatever is run together and on however many threads."""
+    model, observed, _, _ = twin
+    single = WaterBalance(*weather, LEARNED, FIXED, rows=np.arange(0, DAYS, 3), workers=1)
+    for method in (
+        lambda *given, **options: ensemble_smoother(*given[:2], 0.01, BOUNDS, members=24, iterations=4, **options),
+        lambda *given, **options: sce_ua(*given[:2], BOUNDS, evaluations=150, **options),
+    ):
+        whole, apart = method(model, observed), method(single, observed, batch=5, workers=1)
+        chosen = np.array([17, 2])
+        part = method(lambda x, cells: model(x, chosen[cells]), observed[:, chosen], keys=chosen)
+        for name in ("parameters", "cost", "evaluations", "status"):
+            assert np.array_equal(getattr(whole, name), getattr(apart, name), equal_nan=name in ("parameters", "cost"))
+            assert np.array_equal(getattr(whole, name)[..., chosen], getattr(part, name))
+
+
 @pytest.fixture(scope="module")
 def columns(weather):
     fixed = {"theta_r": 0.06, "theta_s": 0.43, "alpha": 0.03, "h50": -800.0}
