@@ -10,7 +10,7 @@ nothing is converted unasked):
 - fredlund_xing_wang: none; it is fitted to another curve (`xsoil.fit_fredlund_xing_wang`).
 - gardner: none; from another curve by its capillary drive. haverkamp: none; measured ones.
 
-`saxton_rawls2006` gives points of its curve (theta_fc, theta_wp), `li2024` conductivity alone.
+`saxton_rawls2006` gives points of its curve (theta_fc, theta_wp), `li2024_cb1` and `li2024_cb2` conductivity at saturation alone.
 """
 
 from __future__ import annotations
