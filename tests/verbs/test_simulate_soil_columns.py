@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 from columns import LOAM, NX, NY, SERIES, layered, maps, run, weather
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xsoil.errors import ArgumentError, AxisError, GridMismatchError, MissingVariableError, TimeError, UnitsError
 from xsoil.kernels.richards_curves import CURVES
@@ -176,6 +178,26 @@ def test_three_layers_put_faces_on_both_edges():
     assert faces[-1] == pytest.approx(50, rel=1e-15)
     assert len(column.widths) == grid(50.0).size
     assert column.layers == tuple(int(f > 5 + 1e-9) + int(f > 15 + 1e-9) for f in faces)
+
+
+@given(st.sets(st.integers(1, 499), min_size=1, max_size=15), st.floats(0.1, 3.0))
+def test_any_layers_put_faces_on_their_edges(cuts, depth):
+    """Edges of layers in thousandths of half the column's depth, so that some layers are thinner than a cell."""
+    edges = np.round(np.array([0, *sorted(cuts), 1000]) * depth / 1000, 6)
+    ds = xr.Dataset(coords={"depth": ("depth", (edges[1:] + edges[:-1]) / 2, {"units": "m"})})
+    ds.coords["depth_bounds"] = (("depth", "bnds"), np.stack([edges[:-1], edges[1:]], axis=1))
+    layers = layers_of(ds, {"n": xr.DataArray(np.ones(edges.size - 1), dims="depth")})
+    if len(cuts) >= grid(100 * depth).size:
+        with pytest.raises(ArgumentError, match="finer cells"):
+            column_of(depth, None, layers)
+        return
+    column = column_of(depth, None, layers)
+    widths = np.array(column.widths)
+    assert (widths > 0).all()
+    assert widths.sum() == pytest.approx(100 * depth, rel=1e-12)
+    assert np.abs(np.cumsum(widths)[:, None] - 100 * edges[None, 1:-1]).min(axis=0).max() < 1e-9
+    expected = np.searchsorted(edges, column.centres) - 1
+    np.testing.assert_array_equal(column.layers, expected)
 
 
 def test_one_depth_of_a_soil_is_a_soil():
