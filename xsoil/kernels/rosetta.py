@@ -123,9 +123,11 @@ def ensemble(
     h = _rows(_HIDDEN, w2)
     units = h.reshape(-1)
     member = _rows(1, w2)[0]
-    # Sums of results, of values and of their squares; values as differences from the first member's: nothing cancels.
-    part = _rows(3 * n_output, w2).reshape(3, n_output, LANES)
-    total = np.empty((3, n_output, LANES), np.float64)
+    # Sums of what the mean is that of; for deviations those of values and of their squares too, as differences from the
+    # first member's: nothing cancels.
+    n_sum = 3 if deviate else 1
+    part = _rows(n_sum * n_output, w2).reshape(n_sum, n_output, LANES)
+    total = np.empty((n_sum, n_output, LANES), np.float64)
     first = _rows(n_output, w2)
     rate = np.empty(n_output, w2.dtype)
     for o in range(n_output):
@@ -148,30 +150,28 @@ def ensemble(
                         continue
                     _results(h, w2[k, o], b2[k, o], member)
                     if not deviate:
-                        _add_values(member, rate[o], part[1, o])
+                        _add_values(member, rate[o], part[0, o])
                         continue
                     if k == 0:
                         _values(member, rate[o], power[o], first[o])
                     _add_moments(member, rate[o], power[o], first[o], part[1, o], part[2, o])
                     if power[o] and not arithmetic:
                         _add(member, part[0, o])
-            for m in range(3):
+            for m in range(n_sum):
                 for o in range(n_output):
                     for lane in range(LANES):
                         total[m, o, lane] += part[m, o, lane]
         for o in range(n_output):
             factor = 10.0 ** top[o] if power[o] else span[o]
             for lane in range(here):
-                result, shift = total[0, o, lane] / n_member, total[1, o, lane] / n_member
-                if arithmetic and power[o]:
-                    mean[o, start + lane] = (first[o, lane] + shift) * factor
-                elif deviate and not power[o]:
-                    mean[o, start + lane] = top[o] - span[o] * (first[o, lane] + shift)
-                else:
-                    mean[o, start + lane] = top[o] - span[o] * result
+                average = total[0, o, lane] / n_member
                 if deviate:
+                    shift = total[1, o, lane] / n_member
+                    if arithmetic or not power[o]:
+                        average = first[o, lane] + shift
                     variance = (total[2, o, lane] - total[1, o, lane] * shift) / (n_member - 1)
                     deviation[o, start + lane] = np.sqrt(max(variance, 0.0)) * factor
+                mean[o, start + lane] = average * factor if arithmetic and power[o] else top[o] - span[o] * average
     return mean, deviation
 
 
