@@ -38,8 +38,10 @@ MISSING_PARAMETER, IMPOSSIBLE_PARAMETERS, MISSING_FORCING, NEGATIVE_FORCING, CLI
 BLOCK = 512
 # Rows are a little longer than a block, so that they do not all fall on the same cache sets.
 ROW = BLOCK + 16
-# Cells of one call of the kernel, the piece of work of a thread.
+# Cells of one call of the kernel, the piece of work of a thread, at the most.
 STRIP = 4 * BLOCK
+# Least cells of it: whole vectors.
+LEAST = 32
 
 Array = NDArray[Any]
 Wide = NDArray[np.float64]
@@ -181,6 +183,12 @@ def _sweep(
             theta[start + i] = state[i]
 
 
+def strip_width(cells: int, workers: int, largest: int) -> int:
+    """Cells of a strip: as many as possible, but few cells (a batch of a training) are dealt out to all threads."""
+    share = -(-cells // (max(workers, 1) * LEAST)) * LEAST
+    return min(max(share, LEAST), largest)
+
+
 def run(
     precipitation: Array,
     pet: Array,
@@ -237,8 +245,10 @@ def run(
         array.flags.c_contiguous and array.dtype == dtype and array.shape[1] == cells for array in (precipitation, pet)
     )
 
+    width = strip_width(cells, workers, STRIP)
+
     def strip(start: int) -> None:
-        at = slice(start, min(start + STRIP, cells))
+        at = slice(start, min(start + width, cells))
         # numba compiles anew for every mix of writable and read-only arrays: parameters and initial state are always
         # copied (a strip is small), forcing is always read-only.
         values = [np.array(parameter[at], np.float64) for parameter in parameters]
@@ -264,7 +274,7 @@ def run(
 
     def strips(first: int, last: int) -> None:
         for number in range(first, last):
-            strip(number * STRIP)
+            strip(number * width)
 
-    in_bands(strips, -(-cells // STRIP), workers)
+    in_bands(strips, -(-cells // width), workers)
     return series, (theta, status)

@@ -262,10 +262,11 @@ def _back(
     in_place = all(a.flags.c_contiguous and a.dtype == dtype and a.shape[1] == cells for a in (rain, demand))
     theta = read_only(np.ascontiguousarray(theta, dtype))
     for_theta, for_et, for_runoff, for_drainage = cotangents
+    width = forward.strip_width(cells, workers, STRIP)
 
     def strips(begin: int, end: int) -> None:
         for number in range(begin, end):
-            at = slice(number * STRIP, min((number + 1) * STRIP, cells))
+            at = slice(number * width, min((number + 1) * width, cells))
             columns = slice(None) if in_place else at
             p, e = (
                 read_only(np.ascontiguousarray(np.broadcast_to(a, (days, cells))[:, columns], dtype))
@@ -280,7 +281,7 @@ def _back(
             )  # fmt: skip
             adjoint[at], totals[:, at] = back, sums
 
-    in_bands(strips, -(-cells // STRIP), workers)
+    in_bands(strips, -(-cells // width), workers)
 
 
 def _prepared(
