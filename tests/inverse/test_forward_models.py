@@ -116,12 +116,12 @@ def test_cells_do_not_depend_on_their_company(twin, weather):
     """Bit for bit, with the compiled physics, whatever is run together and on however many threads."""
     model, observed, _, _ = twin
     single = WaterBalance(*weather, LEARNED, FIXED, rows=np.arange(0, DAYS, 3), workers=1)
+    chosen = np.array([17, 2])
     for method in (
         lambda *given, **options: ensemble_smoother(*given[:2], 0.01, BOUNDS, members=24, iterations=4, **options),
         lambda *given, **options: sce_ua(*given[:2], BOUNDS, evaluations=150, **options),
     ):
         whole, apart = method(model, observed), method(single, observed, batch=5, workers=1)
-        chosen = np.array([17, 2])
         part = method(lambda x, cells: model(x, chosen[cells]), observed[:, chosen], keys=chosen)
         for name in ("parameters", "cost", "evaluations", "status"):
             assert np.array_equal(getattr(whole, name), getattr(apart, name), equal_nan=name in ("parameters", "cost"))
