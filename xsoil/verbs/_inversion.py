@@ -89,7 +89,6 @@ def invert(
     targets: Mapping[str, Bounded],
     search: Search,
     *,
-    options: Mapping[str, Any],
     progress: bool,
 ) -> dict[str, np.ndarray]:
     """Search the parameters of all cells of the source, block by block.
@@ -110,7 +109,7 @@ def invert(
             forcing, observed, known = source.series(block)
             (values,) = observed.values()
             rows = source.inputs.observed.days
-            make = partial(model.inverse_model, forcing, fixed=known, rows=rows, **options)
+            make = partial(model.forward, forcing, fixed=known, rows=rows)
             inverted = search.run(make, values, targets, block)
             for row, name in enumerate(targets):
                 found[name][block] = inverted.parameters[row]

@@ -15,6 +15,7 @@ from xsoil.evaluation.splits import Split
 from xsoil.physics.bounded import Bounded
 from xsoil.verbs._infer import Inference
 from xsoil.verbs._inputs import as_dataset
+from xsoil.verbs._learnable import learnable
 from xsoil.verbs._observed import Observed
 from xsoil.verbs.evaluate import evaluate
 from xsoil.verbs.simulate import simulate
@@ -152,6 +153,7 @@ class LearnedParams:
         if forcing is None:
             forcing = self._data("forcing").forcing
         setting = self.setting
+        model = learnable(setting.model, **setting.model_options)
         wanted = tuple(setting.outputs.values()) if outputs is None else outputs
         return simulate(
             self.params[list(setting.targets)],
@@ -159,7 +161,7 @@ class LearnedParams:
             setting.model,  # type: ignore[arg-type]
             outputs=wanted,
             warmup=warmup,
-            **(dict(setting.model_options) | dict(setting.fixed) | options),
+            **(dict(model.simulate) | dict(setting.fixed) | options),
         )
 
     def evaluate(self) -> xr.Dataset:
@@ -180,6 +182,8 @@ class LearnedParams:
         for name, output in self.setting.outputs.items():
             obs = _labelled(observed.data[name], data.like, observed.dims, index)
             sim = simulated[output].isel(time=observed.days)
+            if "depth" in sim.dims:  # of Richards columns: the one of the observations
+                sim = sim.isel(depth=0, drop=True)
             per_set = []
             for which in split.sets:
                 chosen = np.flatnonzero(split.days_of(which, index))

@@ -136,7 +136,7 @@ def read_model(path: str | PathLike[str], network: Any = None) -> LearnedParams:
 def _rebuilt(found: Any, folder: Path, learner: ParameterLearner | None) -> LearnedParams:
     _keys(found, KEYS, folder)
     try:
-        row = learnable(found["model"])
+        row = learnable(found["model"], **found["model_options"])
         targets = {name: Bounded(b["low"], b["high"], bool(b["log"])) for name, b in found["targets"].items()}
         for name, units in found["units"].items():
             if name not in row.names or units != VARIABLES[name].units:

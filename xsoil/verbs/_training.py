@@ -13,6 +13,7 @@ import xarray as xr
 from xsoil.errors import ArgumentError
 from xsoil.physics.bounded import Bounded
 from xsoil.verbs._cell_source import XarraySource
+from xsoil.verbs._learnable import Learnable
 from xsoil.vocabulary import VARIABLES
 
 if TYPE_CHECKING:
@@ -48,13 +49,12 @@ def train(
     targets: Mapping[str, Bounded],
     cells: tuple[np.ndarray, np.ndarray],
     *,
-    model: str,
+    model: Learnable,
     strategy: str,
     network: Any,
     network_options: Mapping[str, Any] | None,
     loss: Any,
     weights: Mapping[str, float] | None,
-    substeps: int,
     seed: int,
     **options: Any,
 ) -> tuple[ParameterLearner, xr.Dataset]:
@@ -81,8 +81,8 @@ def train(
         targets,
         patch=patch,
         network_options=more,
-        model=model,
-        model_options={"substeps": substeps},
+        model=model.name,
+        model_options=model.options,
         strategy=strategy,  # type: ignore[arg-type]
         loss={names.get(n, n): v for n, v in loss.items()} if isinstance(loss, Mapping) else loss,
         weights=None if weights is None else {names[n]: w for n, w in weights.items() if n in names},

@@ -15,7 +15,6 @@ import xarray as xr
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, UnknownNameError
 from xsoil.evaluation._places import cell_dims
 from xsoil.evaluation.splits import Split
-from xsoil.physics.bounded import Bounded
 from xsoil.verbs._cell_source import FAULTS, Inputs, XarraySource, observations_per_cell
 from xsoil.verbs._infer import Inference, cells_like, geometry_of
 from xsoil.verbs._inputs import as_dataset, require_same_grid
@@ -26,7 +25,7 @@ from xsoil.verbs._learned_maps import described, inversion_maps, search_ends, st
 from xsoil.verbs._observed import observed_of
 from xsoil.verbs._predictors import predictors_of, series_of_history
 from xsoil.verbs._simulate_inputs import OBSERVATION
-from xsoil.verbs._targets import IDENTITY, known_of, targets_of
+from xsoil.verbs._targets import completed, known_of, targets_of
 from xsoil.verbs._training import draw_validation, require_torch, train
 
 __all__ = ["learn_params"]
@@ -54,6 +53,9 @@ def learn_params(
     history: xr.Dataset | None = None,
     warmup: int = 0,
     substeps: int = 24,
+    curve: str = "van_genuchten",
+    depth: float = 0.05,
+    column_depth: float = 0.5,
     network_options: Mapping[str, Any] | None = None,
     validation: float = 0.1,
     epochs: int = 200,
@@ -96,12 +98,14 @@ def learn_params(
         "cnn" (patches), "mlp" (one value of each predictor; of patches their mean), "lstm" (`history`, and predictors
         where given), others of `xsoil.networks`, or a module called as ``module(static, history)`` with scaled
         predictors, which returns (cells, targets).
-    model : {"water_balance"}
-        The model; see `xsoil.simulate`.
+    model : {"water_balance", "richards"}
+        The model; see `xsoil.simulate`. Richards columns have an atmospheric top, free drainage and S-shaped uptake,
+        and start at -100 cm; they need `lai` in the forcing or as a keyword.
     targets : mapping, sequence of str or str, optional
         What is learned: ``{"k_sat": (1, 1000), ...}`` with bounds in the units of the vocabulary, or names alone with
-        bounds that suit Li et al. (2024). k_sat is learned on a logarithmic scale. Default: `k_sat`, and `obs_scale`
-        and `obs_bias` of the observation operator.
+        bounds that suit Li et al. (2024) or those of Qi et al. (2026) [4]_. k_sat, k_0 and alpha, of Richards columns
+        also n and h50, are learned on a logarithmic scale. Default: `k_sat`, and `obs_scale` and `obs_bias` of the
+        observation operator; of Richards columns the parameters of the curve and `h50`.
     split : Split, optional
         Cells and times of training and of test; all by default.
     seed : int
@@ -123,6 +127,9 @@ def learn_params(
         Days at the start of the forcing whose observations are not used.
     substeps : int
         Of the water balance.
+    curve, depth, column_depth : str, float, float
+        Of Richards columns: "van_genuchten", "fredlund_xing_wang" or another of `xsoil.simulate`; the depth of the
+        observations and of the column [m].
     network_options : mapping, optional
         Keywords of the network.
     validation : float
@@ -172,6 +179,7 @@ def learn_params(
     .. [1] Li et al. (2024), Water Resour. Res., doi:10.1029/2023WR035543.
     .. [2] Chen and Oliver (2013), Comput. Geosci. 17, 689, doi:10.1007/s10596-013-9351-5.
     .. [3] Duan et al. (1992), Water Resour. Res. 28, 1015, doi:10.1029/91WR02985.
+    .. [4] Qi et al. (2026), Water Resour. Res., doi:10.1029/2025WR041265.
 
     Examples
     --------
@@ -193,13 +201,14 @@ def learn_params(
         if name not in names:
             raise UnknownNameError.of(kind, name, names)
     _check(ring=ring, warmup=warmup, seed=seed, validation=validation, memory_budget=memory_budget)
-    row = learnable(model)
+    row = learnable(model, substeps=substeps, curve=curve, depth=depth, column_depth=column_depth)
     observations, forcing = as_dataset(observations), as_dataset(forcing)
-    bounds = targets_of(targets, row)
-    known = known_of(fixed, bounds, row)
-    operator = any(name in bounds or name in fixed for name in OBSERVATION)
-    dims = _cells_of(observations)
     series = forcing_of(forcing, row)
+    bounds = targets_of(targets, row)
+    given = completed(fixed, bounds, row, [str(name) for name in series.data_vars])
+    known = known_of(given)
+    operator = any(name in bounds or name in given for name in OBSERVATION)
+    dims = _cells_of(observations)
     like = cells_like(observations, dims)
     _require_one_grid(like, series, known, dims)
     observed = observed_of(observations, series, dims, weights=weights, mask=mask, warmup=warmup, operator=operator)
@@ -228,8 +237,8 @@ def learn_params(
             raise MissingVariableError("no predictors: ds has no variable with numbers; give maps, or history=...")
     inputs = Inputs(training, series.drop_vars(list(series.coords)), known, static, reading)
     setting = Setting(
-        strategy, model, {"substeps": substeps}, bounds, dict(fixed) | _identity(bounds, fixed), int(seed), int(warmup),
-        dict(observed.outputs), optimizer if strategy != "end_to_end" else None,
+        strategy, model, dict(row.options), bounds, given, int(seed), int(warmup), dict(observed.outputs),
+        optimizer if strategy != "end_to_end" else None,
     )  # fmt: skip
     search = Search(optimizer, int(seed), error_std, members, iterations, evaluations, loss)
     place = None if directory is None else Path(directory)
@@ -241,7 +250,7 @@ def learn_params(
             raise ArgumentError(f"no cell can be learned from: {_faults(source.status)}")
         maps: dict[str, np.ndarray] = {}
         if strategy != "end_to_end":
-            maps = invert(source, row, bounds, search, options={"substeps": substeps}, progress=progress)
+            maps = invert(source, row, bounds, search, progress=progress)
         cells = draw_validation(source.cells, validation if learning else 0, int(seed))
         status = status_of(source.status, split, like, dims, wanted & ~seen, cells[1])
         if not learning:
@@ -249,8 +258,8 @@ def learn_params(
             return LearnedParams(params, search_ends(maps), setting, data=Data(forcing, observed, like, split))
         source.parameters = {name: maps[name] for name in bounds} if maps else {}
         learner, record = train(
-            source, bounds, cells, model=model, strategy=strategy, network=network, network_options=network_options,
-            loss=loss, weights=weights, substeps=substeps, seed=int(seed), epochs=epochs, batch_cells=batch_cells,
+            source, bounds, cells, model=row, strategy=strategy, network=network, network_options=network_options,
+            loss=loss, weights=weights, seed=int(seed), epochs=epochs, batch_cells=batch_cells,
             learning_rate=learning_rate, patience=patience, accelerator=accelerator, directory=place, resume=resume,
             progress=progress, memory_budget=memory_budget,
         )  # fmt: skip
@@ -327,13 +336,6 @@ def _require_invertible(outputs: Mapping[str, str]) -> None:
             f"an inversion compares one series of soil moisture, found {list(outputs)}; choose it with "
             "weights={'soil_moisture': 1}, or strategy='end_to_end'"
         )
-
-
-def _identity(bounds: Mapping[str, Bounded], fixed: Mapping[str, Any]) -> dict[str, float]:
-    """The other part of the observation operator, where one is learned or given alone."""
-    if not any(name in bounds or name in fixed for name in OBSERVATION):
-        return {}
-    return {name: value for name, value in IDENTITY.items() if name not in bounds and name not in fixed}
 
 
 def _faults(status: np.ndarray) -> str:
