@@ -44,8 +44,8 @@ def test_curve_is_found_from_pedotransfer_functions():
         )
     })  # fmt: skip
     soil = soil.assign(topsoil=("site", [1.0], {"units": "1"}))
-    for method, curve in (("rosetta3", "van_genuchten"), ("wosten1999", "van_genuchten"), ("cosby1984", "campbell"),
-                          ("rawls_brakensiek1985", "brooks_corey")):  # fmt: skip
+    found_by = {"wosten1999": "van_genuchten", "cosby1984": "campbell", "rawls_brakensiek1985": "brooks_corey"}
+    for method, curve in found_by.items():
         found = run(soil.soil.ptf(method), SITE)
         assert found.attrs["curve"] == curve
         assert not found.status.any(), method

@@ -106,7 +106,8 @@ def simulate(
         0.25 cm that grow by 1.15 to at most 3 cm (29 in 0.5 m), their faces moved to the edges of layers.
     top : {"atmospheric", "flux", "head"}
         Richards: the surface. Atmospheric: heads between -1e5 and 0 cm; else, in the forcing or as a keyword, number,
-        map or series: `top_flux` into the soil [mm d-1], or `top_head` [cm]. Then precipitation is not looked at.
+        map or series: `top_flux` into the soil [mm d-1], or `top_head` [cm]. Then precipitation and irrigation are
+        not looked at.
     bottom : {"free_drainage", "head", "zero_flux", "water_table"}
         Richards: the bottom. Likewise `bottom_head` [cm], or `water_table_depth` below the surface [m].
     uptake : {"s_shaped", "feddes", "none"}
