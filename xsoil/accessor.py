@@ -12,9 +12,12 @@ import xarray as xr
 from xsoil import verbs
 from xsoil.outputs.cog import Overview
 from xsoil.ptfs.ptf import PTF
+from xsoil.verbs._curves import Curve, Heads
 from xsoil.verbs.compare_scaling import FRAMEWORKS
+from xsoil.verbs.convert_curve import Method as Conversion
 from xsoil.verbs.downscale import Method
 from xsoil.verbs.upscale import How
+from xsoil.verbs.water_limits import Method as Limits
 
 
 @xr.register_dataset_accessor("soil")  # type: ignore[no-untyped-call]
@@ -38,9 +41,50 @@ class SoilAccessor:
         """Mean between two depths; see `xsoil.depth_mean`."""
         return verbs.depth_mean(self._ds, top, bottom, units=units)
 
-    def water_limits(self, method: Literal["retention", "noah", "clm", "flux"] = "retention") -> xr.Dataset:
+    def water_limits(
+        self,
+        method: Limits = "retention",
+        *,
+        curve: Curve | None = None,
+        field_capacity: float | xr.DataArray | None = None,
+        wilting_point: float | xr.DataArray | None = None,
+    ) -> xr.Dataset:
         """Add field capacity and wilting point; see `xsoil.water_limits`."""
-        return verbs.water_limits(self._ds, method)
+        return verbs.water_limits(
+            self._ds, method, curve=curve, field_capacity=field_capacity, wilting_point=wilting_point
+        )
+
+    def retention(self, h: Heads, *, curve: Curve | None = None, quality: bool = False) -> xr.Dataset:
+        """Water content at pressure heads; see `xsoil.retention`."""
+        return verbs.retention(self._ds, h, curve=curve, quality=quality)
+
+    def conductivity(
+        self,
+        h: Heads,
+        *,
+        curve: Curve | None = None,
+        matching: Literal["k_sat", "k_0"] | None = None,
+        quality: bool = False,
+    ) -> xr.Dataset:
+        """Hydraulic conductivity at pressure heads; see `xsoil.conductivity`."""
+        return verbs.conductivity(self._ds, h, curve=curve, matching=matching, quality=quality)
+
+    def convert_curve(
+        self, to: Curve, *, method: Conversion | None = None, curve: Curve | None = None, quality: bool = False
+    ) -> xr.Dataset:
+        """Turn the parameters of one hydraulic curve into those of another; see `xsoil.convert_curve`."""
+        return verbs.convert_curve(self._ds, to, method=method, curve=curve, quality=quality)
+
+    def fit_fredlund_xing_wang(
+        self,
+        *,
+        curve: Curve | None = None,
+        h: Heads | None = None,
+        bounds: Mapping[str, tuple[float, float]] | None = None,
+        quality: bool = False,
+    ) -> xr.Dataset:
+        """Fit the Fredlund-Xing-Wang curve to another; see `xsoil.fit_fredlund_xing_wang`."""
+        return verbs.fit_fredlund_xing_wang(self._ds, curve=curve, h=h, bounds=bounds, quality=quality)
 
     def upscale(
         self,

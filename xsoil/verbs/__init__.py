@@ -4,11 +4,15 @@ from xsoil.outputs.cog import to_cog
 from xsoil.outputs.zarr import to_zarr
 from xsoil.verbs.apply_weights import apply_weights
 from xsoil.verbs.compare_scaling import compare_scaling
+from xsoil.verbs.conductivity import conductivity
 from xsoil.verbs.conservation_report import conservation_report
+from xsoil.verbs.convert_curve import convert_curve
 from xsoil.verbs.depth_mean import depth_mean
 from xsoil.verbs.downscale import downscale
 from xsoil.verbs.evaluate import evaluate
+from xsoil.verbs.fit_fredlund_xing_wang import fit_fredlund_xing_wang
 from xsoil.verbs.ptf import list_ptfs, ptf
+from xsoil.verbs.retention import retention
 from xsoil.verbs.rootzone import rootzone
 from xsoil.verbs.save_weights import save_weights
 from xsoil.verbs.simulate import final_state, simulate
@@ -19,13 +23,17 @@ from xsoil.verbs.water_limits import water_limits
 __all__ = [
     "apply_weights",
     "compare_scaling",
+    "conductivity",
     "conservation_report",
+    "convert_curve",
     "depth_mean",
     "downscale",
     "evaluate",
     "final_state",
+    "fit_fredlund_xing_wang",
     "list_ptfs",
     "ptf",
+    "retention",
     "rootzone",
     "save_weights",
     "simulate",
