@@ -15,6 +15,7 @@ pytest.importorskip("lightning", reason="the extra 'learn' is not installed")
 from learning_world import TARGETS, world  # noqa: E402
 
 from xsoil.errors import ArgumentError, UnknownNameError  # noqa: E402
+from xsoil.networks import training  # noqa: E402
 from xsoil.networks.learner import ParameterLearner  # noqa: E402
 from xsoil.networks.samples import InMemorySource, Sample  # noqa: E402
 from xsoil.networks.scaling import InputScaling  # noqa: E402
@@ -74,7 +75,8 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_one_seed_one_result(source, threads):
+def test_one_seed_one_result(source, threads, monkeypatch):
+    monkeypatch.setattr(training, "_WORTH_THREADS", 0)
     torch.set_num_threads(threads)
     try:
         one, first = trained(source, epochs=3)
@@ -215,6 +217,7 @@ def test_quiet_and_tidy(source, tmp_path, monkeypatch, capfd):
     assert os.listdir(tmp_path) == []
     assert torch.equal(state, torch.get_rng_state())
     assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.get_num_threads() == 1
     assert signal.getsignal(signal.SIGINT) is handler
     trained(source, learner, epochs=2, progress=True, directory=tmp_path / "run")
     out, err = capfd.readouterr()

@@ -56,12 +56,12 @@ def _last_layer(inputs: int, outputs: int) -> nn.Linear:
 POOLS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {
         "mean": lambda x: x.mean(dim=2),
-        "max": lambda x: x.amax(dim=2),
-        "min": lambda x: x.amin(dim=2),
+        "max": lambda x: x.max(dim=2).values,
+        "min": lambda x: x.min(dim=2).values,
         "median": lambda x: x.median(dim=2).values,
     }
 )
-"""Operators over the places of (n, channels, places)."""
+"""Operators over the places of (n, channels, places); with indices, which make the gradient of extremes cheap."""
 
 
 def _pooled(x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import signal
 import tempfile
@@ -29,6 +30,9 @@ from xsoil.networks.loop import SCHEDULES, AtomicFiles, Loop
 from xsoil.networks.samples import Cells, CellSource, held
 
 __all__ = ["History", "fit"]
+
+# Products of a batch (cells x places or days x weights) below which threads would wait for each other most of the time.
+_WORTH_THREADS = 1e9
 
 # Share of the budget that the validation cells may keep.
 _FOR_VALIDATION = 0.25
@@ -146,7 +150,8 @@ def fit(
         learner, train, validation, seed=seed, batch_cells=batch_cells, learning_rate=learning_rate, schedule=schedule,
         **({"epochs": epochs} if schedule == "one_cycle" else {"patience": patience}),
     )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="xsoil-") as scratch, _quiet(), _own_randomness():
+    threads = _threads(learner, source, train, batch_cells)
+    with tempfile.TemporaryDirectory(prefix="xsoil-") as scratch, _quiet(), _own_settings(threads):
         folder = Path(directory) if directory is not None else Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         loop = Loop(
@@ -270,14 +275,25 @@ def _closed(learner: ParameterLearner, loop: Loop, folder: Path, patience: int, 
     return History(**loop.rows, best_epoch=int(np.argmin(finite)), stopped=stopped, excluded=excluded)
 
 
+def _threads(learner: ParameterLearner, source: CellSource, train: Cells, batch_cells: int) -> int:
+    """Threads of tensor operations: one for small networks. The physics has its own."""
+    one = source.read(train[:1])
+    shapes = (() if one.static is None else one.static.shape[2:], () if one.history is None else one.history.shape[1:2])
+    places = max(math.prod(shape) for shape in shapes)
+    size = sum(parameter.numel() for parameter in learner.network.parameters())
+    return torch.get_num_threads() if min(batch_cells, train.size) * places * size > _WORTH_THREADS else 1
+
+
 @contextmanager
-def _own_randomness() -> Iterator[None]:
-    """The caller's random numbers and determinism are as before afterwards."""
-    deterministic = torch.are_deterministic_algorithms_enabled()
+def _own_settings(threads: int) -> Iterator[None]:
+    """The caller's random numbers, determinism and threads are as before afterwards."""
+    deterministic, before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    torch.set_num_threads(threads)
     try:
         with torch.random.fork_rng():
             yield
     finally:
+        torch.set_num_threads(before)
         torch.use_deterministic_algorithms(deterministic)
 
 
