@@ -107,7 +107,7 @@ def test_continues_bit_for_bit_also_through_zarr(tmp_path, dtype):
         rest = simulate(ds, forcing.isel(time=slice(11, None)), outputs=SERIES, initial=state)
         for name in (*SERIES, "final_theta"):
             np.testing.assert_array_equal(rest[name], whole[name][11:] if name in SERIES else whole[name], err_msg=name)
-    assert list(final_state(first).data_vars) == ["final_theta"]
+    assert set(final_state(first).data_vars) == {"final_theta", "status"}
     assert first.final_theta.attrs["end_time"].startswith("2001-01-11")
 
 
@@ -129,3 +129,23 @@ def test_initial_as_number_map_and_percent():
     xr.testing.assert_equal(full.theta, simulate(ds, forcing, initial=ds.theta_s).theta)
     flag = dict(zip(full.status.attrs["flag_meanings"].split(), full.status.attrs["flag_masks"], strict=True))
     assert (full.status == flag["initial_state_clipped"]).all()
+
+
+def test_flags_go_on_with_the_state():
+    ds, forcing = soil(), weather()
+    ds.k_sat[0, 0] = np.nan
+    forcing.pet[5, 0, 1] = np.nan
+    forcing.pet[6, 0, 2] = -1.0
+    forcing.pet[20, 0, 3] = np.nan
+    start = (ds.theta_fc + 0.01).assign_attrs(units="m3 m-3")
+    start[1, 0], start[1, 1] = 0.9, np.nan
+    whole = simulate(ds, forcing, initial=start)
+    first = simulate(ds, forcing.isel(time=slice(11)), initial=start)
+    rest = forcing.isel(time=slice(11, None))
+    for there in (first, first.chunk(y=2), final_state(first)):
+        found = simulate(ds, rest.chunk(time=4), initial=there).compute()
+        np.testing.assert_array_equal(found.status, whole.status)
+        np.testing.assert_array_equal(found.final_theta, whole.final_theta)
+    assert set(np.unique(whole.status)) == {0, 1, 4, 8, 16, 32}
+    filled = final_state(first).fillna(0.2)
+    assert simulate(soil(), rest.fillna(1.0), initial=filled).status.values[0, 1] == 0  # a reason that is gone

@@ -220,10 +220,10 @@ def test_metadata_of_the_results():
     for name, unit in units.items():
         assert found[name].attrs["units"] == unit
         assert found[name].attrs["long_name"]
-    assert set(final_state(found).data_vars) == {"final_theta", "final_snow", "final_root_depth"}
+    assert set(final_state(found).data_vars) == {"final_theta", "final_snow", "final_root_depth", "status"}
     names = "irrigation capillary_rise soil_temperature air_temperature crop_coefficient root_depth"
     assert found.attrs["optional_series"] == names
-    assert set(final_state(simulate(soil(), weather())).data_vars) == {"final_theta"}
+    assert set(final_state(simulate(soil(), weather())).data_vars) == {"final_theta", "status"}
 
 
 # Metadata faults.

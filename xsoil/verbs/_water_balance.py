@@ -97,7 +97,11 @@ def _initial_state(
     theta = _theta(initial, given, dims)
     if theta is None or not isinstance(initial, xr.Dataset):
         return {} if theta is None else {"initial": theta}
-    return {"initial": theta} | given.state_before(initial, dims, root_depth=moving)
+    found = {"initial": theta} | given.state_before(initial, dims, root_depth=moving)
+    if {"final_theta", "status"} <= {*initial.variables}:
+        require_place(initial["status"], given.ds, dims)
+        found["initial_status"] = initial["status"]
+    return found
 
 
 def _theta(initial: object, given: Given, dims: tuple[Hashable, ...]) -> xr.DataArray | None:
@@ -153,12 +157,25 @@ def _block(
     needed = dict.fromkeys("theta" if name == "theta_obs" else name for name in outputs if name not in values)
     run = _by_depth if "root_depth" in days else _whole
     found, end = run(days, flat, before, tuple(needed), substeps, dtype, skip, workers)
+    if "status" not in before and "initial_status" in flat:
+        end = end[0], _with_the_flags_of_before(end[1], flat["initial"], flat["initial_status"].astype(np.uint8))
     values = {name: array[skip:] for name, array in values.items()} | found
     if "theta_obs" in outputs:
         scale, bias = (flat[name].astype(dtype) for name in OBSERVATION)
         values["theta_obs"] = values["theta"] * scale + bias
     after = [*end, *(before[name] for name in states[len(end) :])]
     return [values[name].reshape(-1, *shape) for name in outputs], tuple(array.reshape(shape) for array in after)
+
+
+def _with_the_flags_of_before(status: np.ndarray, initial: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """A cell that was missing before keeps the reason why; one that was clipped at its start stays so."""
+    from xsoil.kernels.water_balance import FLAGS
+
+    clipped = np.uint8(FLAGS["initial_state_clipped"])
+    lost = np.isnan(initial) & (before & ~clipped > 0)
+    flags = np.array(status | before & clipped)
+    flags[lost] = status[lost] & ~np.uint8(FLAGS["missing_initial_state"]) | before[lost]
+    return flags
 
 
 def _grow(days: Series, flat: Series, dtype: DTypeLike) -> None:

@@ -73,8 +73,8 @@ def simulate(
     model : {"water_balance", "richards"}
         The model.
     initial : float, xr.DataArray, xr.Dataset or mapping, optional
-        The state before the first day. The `final_state` of another run is continued bit for bit (`status` too, for
-        Richards). Else, water balance: soil moisture, a number [m3 m-3] or a map with units, clipped to
+        The state before the first day. The `final_state` of another run is continued bit for bit, `status` too.
+        Else, water balance: soil moisture, a number [m3 m-3] or a map with units, clipped to
         theta_wp and theta_s and then flagged; field capacity by default. Its root depth and snow (below) are
         only known from a `final_state`. Richards: ``{"h": ...}``, the pressure head, a number [cm] or a DataArray with
         units, a map or a profile over `depth` (linear between, constant beyond its depths); -100 cm by default.
@@ -254,7 +254,7 @@ def final_state(ds: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xr.Dataset
-        Its variables `final_*`, without time; of Richards columns also `status`, which goes on with them.
+        Its variables `final_*`, without time; of `simulate` also `status`, which goes on with them.
 
     Raises
     ------
@@ -280,7 +280,9 @@ def final_state(ds: xr.Dataset) -> xr.Dataset:
             f"no end state (final_theta) among {sorted(map(str, ds.data_vars))}; "
             "expected a result of simulate or rootzone"
         )
-    return ds[[*names, *(name for name in ("status",) if "final_h" in names and name in ds)]]
+    if "status" in ds and "final_weight" not in names:  # that of rootzone has no use for it
+        names.append("status")
+    return ds[names]
 
 
 def _outputs(outputs: str | Sequence[str], model: str, frost: bool) -> tuple[str, ...]:
