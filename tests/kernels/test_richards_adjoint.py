@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -99,7 +101,7 @@ def compare(given, fixed, sizes):
             (scalar(varied(given, name, place, 1 + size)) - scalar(varied(given, name, place, 1 - size))) / (2 * size)
             for size in sizes
         ]
-        errors.append(np.min(np.abs(np.array(differences) - ours[-1]), axis=0))
+        errors.append(np.nanmin(np.abs(np.array(differences) - ours[-1]), axis=0))
     return np.array(errors) / np.maximum(np.abs(ours), 1e-3 * np.abs(ours).max(axis=0))
 
 
@@ -138,16 +140,33 @@ def test_other_curves_and_boundaries(curve):
 
 
 def test_oven_dry_cells():
-    """Cells whose head can fall no further pass their water on."""
+    """Cells whose head can fall no further keep their water: all of it is what it was before."""
     given, fixed = problem("van_genuchten", 100, 15, seed=3)
     given["initial"][:] = -6.2e6
     given["initial"][15:] = -5e4
     given["precipitation"] = np.full((15, 100), 0.01)
     given["precipitation"][7:9] = 5.0
     given = chosen(given, [0, 11, 18, 70])
-    _, _, steps = simulate(given, fixed, record=4000)
+    _, state, steps = simulate(given, fixed, record=4000)
     assert ((steps.h == -6.3e6).sum(axis=(1, 2)) > 50).all()
     assert (compare(given, fixed, (1e-4, 1e-5)) < 1e-4).all()
+    kept = steps.h[0, steps.per_day[0, :7].sum() - 1] == -6.3e6
+    assert kept.sum() > 3
+    first = given | {name: given[name][:6] for name in ("precipitation", "pet", "lai")}
+    _, state, _ = simulate(first, fixed)
+    after = given | {name: given[name][6:7] for name in ("precipitation", "pet", "lai")}
+    weights = np.random.default_rng(0).normal(size=state[0].shape)
+    found = columns_of(after, fixed, state=state).gradient({}, water=weights)
+    assert_allclose(found.initial[kept, 0], weights[kept, 0], rtol=1e-3)
+
+
+def test_saturated_columns():
+    """Rain on soil that cannot drain: heads above 0, where theta tells nothing of them."""
+    given, fixed = problem("fredlund_xing_wang", 12, 10, seed=21, bottom="zero_flux")
+    given["precipitation"] *= 3
+    _, _, steps = simulate(given, fixed, record=4000)
+    assert (steps.h.max(axis=(1, 2)) > 0).sum() > 3
+    assert (compare(given, fixed, (1e-3, 1e-4, 1e-5, 1e-6)) < 1e-4).all()
 
 
 def test_layers():
@@ -236,6 +255,25 @@ def test_kept_states_threads_and_neighbours_do_not_matter():
     for name, array in found.items():
         assert_array_equal(threads[name], array, err_msg=name)
         assert_array_equal(shuffled[name], array[..., order], err_msg=name)
+
+
+def test_kept_states_spare_memory():
+    given, fixed = problem("van_genuchten", 8, 300, seed=6)
+    given["precipitation"] = given["precipitation"].clip(0, 5)  # storms take many steps in a day
+    first, _, _ = simulate(given, fixed, outputs=("steps",))
+    room, weights = int(first["steps"].sum(axis=0).max()), {"theta": np.ones((300, 3, 8))}
+    columns = columns_of(given, fixed)
+
+    def peak(work):
+        work()
+        tracemalloc.start()
+        work()
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    whole = peak(lambda: columns.gradient(weights, steps=simulate(given, fixed, record=room)[2]))
+    assert peak(lambda: columns.gradient(weights, tape=columns.run()[2])) < whole / 4
 
 
 def test_hidden_days():

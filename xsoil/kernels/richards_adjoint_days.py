@@ -174,7 +174,8 @@ def sweep_back(
                 by_surface += edge_k[0] * edge_nodes[SLOPE, 0]
             if bottom == FIXED_HEAD:
                 by_base += edge_k[4] * edge_nodes[SLOPE, 4]
-            pull_back(curve, edge_nodes, edge_theta, edge_k, edge_fixed, block, edge_sums[c], 8)
+            # (a number written out here would be compiled for on its own)
+            pull_back(curve, edge_nodes, edge_theta, edge_k, edge_fixed, block, edge_sums[c], edge_k.size)
             edge_k[:] = 0.0
             by_demand = 0.0
             for i in range(n):
