@@ -18,6 +18,8 @@ from xsoil.physics.fredlund_xing_wang import (
     fredlund_xing_wang,
     fredlund_xing_wang_anchors,
     fredlund_xing_wang_head,
+    fredlund_xing_wang_retention,
+    fredlund_xing_wang_sensitivity,
 )
 from xsoil.physics.power_laws import brooks_corey, brooks_corey_head, gardner, gardner_head, haverkamp, haverkamp_head
 from xsoil.physics.retention import brooks_corey_theta, campbell_theta, van_genuchten_theta
@@ -183,3 +185,19 @@ def test_gradient_under_torch(name):
     back = builder(NUMPY)(head.detach().numpy(), *parameters)
     assert_allclose(back[0], 0.2, rtol=1e-12)
     assert_allclose(by_theta, 1 / back[1], rtol=1e-9)
+
+
+def test_retention_alone_and_its_shape_under_torch():
+    torch = pytest.importorskip("torch")
+    functions = Elementary(torch.exp, torch.expm1, torch.log, torch.log1p, torch.where)
+    h = torch.tensor(-np.logspace(-2, 6, 40))
+    logs = [torch.tensor(np.log(p), requires_grad=True) for p in FIG_2[1:4]]
+    shape = [torch.exp(p) for p in logs]
+    theta, *by = fredlund_xing_wang_sensitivity(functions)(-h, FIG_2[0], *shape)
+    assert_allclose(theta.detach(), fxw()(h.numpy(), *FIG_2)[0], rtol=1e-14)
+    alone = fredlund_xing_wang_retention(functions)(h, torch.tensor(FIG_2[0], dtype=torch.float64), *shape)
+    assert_allclose(alone[0].detach(), theta.detach(), rtol=1e-15)
+    assert_allclose(alone[1].detach(), fxw()(h.numpy(), *FIG_2)[1], rtol=1e-13)
+    for parameter, rates in zip(logs, by, strict=True):
+        found = [torch.autograd.grad(value, parameter, retain_graph=True)[0].item() for value in theta]
+        assert_allclose(found, rates.detach(), rtol=1e-10, atol=1e-13)

@@ -181,6 +181,8 @@ class _AlongHeads:
         arguments = [p[name] if name in p else dict(self.constants)[name] for name in self.takes]
         with np.errstate(all="ignore"):
             found = np.broadcast_to(getattr(CURVES[self.curve], self.of)(h, *arguments), (h.size, absent.size))
+            if self.of == "theta":  # not above saturation by a rounding, nor below 0 drier than oven-dry
+                found = np.clip(found, 0.0, p["theta_s"])
             wrong = ~(possible(p, self.curve) & np.isfinite(found)) & ~absent
             above = np.broadcast_to(h > self.highest, found.shape) & ~absent & ~wrong
             values = np.where(absent | wrong | above, np.nan, found).astype(self.dtype)
