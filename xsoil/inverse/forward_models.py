@@ -23,7 +23,7 @@ OBSERVATION = {"obs_scale": 1.0, "obs_bias": 0.0}
 
 # Most runs of one call of the water balance, whose forcing is copied for it: series of a year stay in the second-level
 # cache. Few runs are dealt out to all threads.
-STRIP, LEAST_STRIP = 512, 128
+STRIP, LEAST_STRIP = 256, 128
 # Runs of one call of the Richards kernel.
 COLUMNS = 2048
 
@@ -151,9 +151,12 @@ class WaterBalance(_Physics):
         strip = min(max(-(-cells.size // (2 * self._workers * LEAST_STRIP)) * LEAST_STRIP, LEAST_STRIP), STRIP)
 
         def strips(first: int, last: int) -> None:
+            # One room for all strips of a thread: fresh memory costs more than what is written to it.
+            room = np.empty((2, last_day * strip), self._rain.dtype)
             for number in range(first, last):
                 at = slice(number * strip, min((number + 1) * strip, cells.size))
-                rain, pet = (np.empty((last_day, at.stop - at.start), self._rain.dtype) for _ in range(2))
+                width = at.stop - at.start
+                rain, pet = (part[: last_day * width].reshape(last_day, width) for part in room)
                 gather(self._rain, cells, at.start, rain)
                 gather(self._pet, cells, at.start, pet)
                 series, _ = water_balance.run(

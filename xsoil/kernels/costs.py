@@ -56,14 +56,17 @@ def costs(first, last, objective, simulated, cells, observed, linear, box, out, 
     count, mean_s, mean_d = np.empty(TILE), np.empty(TILE), np.empty(TILE)
     var_s, var_d, joint, square = np.empty(TILE), np.empty(TILE), np.empty(TILE), np.empty(TILE)
     moments = linear or objective != MSE
+    owner = np.empty(TILE, np.uint64)
     for start in range(first, last, TILE):
         width = min(TILE, last - start)
         for i in range(TILE):
             count[i] = mean_s[i] = mean_d[i] = var_s[i] = var_d[i] = joint[i] = square[i] = 0.0
+        for i in range(width):
+            owner[i] = cells[start + i]
         for o in range(simulated.shape[0]):
-            row, seen = simulated[o], observed[o]
+            row, seen = simulated[o, start : start + width], observed[o]
             for i in range(width):
-                d, s = seen[cells[start + i]], row[start + i]
+                d, s = seen[owner[i]], row[i]
                 known = abs(d) < np.inf
                 off = s - d if known else 0.0
                 square[i] += off * off
@@ -76,9 +79,9 @@ def costs(first, last, objective, simulated, cells, observed, linear, box, out, 
             square[i] /= count[i]
         if moments:
             for o in range(simulated.shape[0]):
-                row, seen = simulated[o], observed[o]
+                row, seen = simulated[o, start : start + width], observed[o]
                 for i in range(width):
-                    d, s = seen[cells[start + i]], row[start + i]
+                    d, s = seen[owner[i]], row[i]
                     known = abs(d) < np.inf
                     of_s = s - mean_s[i] if known else 0.0
                     of_d = d - mean_d[i] if known else 0.0
