@@ -240,8 +240,10 @@ def test_kept_states_threads_and_neighbours_do_not_matter():
     columns = columns_of(given, fixed)
     expected = fields(columns.gradient(weights, steps=steps, forcing=True))
     assert_allclose(expected["lai"].sum(), fields(columns.gradient(weights, forcing=True))["lai"].sum(), rtol=1e-9)
-    for every in (1, 4, 100):
-        values, _, tape = columns.run(("theta", "actual_et"), every=every)
+    enough = int(steps.per_day.sum(axis=1).max())
+    for every, room in ((1, 0), (None, enough), (4, enough - 1), (100, 0)):
+        values, _, tape = columns.run(("theta", "actual_et"), every=every, room=room)
+        assert (tape.record is None) == (room < enough)
         found = fields(columns.gradient(weights, tape=tape, forcing=True))
         for name in series:
             assert_array_equal(values[name], series[name])
@@ -286,6 +288,10 @@ def test_hidden_days():
     columns = columns_of(given, fixed, skip=5)
     values, _, tape = columns.run(("theta", "storage"), every=4)
     assert values["theta"].shape == (7, 3, 3)
+    again, _, record = columns.run(("theta", "storage"), room=2000)
+    assert_array_equal(again["theta"], values["theta"])
+    hidden = columns.gradient({k: w[5:] for k, w in weights.items()}, tape=record)
+    assert_allclose(hidden.parameters, whole.parameters, rtol=1e-9)
     hidden = columns.gradient({k: w[5:] for k, w in weights.items()}, tape=tape)
     assert_allclose(hidden.parameters, whole.parameters, rtol=1e-9)
     assert_allclose(hidden.initial, whole.initial, rtol=1e-9)
@@ -304,9 +310,9 @@ def test_missing_columns():
     given["parameters"][0][impossible] = 0.9
     given["precipitation"][4, lacking] = np.nan
     limited = fixed | {"control": {"most_iterations": np.sort(needed)[-2]}}
-    for every in (3, None):
+    for kept in ({"every": 3}, {}, {"room": 5000}):
         columns = columns_of(given, limited)
-        series, state, tape = columns.run(every=every)
+        series, state, tape = columns.run(**kept)
         assert_array_equal(np.flatnonzero(state[-1] == FLAGS["not_converged"]), [worst])
         found = fields(columns.gradient({"theta": np.ones((10, 3, 6))}, tape=tape, forcing=True))
         masked = fields(columns.gradient({"theta": ~np.isnan(series["theta"])}, tape=tape, forcing=True))

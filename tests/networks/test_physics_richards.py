@@ -99,13 +99,14 @@ def test_layers():
     (k_sat,) = leaves(torch.stack([parameters["k_sat"], 0.2 * parameters["k_sat"]]))
     nodes = [0] * 15 + [1] * 14
 
-    def theta(values, layers):
-        return richards(rain, pet, 1.0, parameters | {"k_sat": values}, layers=layers, control=FIXED)["theta"]
+    def theta(values, layers, **options):
+        soil = parameters | {"k_sat": values}
+        return richards(rain, pet, 1.0, soil, layers=layers, control=FIXED, **options)["theta"]
 
     assert torch.autograd.gradcheck(lambda k: theta(k, nodes), [k_sat], eps=1e-5, atol=1e-7, rtol=1e-4)
     (by_node,) = leaves(k_sat.detach()[torch.tensor(nodes)])
     theta(k_sat, nodes).sum().backward()
-    theta(by_node, None).sum().backward()
+    theta(by_node, None, room=200).sum().backward()
     torch.testing.assert_close(by_node.grad[:15].sum(0), k_sat.grad[0])
     torch.testing.assert_close(by_node.grad[15:].sum(0), k_sat.grad[1])
 

@@ -75,11 +75,14 @@ class Tape:
         State before each of them; None for the initial heads.
     steps : array (time, columns) of int
         Steps of each day; -1 from the day on that a column is missing.
+    record : Steps or None
+        All steps with their heads, where there was room for them.
     """
 
     starts: list[int]
     states: list[State | None]
     steps: NDArray[np.int64]
+    record: Steps | None = None
 
 
 class Columns:
@@ -126,7 +129,7 @@ class Columns:
         self.start = np.broadcast_to(start, (self.cells, self.count))
 
     def run(
-        self, outputs: Sequence[str] = ("theta",), *, every: int | None = None,
+        self, outputs: Sequence[str] = ("theta",), *, every: int | None = None, room: int = 0,
         dtype: np.dtype[Any] | type = np.float64, workers: int = 1,
     ) -> tuple[dict[str, Array], State, Tape]:  # fmt: skip
         """Run and keep the state every some days.
@@ -138,6 +141,9 @@ class Columns:
         every : int, optional
             Days between the states that are kept; the days between are run once more for the gradient. By default
             the root of their number: the gradient then takes O(sqrt(time)) memory.
+        room : int
+            Steps of a column that there is room for: the heads of all are then kept and nothing is run again, in
+            O(time) memory. Where a column takes more, states are kept as without it.
 
         Returns
         -------
@@ -145,6 +151,11 @@ class Columns:
         state : tuple of arrays
         tape : Tape
         """
+        if room > 0:
+            try:
+                return self._run_recorded(outputs, room, dtype, workers)
+            except ArgumentError:  # no room; any other fault comes up again
+                pass
         length = every or max(1, math.isqrt(self.days - 1) + 1)
         starts, states, steps = list(range(0, self.days, length)), [self.state], []
         parts: list[dict[str, Array]] = []
@@ -154,12 +165,23 @@ class Columns:
                 self._forcing(first, first + length, slice(None)), slice(None), states[-1], outputs=wanted,
                 workers=workers,
             )  # fmt: skip
-            steps.append(np.where(np.isnan(found["steps"]), -1, found["steps"]).astype(np.int64))
+            steps.append(_counts(found["steps"]))
             hidden = min(max(self.skip - first, 0), length)
             parts.append({name: found[name][hidden:].astype(dtype, copy=False) for name in outputs})
             states.append(state)
         series = {name: np.concatenate([part[name] for part in parts]) for name in outputs}
         return series, state, Tape(starts, states[:-1], np.concatenate(steps))
+
+    def _run_recorded(
+        self, outputs: Sequence[str], room: int, dtype: np.dtype[Any] | type, workers: int
+    ) -> tuple[dict[str, Array], State, Tape]:
+        everyone = slice(None)
+        found, state, record = self._run(
+            self._forcing(0, self.days, everyone), everyone, self.state, record=room, workers=workers,
+            outputs=tuple(dict.fromkeys((*outputs, "steps"))),
+        )  # fmt: skip
+        series = {name: found[name][self.skip :].astype(dtype, copy=False) for name in outputs}
+        return series, state, Tape([0], [self.state], _counts(found["steps"]), record)
 
     def gradient(
         self, derivatives: Mapping[str, Array], *, tape: Tape | None = None, steps: Steps | None = None,
@@ -194,9 +216,11 @@ class Columns:
         self._check(derivatives)
         if steps is None:
             tape = tape or self.run((), workers=workers)[2]
+            steps = tape.record
+        if tape is not None and steps is None:
             starts, ran = tape.starts, (tape.steps > 0).any(axis=0)
         else:
-            starts, ran = [0], (steps.per_day > 0).any(axis=1)
+            starts, ran = [0], (cast(Steps, steps).per_day > 0).any(axis=1)
         n, layers = self.cells, self.numbers[0].shape[0]
         padded = (n + 7) // 8 * 8
         series = [read_only(np.ascontiguousarray(a)) for a in self._forcing(0, self.days, slice(None))]
@@ -304,6 +328,10 @@ def _by_column(array: ArrayLike | None, cells: int, columns: int) -> Wide:
     """(columns, cells), 0 if there is none."""
     whole = np.zeros((cells, columns)) if array is None else np.broadcast_to(np.asarray(array, float), (cells, columns))
     return np.array(whole.T, order="C")
+
+
+def _counts(steps: Array) -> NDArray[np.int64]:
+    return np.where(np.isnan(steps), -1, steps).astype(np.int64)
 
 
 def _some(steps: Steps, at: slice) -> Steps:

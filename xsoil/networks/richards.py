@@ -58,6 +58,7 @@ def richards(
     skip: int = 0,
     control: Mapping[str, float] | None = None,
     every: int | None = None,
+    room: int = 0,
     workers: int | None = None,
 ) -> dict[str, Tensor]:
     """Water in soil columns by Richards' equation, with gradients.
@@ -100,6 +101,9 @@ def richards(
     every : int, optional
         Days between the states that are kept for the gradient; the days between are run once more. The root of the
         number of days by default.
+    room : int
+        Steps of a column that there is room for (some 10 a day): where they suffice, the heads of all steps are kept
+        and nothing is run again, which spares two fifths of the time and takes O(time) memory.
     workers : int, optional
         Threads; all cores by default.
 
@@ -181,7 +185,7 @@ def richards(
         "bottom": bottom, "uptake": uptake, "control": control, "skip": skip,
     }  # fmt: skip
     names = tuple(dict.fromkeys(name for name in outputs if name not in FINAL))
-    options = (inner, names, len(taken) - 1, every, available_cores() if workers is None else workers)
+    options = (inner, names, len(taken) - 1, every, room, available_cores() if workers is None else workers)
     found = _Richards.apply(  # type: ignore[no-untyped-call]
         options, rain, demand, leaves, above, below, start, 100.0 * taken[0], *taken[1:], *map(soil, CURVES[curve])
     )
@@ -195,15 +199,15 @@ class _Richards(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, options: tuple[Any, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
-        inner, names, stresses, every, workers = options
+        inner, names, stresses, every, room, workers = options
         rain, pet, lai, above, below, start, roots, *rest = (tensor.detach().numpy() for tensor in tensors)
         columns = Columns(
             rain, pet, lai, rest[stresses:], top_value=above, bottom_value=below, root_depth=roots,
             stress=rest[:stresses], initial=start, **inner,
         )  # fmt: skip
         if not any(ctx.needs_input_grad):
-            every = len(rain)
-        series, state, ctx.tape = columns.run(names, every=every, workers=workers)
+            every, room = len(rain), 0
+        series, state, ctx.tape = columns.run(names, every=every, room=room, workers=workers)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors)  # so that a change in place is noticed
         ctx.columns, ctx.options = columns, options
@@ -212,7 +216,7 @@ class _Richards(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        _, names, stresses, _, workers = ctx.options
+        _, names, stresses, *_, workers = ctx.options
         tensors = ctx.saved_tensors
         *by_series, final, water = (None if by is None else by.detach().numpy() for by in cotangents)
         derivatives = {name: by for name, by in zip(names, by_series, strict=True) if by is not None}
