@@ -211,7 +211,7 @@ def test_quiet_and_tidy(source, tmp_path, monkeypatch, capfd):
     learner = learner_for(source)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        trained(source, learner, epochs=2)
+        trained(source, learner, epochs=2, accelerator="auto" if not torch.cuda.is_available() else "cpu")
     out, err = capfd.readouterr()
     assert out + err == ""
     assert os.listdir(tmp_path) == []

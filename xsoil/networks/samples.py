@@ -94,8 +94,14 @@ class Sample:
         return self._mapped(lambda array, axis: np.take(array, positions, axis=axis))
 
     def tensors(self, device: torch.device | str = "cpu") -> Sample:
-        """The same as tensors on `device`."""
-        return self._mapped(lambda array, _: torch.as_tensor(_native(array)).to(device))
+        """The same as tensors on `device`, in single precision on Apple's, which have no other."""
+        single = torch.device(device).type == "mps"
+
+        def moved(array: Array, _: int) -> Array:
+            tensor = torch.as_tensor(_native(array))
+            return (tensor.float() if single and tensor.is_floating_point() else tensor).to(device)
+
+        return self._mapped(moved)
 
     @staticmethod
     def joined(samples: Sequence[Sample]) -> Sample:

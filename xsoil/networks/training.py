@@ -170,7 +170,8 @@ def fit(
                 (folder / old).unlink(missing_ok=True)
         finished = before is not None and _finished(before, settings, epochs, patience, loop)
         if not finished:
-            on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+            device = torch.cuda.is_available() or torch.backends.mps.is_available()
+            on_cpu = accelerator == "cpu" or (accelerator == "auto" and not device)
             trainer = pl.Trainer(
                 accelerator=accelerator, devices=1, max_epochs=epochs, callbacks=[stopping, best, last],
                 plugins=[AtomicFiles()], logger=False, enable_progress_bar=False, enable_model_summary=False,
@@ -182,7 +183,7 @@ def fit(
                 source, train, batch_cells, memory_budget=share, seed=seed, epoch=lambda: trainer.current_epoch
             )
             watched = Batches(apart, validation, batch_cells, memory_budget=memory_budget * _FOR_VALIDATION)
-            trainer.fit(loop, batches, watched if validation.size else None, ckpt_path=before, weights_only=True)
+            trainer.fit(loop, batches, watched if validation.size else None, ckpt_path=before)
         return _closed(learner, loop, folder, patience, excluded)
 
 
