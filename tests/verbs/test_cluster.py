@@ -33,6 +33,12 @@ def test_processes_give_what_threads_give(client, tmp_path):
     here = run.compute(scheduler="threads"), deep.compute(scheduler="threads")
     xr.testing.assert_identical(client.compute(run).result(), here[0])
     xr.testing.assert_identical(client.compute(deep).result(), here[1])
+    few = soil.isel(y=slice(0, 12), x=slice(0, 3)), forcing.isel(y=slice(0, 12), x=slice(0, 3), time=slice(18))
+    loam = {"theta_r": 0.0, "lai": 2.0}
+    columns = xsoil.simulate(*few, "richards", outputs=("theta", "drainage"), **loam)
+    assert columns.theta.data.numblocks == (2, 1, 2, 1)
+    expected = columns.compute(scheduler="threads")  # here first: the workers then find the compiled kernels
+    xr.testing.assert_identical(client.compute(columns).result(), expected)
     run.soil.to_zarr(tmp_path / "run.zarr", progress=False)
     stored = xr.open_zarr(tmp_path / "run.zarr", consolidated=False)
     xr.testing.assert_equal(stored.theta.compute(), here[0].theta)

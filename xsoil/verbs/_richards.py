@@ -90,7 +90,7 @@ def richards_run(
     series = _series(given, top == "atmospheric", bool(leaves), moving)
     constant = [name for name in moving if name not in series]
     needed = [*CURVES[curve], *roots, *UPTAKES[uptake], *constant, *[*OBSERVATION] * ("theta_obs" in outputs)]
-    options = f"richards with curve {curve!r}, top {top!r}, bottom {bottom!r}, uptake {uptake!r}"
+    options = f"richards: {curve}, {top}, {bottom}, {uptake}"
     require_known(given.fixed, (*needed, *moving, *["degree_day_factor"] * given.frost), options)
     parameters, defaults = parameters_of(
         given, needed, {**given_l, **roots, **UPTAKES[uptake]}, moving, partial(explain, curve, there)

@@ -117,7 +117,7 @@ def require_known(fixed: Mapping[str, Any], known: Sequence[str], what: str) -> 
     """Raise for keywords that nobody knows, or that this run does not use."""
     for name, value in fixed.items():
         if name not in known:
-            raise UnknownNameError.of(f"keyword of {what}", name, (*known, *OPTIONS))
+            raise UnknownNameError.of(f"keyword ({what})", name, (*known, *OPTIONS))
         if not isinstance(value, xr.DataArray) and (np.ndim(value) or np.asarray(value).dtype.kind not in "fiu"):
             units = VARIABLES[name].units
             raise ArgumentError(f"{name}={value!r}; expected a number in {units!r}, or a DataArray with units")
