@@ -8,6 +8,8 @@ fails too, all are transformed. Every decision depends on the absolute block alo
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +48,9 @@ class Lattice(NamedTuple):
     period: float
 
 
+KEPT, KEPT_BYTES = 16, 2**20
+"""Lattices that are kept for the next variable on the same grids, and how large one may be."""
+
 _CENTRE = (-1 / 16, 9 / 16, 9 / 16, -1 / 16)
 """Lagrange weights at 1/2 of nodes at -1, 0, 1, 2."""
 
@@ -69,6 +74,23 @@ def centre_error(u: Array, v: Array, centre_u: Array, centre_v: Array, period: f
             dv += w * (v[..., i, j] - base_v)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.hypot(turn(base_u + du - centre_u, period), base_v + dv - centre_v))
+
+
+@lru_cache(maxsize=KEPT)
+def _kept(*key: Hashable) -> list[Lattice]:
+    """A place for a lattice that is small enough to be kept."""
+    return []
+
+
+def lattice_of(imap: IndexMap, step: int, tolerance: float, rows: tuple[int, int], columns: tuple[int, int]) -> Lattice:
+    """`build`, or what it gave the last time."""
+    place = _kept(imap, step, tolerance, rows, columns)
+    if place:
+        return place[0]
+    lattice = build(imap, step, tolerance, rows, columns)
+    if sum(part.nbytes for part in lattice if isinstance(part, np.ndarray)) <= KEPT_BYTES:
+        place.append(lattice)
+    return lattice
 
 
 def build(imap: IndexMap, step: int, tolerance: float, rows: tuple[int, int], columns: tuple[int, int]) -> Lattice:

@@ -137,7 +137,7 @@ class ShearedOverlap:
             part, part_area = np.full(size, start, dtype=total.dtype), np.zeros(size)
             flat = (len(layer), -1)
             sums = part.reshape(flat), part_area.reshape(flat)
-            lost = kernel(layer, origin, *geometry, shifts, part_tile, self._rule, flag, *sums)
+            lost = kernel(layer, origin, *geometry, shifts, part_tile, self._rule, self._torn, flag, *sums)
             if lost.size:
                 entries = edge_entries(self._map, self._rule, part_tile, shifts, lost)
                 add(layer, origin, entries, flag, *sums)
@@ -171,7 +171,7 @@ class ShearedOverlap:
 
         tile = self._tile(rows, cols)
         pointer, pixels, areas = cell_lists(
-            self._groups.all(origin, shape, tile), origin, shape, tile, self._rule, self._map
+            self._groups.all(origin, shape, tile), origin, shape, tile, self._rule, self._torn, self._map
         )
         used: Any = tidy(pointer, pixels, areas)
         return pointer, pixels[:used].astype(np.int64), areas[:used]
@@ -232,7 +232,7 @@ class ShearedOverlap:
             if y1 <= y0 or x1 <= x0:
                 return []
             groups = self._groups.all((y0, x0), (y1 - y0, x1 - x0), part)
-            pointer, pixels, areas = cell_lists(groups, origin, shape, part, self._rule, self._map)
+            pointer, pixels, areas = cell_lists(groups, origin, shape, part, self._rule, self._torn, self._map)
             cells = slice(rows_of_it.start - tile.r0, rows_of_it.stop - tile.r0)
             some, valid = (a[..., cells, :].reshape(*a.shape[:-2], -1) for a in (result, area))
             order_kernels.reduce_lists(
@@ -320,6 +320,7 @@ class ShearedOverlap:
         self._sign = -1.0 if np.median(area) < 0 else 1.0
         self._largest = 8.0 * float(np.abs(area).max())
         self._reach = 2.0 * float(reach.max()) + 2.0
+        self._torn = int(min(np.ceil(self._reach), 2**20))
         self._node_tolerance = NODE_TOLERANCE * relax
         self._step = next((n for n in corners.STEPS if self._smooth(columns, rows, n)), corners.STEPS[-1])
 

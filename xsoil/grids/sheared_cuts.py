@@ -2,7 +2,7 @@
 
 A pixel is a quad whose edges bulge a little. The part of it on one side of a line is the integral of
 min(p, 0) dq round it (Green), where p is the distance from the line. Corners are relative to the lines,
-taken off in double precision, so that single precision is right to 1e-7 of the pixel.
+taken off as whole numbers, so that single precision is right to 1e-7 of the pixel.
 """
 
 # numba infers the types of what it compiles:
@@ -12,20 +12,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from xsoil.grids.sheared_lines import RING, wrap
-from xsoil.grids.sheared_types import PITCH
-from xsoil.jit import kernel
+from xsoil.grids.sheared_lines import COLUMN, FLOOR_V, LINE, LOW_U, LOW_V, ROW, position, wrap
+from xsoil.grids.sheared_types import MARGIN, PITCH
+from xsoil.jit import inlined, kernel
 
 # Overlaps below this share of the smaller cell are dropped.
 SLIVER = 1e-9
 
-# Rows of the list of shapes: corners clockwise from top left (p, q), bends of the edges along the rows and
-# along the columns (p, q), areas of parts.
+# Rows of the list of outlines (whole numbers): corners clockwise from top left (p, q).
 P0, P1, P2, P3, Q0, Q1, Q2, Q3 = (np.uint64(i * PITCH) for i in range(8))
-ALONG_P, DOWN_P, ALONG_Q, DOWN_Q = (np.uint64(i * PITCH) for i in range(8, 12))
-NEAR, NEXT, UNDER, ACROSS = (np.uint64(i * PITCH) for i in range(12, 16))
+
+# Rows of the list of shapes: bends of the edges along the rows and along the columns (p, q), areas of parts.
+ALONG_P, DOWN_P, ALONG_Q, DOWN_Q = (np.uint64(i * PITCH) for i in range(4))
+NEAR, NEXT, UNDER, ACROSS = (np.uint64(i * PITCH) for i in range(4, 8))
 
 ZERO, HALF, ONE, FOUR, THIRD_ = (np.float32(x) for x in (0.0, 0.5, 1.0, 4.0, 1.0 / 3.0))
+
+# Lists are worked on in full vectors of this length.
+VECTOR = 32
 
 
 @kernel
@@ -73,74 +77,148 @@ def row_bends(row, height, lattice, x0, n, tolerance, limit, out):
 
 
 @kernel
-def middle_bends(lines, i0, i1, i2, i3, x):
+def line_bends(corners, place, cell, low, bits):
+    """What the edge after a corner of a grid line bends, times 16."""
+    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
+    a, b = (
+        position(corners, place + cell, place + low, bits),
+        position(corners, place + one + cell, place + one + low, bits),
+    )
+    c, d = (
+        position(corners, place + two + cell, place + two + low, bits),
+        position(corners, place + three + cell, place + three + low, bits),
+    )
+    return (b - a) + (c - d)
+
+
+@kernel
+def middle_bends(corners, lines, x, cell, low, bits):
     """Bends of a pixel along its row and down its columns, from the corners around it."""
-    b, c = lines[i1, x + 1], lines[i1, x + 2]
-    e, d = lines[i2, x + 1], lines[i2, x + 2]
-    along = (b - lines[i1, x]) + (c - lines[i1, x + 3]) + (e - lines[i2, x]) + (d - lines[i2, x + 3])
-    down = (b - lines[i0, x + 1]) + (e - lines[i3, x + 1]) + (c - lines[i0, x + 2]) + (d - lines[i3, x + 2])
+    above, below = lines[1] * LINE + MARGIN + x, lines[2] * LINE + MARGIN + x
+    along = line_bends(corners, np.uint64(above), cell, low, bits) + line_bends(
+        corners, np.uint64(below), cell, low, bits
+    )
+    down = 0.0
+    for k in (1, 2):
+        for inner, outer in ((1, 0), (2, 3)):
+            here, there = (
+                np.uint64(lines[inner] * LINE + MARGIN + x + k),
+                np.uint64(lines[outer] * LINE + MARGIN + x + k),
+            )
+            down += position(corners, here + cell, here + low, bits) - position(
+                corners, there + cell, there + low, bits
+            )
     return 0.03125 * along, 0.03125 * down
 
 
 @kernel
-def some_corner(u, i1, i2, x):
-    """True where some corner of a pixel is known."""
-    b, c, d, e = u[i1, x + np.uint64(1)], u[i1, x + np.uint64(2)], u[i2, x + np.uint64(2)], u[i2, x + np.uint64(1)]
-    return b == b or c == c or d == d or e == e
+def before(a, b, c, d, bits):
+    """The line before the farthest of four positions (modulo what 32 bits hold)."""
+    more = max(max(np.int32(b - a), np.int32(c - a)), max(np.int32(d - a), np.int32(0)))
+    return np.int32(np.int32(a + more) & np.int32(-1 << bits))
 
 
 @kernel
-def gather(u, v, lines, shift, edges, uniform, rows, r0, key, block, bends, limit, listed, which, m, at, shape, rest):
-    """Shapes of the `m` pixels of list `which` from place `at` of list 0 on; from list 0, those across two
-    lines go to list 1 instead; those that cannot be cut so to list 2 (which has `rest`). Returns the lengths
-    of all three."""
-    i0, i1, i2, i3 = lines
+def row_line(corners, above, below, edges, bits):
+    """The row line that a pixel (by its corners on the lines above and below) crosses, where rows are uneven."""
+    one = np.uint64(1)
+    a, b = corners[above + ROW], corners[above + one + ROW]
+    c, d = corners[below + ROW], corners[below + one + ROW]
+    row = min(max(max(max(a, b), max(c, d)), 0), edges.size - 1)
+    return np.int32(np.int64(np.floor(edges[row] * 2.0**bits)))
+
+
+@kernel
+def own_bends(corners, lines, x, bits, limit):
+    """Bends of a pixel whose block has none: (u, v) along the row, (u, v) down the columns; and whether they are
+    small enough."""
+    along_u, down_u = middle_bends(corners, lines, x, COLUMN, LOW_U, bits)
+    along_v, down_v = middle_bends(corners, lines, x, FLOOR_V, LOW_V, bits)
+    small = 2.0 * (abs(along_u) + abs(along_v) + abs(down_u) + abs(down_v)) <= limit
+    return np.float32(along_u), np.float32(along_v), np.float32(down_u), np.float32(down_v), small
+
+
+@kernel
+def gather_lines(corners, lines, bits, edges, uniform, key, block, bends, limit, listed, cuts, outline, shape):
+    """Outlines and bends of the pixels of list 0 (`cuts` of them) that lie across one line: p is the distance from
+    it, q that along it. They stay in list 0; those across one line each way go to list 1, those that cannot be cut
+    so to list 2. Returns the lengths of all three."""
     one, two = np.uint64(1), np.uint64(2)
-    corners, start = 0, which * PITCH
-    for i in range(m):
-        x = np.uint64(listed[start + i])
-        kind = key[x] & 7
-        if kind > 2 and which == 0:
-            listed[PITCH + corners] = x
+    above, below = np.uint64(lines[1] * LINE + MARGIN), np.uint64(lines[2] * LINE + MARGIN)
+    at, twice, rest = 0, 0, 0
+    for i in range(cuts):
+        x = np.uint64(listed[i])
+        kind, n = key[x] & 7, np.uint64(block[x])
+        if kind > 2:
+            listed[PITCH + twice] = x
             listed[2 * PITCH + rest] = x
-            corners += kind == 3
-            rest += kind == 4 or (kind == 5 and some_corner(u, i1, i2, x))
+            twice += kind == 3
+            rest += kind == 4
             continue
-        b, c, d, e = u[i1, x + one], u[i1, x + two], u[i2, x + two], u[i2, x + one]
-        f, g, h, j = v[i1, x + one], v[i1, x + two], v[i2, x + two], v[i2, x + one]
-        # Relative to the lines; where none is crossed, to a corner, as differences matter only.
-        high, low = (b if b > c else c), (d if d > e else e)
-        line_u = np.floor((high if high > low else low) + shift) - shift
-        high, low = (f if f > g else g), (h if h > j else j)
-        line_v = np.floor(high if high > low else low)
-        if not uniform:
-            row = max(max(rows[i1, x + one], rows[i1, x + two]), max(rows[i2, x + two], rows[i2, x + one]))
-            line_v = edges[min(max(row + r0 - RING, 0), edges.size - 1)]
-        line_u = b if kind == 2 else line_u
-        line_v = f if kind == 1 else line_v
-        n = np.uint64(block[x])
         along_u, along_v, down_u, down_v = bends[0, n], bends[1, n], bends[2, n], bends[3, n]
         if np.isnan(along_u + along_v):
-            a, z = middle_bends(u, i0, i1, i2, i3, x)
-            along_u, down_u = np.float32(a), np.float32(z)
-            a, z = middle_bends(v, i0, i1, i2, i3, x)
-            along_v, down_v = np.float32(a), np.float32(z)
-            if not 2.0 * (abs(along_u) + abs(along_v) + abs(down_u) + abs(down_v)) <= limit:
+            along_u, along_v, down_u, down_v, small = own_bends(corners, lines, np.int64(x), bits, limit)
+            if not small:
                 listed[2 * PITCH + rest] = x
                 key[x] += 4 - kind
                 rest += 1
                 continue
         k = np.uint64(at)
         # Across a row line, u and v change places.
-        p, q = (Q0, P0) if kind == 2 else (P0, Q0)
-        bend_p, bend_q = (ALONG_Q, ALONG_P) if kind == 2 else (ALONG_P, ALONG_Q)
-        p, q, bend_p, bend_q = p + k, q + k, bend_p + k, bend_q + k
-        shape[p], shape[p + P1], shape[p + P2], shape[p + P3] = b - line_u, c - line_u, d - line_u, e - line_u
-        shape[q], shape[q + P1], shape[q + P2], shape[q + P3] = f - line_v, g - line_v, h - line_v, j - line_v
-        shape[bend_p], shape[bend_p + P1], shape[bend_q], shape[bend_q + P1] = along_u, down_u, along_v, down_v
+        p, q = (LOW_V, LOW_U) if kind == 2 else (LOW_U, LOW_V)
+        p_above, p_below, q_above, q_below = above + p + x, below + p + x, above + q + x, below + q + x
+        a, b, c, d = corners[p_above + one], corners[p_above + two], corners[p_below + two], corners[p_below + one]
+        e, f, g, h = corners[q_above + one], corners[q_above + two], corners[q_below + two], corners[q_below + one]
+        line = before(a, b, c, d, bits)
+        if kind == 2 and not uniform:
+            line = row_line(corners, above + x + one, below + x + one, edges, bits)
+        outline[k], outline[k + P1], outline[k + P2], outline[k + P3] = a - line, b - line, c - line, d - line
+        # Of q, differences matter only.
+        outline[k + Q0], outline[k + Q1], outline[k + Q2], outline[k + Q3] = 0, f - e, g - e, h - e
+        p, q = (k + ALONG_Q, k + ALONG_P) if kind == 2 else (k + ALONG_P, k + ALONG_Q)
+        shape[p], shape[p + DOWN_P], shape[q], shape[q + DOWN_P] = along_u, down_u, along_v, down_v
         listed[at] = x
         at += 1
-    return at, corners, rest
+    return at, twice, rest
+
+
+@kernel
+def gather_corners(
+    corners, lines, bits, edges, uniform, key, block, bends, limit, listed, twice, at, rest, outline, shape
+):
+    """Outlines and bends of the `twice` pixels of list 1, from place `at` on: p and q are the distances from the two
+    lines. They go to list 0, behind the others; those that cannot be cut so to list 2 (which has `rest`). Returns
+    the lengths of both."""
+    one, two = np.uint64(1), np.uint64(2)
+    above, below = np.uint64(lines[1] * LINE + MARGIN), np.uint64(lines[2] * LINE + MARGIN)
+    for i in range(twice):
+        x = np.uint64(listed[PITCH + i])
+        n, k = np.uint64(block[x]), np.uint64(at)
+        along_u, along_v, down_u, down_v = bends[0, n], bends[1, n], bends[2, n], bends[3, n]
+        if np.isnan(along_u + along_v):
+            along_u, along_v, down_u, down_v, small = own_bends(corners, lines, np.int64(x), bits, limit)
+            if not small:
+                listed[2 * PITCH + rest] = x
+                key[x] += 1
+                rest += 1
+                continue
+        k0, k1, k2, k3 = above + x + one, above + x + two, below + x + two, below + x + one
+        a, b, c, d = corners[k0 + LOW_U], corners[k1 + LOW_U], corners[k2 + LOW_U], corners[k3 + LOW_U]
+        line = before(a, b, c, d, bits)
+        outline[k], outline[k + P1], outline[k + P2], outline[k + P3] = a - line, b - line, c - line, d - line
+        a, b, c, d = corners[k0 + LOW_V], corners[k1 + LOW_V], corners[k2 + LOW_V], corners[k3 + LOW_V]
+        line = before(a, b, c, d, bits) if uniform else row_line(corners, k0, k3, edges, bits)
+        outline[k + Q0], outline[k + Q1], outline[k + Q2], outline[k + Q3] = a - line, b - line, c - line, d - line
+        shape[k + ALONG_P], shape[k + DOWN_P], shape[k + ALONG_Q], shape[k + DOWN_Q] = along_u, down_u, along_v, down_v
+        listed[at] = x
+        at += 1
+    return at, rest
+
+
+@kernel
+def vectors(n):
+    """The next multiple of a vector's length."""
+    return -(-n // VECTOR) * VECTOR
 
 
 @kernel
@@ -164,7 +242,7 @@ def above(a, b, t):
     return (t if a < ZERO else ZERO), (t if b < ZERO else ONE)
 
 
-@kernel
+@inlined
 def edge_integral(a, p, q, bend_p, bend_q, low, high):
     """Integral of p dq over the piece low..high of an edge along which p goes from a to b = a + p, and q
     rises by `q`: of the chord, and of its parabolic bulge to first order."""
@@ -174,12 +252,15 @@ def edge_integral(a, p, q, bend_p, bend_q, low, high):
 
 
 @kernel
-def line_parts(shape, m):
-    """Areas of the first m listed pixels where p < 0."""
-    for i in range(m):
+def line_parts(outline, shape, m, bits):
+    """Areas of the first m listed pixels (and a few more) where p < 0."""
+    scale = np.float32(0.5**bits)
+    for i in range(vectors(m)):
         k = np.uint64(i)
-        a, b, c, d = shape[k], shape[k + P1], shape[k + P2], shape[k + P3]
-        e, f, g, h = shape[k + Q0], shape[k + Q1], shape[k + Q2], shape[k + Q3]
+        a, b, c, d = outline[k], outline[k + P1], outline[k + P2], outline[k + P3]
+        e, f, g, h = outline[k + Q0], outline[k + Q1], outline[k + Q2], outline[k + Q3]
+        a, b, c, d = scale * np.float32(a), scale * np.float32(b), scale * np.float32(c), scale * np.float32(d)
+        e, f, g, h = scale * np.float32(e), scale * np.float32(f), scale * np.float32(g), scale * np.float32(h)
         along_p, along_q, down_p, down_q = shape[k + ALONG_P], shape[k + ALONG_Q], shape[k + DOWN_P], shape[k + DOWN_Q]
         low, high = below(a, b, crossing(a, b))
         total = edge_integral(a, b - a, f - e, along_p, along_q, low, high)
@@ -192,7 +273,7 @@ def line_parts(shape, m):
         shape[k + NEAR] = abs(total)
 
 
-@kernel
+@inlined
 def corner_edge(a, b, c, d, bend_p, bend_q):
     """`edge_integral` of an edge (p from a to b, q from c to d) in the quadrants where p and q are < 0;
     p > 0; q > 0; both > 0. Exactly 0 in a quadrant that the edge does not touch."""
@@ -220,12 +301,15 @@ def common(a, b, c, d):
 
 
 @kernel
-def corner_parts(shape, first, last):
-    """Areas of listed pixels in the four quadrants of p and q."""
-    for i in range(first, last):
-        k = np.uint64(i)
-        a, b, c, d = shape[k], shape[k + P1], shape[k + P2], shape[k + P3]
-        e, f, g, h = shape[k + Q0], shape[k + Q1], shape[k + Q2], shape[k + Q3]
+def corner_parts(outline, shape, first, last, bits):
+    """Areas of listed pixels (and a few more) in the four quadrants of p and q."""
+    scale, start = np.float32(0.5**bits), np.uint64(first)
+    for i in range(vectors(last - first)):
+        k = start + np.uint64(i)
+        a, b, c, d = outline[k], outline[k + P1], outline[k + P2], outline[k + P3]
+        e, f, g, h = outline[k + Q0], outline[k + Q1], outline[k + Q2], outline[k + Q3]
+        a, b, c, d = scale * np.float32(a), scale * np.float32(b), scale * np.float32(c), scale * np.float32(d)
+        e, f, g, h = scale * np.float32(e), scale * np.float32(f), scale * np.float32(g), scale * np.float32(h)
         along_p, along_q, down_p, down_q = shape[k + ALONG_P], shape[k + ALONG_Q], shape[k + DOWN_P], shape[k + DOWN_Q]
         near0, right0, under0, across0 = corner_edge(a, b, e, f, along_p, along_q)
         near1, right1, under1, across1 = corner_edge(b, c, f, g, down_p, down_q)
@@ -238,30 +322,26 @@ def corner_parts(shape, first, last):
 
 
 @kernel
-def share_out(listed, lines, cuts, width, key, shape, whole, weight, x_far, cell_far, area_far):
-    """Leave the listed pixels (the first `lines` of them across one line) the part in their first cell,
-    and note the others; returns how many."""
+def pieces(near, whole):
+    """The two parts of a pixel across one line, of which slivers are nothing."""
+    total = np.float64(whole)
+    least, near = SLIVER * min(total, 1.0), min(np.float64(near), total)
+    far = total - near
+    return near if near > least else 0.0, far if far > least else 0.0
+
+
+@kernel
+def list_corners(listed, first, last, width, key, shape, whole, x_far, cell_far, area_far):
+    """List the parts of pixels across one line each way; returns how many."""
     count = 0
-    for i in range(lines):
+    for i in range(first, last):
         x, k = np.uint64(listed[i]), np.uint64(i)
-        total = whole[x]
-        least = SLIVER * min(total, 1.0)
-        near = min(np.float64(shape[k + NEAR]), total)
-        far = total - near
-        weight[x] = near if near > least else 0.0
-        x_far[count], area_far[count] = x, far
-        cell_far[count] = (key[x] >> 3) + (width if key[x] & 7 == 2 else 1)
-        count += far > least
-    for i in range(lines, cuts):
-        x, k = np.uint64(listed[i]), np.uint64(i)
-        total, cell = whole[x], key[x] >> 3
+        total, cell = np.float64(whole[x]), key[x] >> 3
         least = SLIVER * min(total, 1.0)
         near, right = np.float64(shape[k + NEAR]), np.float64(shape[k + NEXT])
         under, across = np.float64(shape[k + UNDER]), np.float64(shape[k + ACROSS])
         scale = total / (near + right + under + across)
-        weight[x] = near * scale if near * scale > least else 0.0
-        for part, step in ((right, 1), (under, width), (across, width + 1)):
-            if part * scale > least:
-                x_far[count], cell_far[count], area_far[count] = x, cell + step, part * scale
-                count += 1
+        for part, step in ((near, 0), (right, 1), (under, width), (across, width + 1)):
+            x_far[count], cell_far[count], area_far[count] = x, cell + step, part * scale
+            count += int(part * scale > least)
     return count

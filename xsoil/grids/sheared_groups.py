@@ -56,7 +56,7 @@ class RowGroups:
         """What the kernels need to know of each group of rows, and the rows of the tile that it may touch."""
         span = (origin[1], origin[1] + shape[1])
         rows, columns = (batch[0][0] - 1, batch[-1][1] + 1), (span[0] - 1, span[1] + 1)
-        lattice = corners.build(self.map, self.step, self.tolerance, rows, columns)
+        lattice = corners.lattice_of(self.map, self.step, self.tolerance, rows, columns)
         shifts = self._shifts(lattice, tile)
         if not shifts.size:
             return

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsoil.grids.index_map import IndexMap
-from xsoil.grids.sheared_cuts import pixel_blocks
+from xsoil.grids.sheared_cuts import NEAR, pieces, pixel_blocks
 from xsoil.grids.sheared_edges import edge_entries, longer
 from xsoil.grids.sheared_lines import RING
 from xsoil.grids.sheared_rows import next_line, note_lost, strip
@@ -21,7 +21,7 @@ from xsoil.jit import kernel
 
 
 @kernel
-def list_group(origin, span, strips, lattice, shifts, tile, rule, window, number, first, counts):
+def list_group(origin, span, strips, lattice, shifts, tile, rule, torn, window, number, first, counts):
     """Overlaps of a group of rows (as to `sum_group`): pixel of the window, cell (counted with the ring, from
     `first` on), area; `counts` takes how many each cell has.
 
@@ -30,42 +30,60 @@ def list_group(origin, span, strips, lattice, shifts, tile, rule, window, number
     """
     s, far = new_scratch(lattice, rule.segments, tile), new_far(4 * CHUNK)
     row_first, column_first, width = window
+    ringed = tile.c1 - tile.c0 + 2 * RING
     size = int(1.4 * strips.row.size * (span[1] - span[0])) + 8 * CHUNK
     pixel, cell, area, used = np.empty(size, number.dtype), np.empty(size, np.int32), np.empty(size), 0
     lost, lost_count = np.empty((64, 4)), 0
-    x0 = span[0]
-    while x0 < span[1]:
-        n, filled = min((x0 // CHUNK + 1) * CHUNK, span[1]) - x0, -1
-        pixel_blocks(x0, n, lattice.step, s.block)
-        for p in range(strips.row.size):
-            while filled < strips.top[p] + 2:
-                filled += 1
-                next_line(s, filled, strips, lattice, x0, n)
-            for shift in shifts:
-                count, far = strip(s, p, strips, x0, n, shift, shifts.size > 1, lattice, tile, rule, far)
-                if used + n + count > cell.size:
-                    size = 2 * (used + n + count)
+    for shift in shifts:
+        x0 = span[0]
+        while x0 < span[1]:
+            n, filled = min((x0 // CHUNK + 1) * CHUNK, span[1]) - x0, -1
+            pixel_blocks(x0, n, lattice.step, s.block)
+            for p in range(strips.row.size):
+                while filled < strips.top[p] + 2:
+                    filled += 1
+                    next_line(s, filled, strips, lattice, x0, n, shift, tile)
+                lines, count, far = strip(s, p, strips, x0, n, lattice, tile, rule, torn, far)
+                if used + 2 * n + count > cell.size:
+                    size = 2 * (used + 2 * n + count)
                     pixel, cell, area = longer(pixel, used, size), longer(cell, used, size), longer(area, used, size)
                 start = (strips.row[p] - row_first) * width + x0 - column_first
-                used = note_overlaps(s.key, s.weight, n, start, first, pixel, cell, area, used)
+                used = note_whole(s.key, s.weight, n, start, first, pixel, cell, area, used)
+                used = note_lines(
+                    s.listed, lines, s.key, ringed, s.shape, s.whole, start, first, pixel, cell, area, used
+                )
                 x_far, cell_far, area_far = far.x, far.cell, far.area
                 for e in range(count):
                     pixel[used + e], cell[used + e] = start + x_far[e], cell_far[e] + first
                     area[used + e] = area_far[e]
                 used += count
                 lost, lost_count = note_lost(s, strips, p, x0, lost, lost_count)
-        x0 += n
+            x0 += n
     for i in range(used):
         counts[cell[i]] += 1
     return pixel[:used], cell[:used], area[:used], lost[:lost_count].copy()
 
 
 @kernel
-def note_overlaps(key, weight, n, start, first, pixel, cell, area, used):
-    """Append the parts of a stretch in the first cells of its pixels."""
+def note_whole(key, weight, n, start, first, pixel, cell, area, used):
+    """Append the pixels of a stretch that lie within one cell."""
     for x in range(n):
         pixel[used], cell[used], area[used] = start + x, (key[x] >> 3) + first, weight[x]
         used += weight[x] > 0.0
+    return used
+
+
+@kernel
+def note_lines(listed, lines, key, ringed, shape, whole, start, first, pixel, cell, area, used):
+    """Append the parts of the pixels of a stretch across one line."""
+    for i in range(lines):
+        x = np.uint64(listed[i])
+        here = (key[x] >> 3) + first
+        near, far = pieces(shape[np.uint64(i) + NEAR], whole[x])
+        pixel[used], cell[used], area[used] = start + listed[i], here, near
+        used += near > 0.0
+        pixel[used], cell[used], area[used] = start + listed[i], here + (ringed if key[x] & 7 == 2 else 1), far
+        used += far > 0.0
     return used
 
 
@@ -104,7 +122,13 @@ def tidy(pointer, pixels, areas):
 
 
 def cell_lists(
-    groups: Iterable[Any], origin: tuple[int, int], shape: tuple[int, int], tile: Tile, rule: Any, imap: IndexMap
+    groups: Iterable[Any],
+    origin: tuple[int, int],
+    shape: tuple[int, int],
+    tile: Tile,
+    rule: Any,
+    torn: int,
+    imap: IndexMap,
 ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float64]]:
     """Overlaps of a tile as CSR (pointer, pixels, areas).
 
@@ -128,7 +152,7 @@ def cell_lists(
     found = []
     for *geometry, part in groups:
         first = (part.r0 - tile.r0) * ringed
-        *overlaps, lost = make(origin, *geometry, part, rule, (*origin, shape[1]), number, first, counts)
+        *overlaps, lost = make(origin, *geometry, part, rule, torn, (*origin, shape[1]), number, first, counts)
         found.append(overlaps)
         if lost.size:
             more = edge_entries(imap, rule, part, geometry[-1], lost)

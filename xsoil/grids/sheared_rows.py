@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from xsoil.grids.sheared_cuts import corner_parts, gather, line_parts, row_bends, share_out
+from xsoil.grids.sheared_cuts import (
+    corner_parts,
+    gather_corners,
+    gather_lines,
+    line_parts,
+    list_corners,
+    row_bends,
+)
 from xsoil.grids.sheared_lines import (
+    FLOOR_V,
     RING,
+    ROW,
     classify,
-    corner_cells,
-    corner_cells_uneven,
+    cut_pixels,
     fill_line,
-    quad_areas,
-    split,
+    low_bits,
+    positions,
 )
 from xsoil.grids.sheared_polygons import density_at, outline, pixel_cells, signed_area
 from xsoil.grids.sheared_types import PITCH, grown
@@ -25,21 +33,22 @@ from xsoil.jit import kernel
 
 
 @kernel
-def weigh(s, n, top, bottom, shift, tile):
+def weigh(s, n, top, bottom, tile):
     """Multiply the areas of pixels within one cell with the density at their middles."""
     u, v = s.u, s.v
     for x in range(n):
         if s.key[x] & 7 == 0:
-            a = 0.25 * (u[top, x + 1] + u[top, x + 2] + u[bottom, x + 1] + u[bottom, x + 2]) + shift
+            a = 0.25 * (u[top, x + 1] + u[top, x + 2] + u[bottom, x + 1] + u[bottom, x + 2])
             b = 0.25 * (v[top, x + 1] + v[top, x + 2] + v[bottom, x + 1] + v[bottom, x + 2])
             density = density_at(a, b, tile)
             s.whole[x] = s.whole[x] * density if density > 0.0 else 0.0
+            s.weight[x] = s.whole[x]
 
 
 @kernel
 def bulge_out(s, n, top, bend, sign):
     """Add the bulge of their edges to the areas of whole pixels, where all neighbours are known."""
-    u, v, whole, key = s.u, s.v, s.whole, s.key
+    u, v, whole, weight, key = s.u, s.v, s.whole, s.weight, s.key
     i0, i1, i2, i3 = (top + 3) % 4, top % 4, (top + 1) % 4, (top + 2) % 4
     for x in range(n):
         if key[x] & 7 != 0 or bend != 3:
@@ -56,101 +65,110 @@ def bulge_out(s, n, top, bend, sign):
         more *= sign / 24.0
         if abs(more) < 0.1 * whole[x]:
             whole[x] += more
+            weight[x] = whole[x]
 
 
 @kernel
-def next_line(s, number, strips, lattice, x0, n):
+def next_line(s, number, strips, lattice, x0, n, shift, tile):
     """Corners of the grid line of that number into its place in the ring."""
-    fill_line(strips.line[number], strips.kink[number], lattice, x0 - 1, n + 3, s.nodes, s.u, s.v, number % 4)
+    line, kink, place = strips.line[number], strips.kink[number], number % 4
+    fill_line(line, kink, lattice, x0 - 1, n + 3, shift, tile.edges, tile.uniform, s.cubics, s.corners, place)
+    s.known[place] = False
 
 
 @kernel
-def locate(s, number, n, shift, tile, rule):
-    """Cells of the corners of a grid line: one, or the lowest and highest if edges may bulge."""
-    line, low = number % 4, 0.0 if rule.closed else -rule.sag
-    r0, r1, c0, c1, n = tile.r0, tile.r1, tile.c0, tile.c1, n + 3
-    if tile.uniform:
-        corner_cells(s.u, s.v, line, n, shift, low, r0, r1, c0, c1, s.columns, s.rows)
-        if not rule.closed:
-            corner_cells(s.u, s.v, line, n, shift, rule.sag, r0, r1, c0, c1, s.outer_columns, s.outer_rows)
-    else:
-        edges = tile.edges
-        corner_cells_uneven(s.u, s.v, line, n, shift, low, edges, r0, r1, c0, c1, s.columns, s.rows)
-        if not rule.closed:
-            corner_cells_uneven(
-                s.u, s.v, line, n, shift, rule.sag, edges, r0, r1, c0, c1, s.outer_columns, s.outer_rows
-            )
+def know(s, place, n, bits):
+    """Positions of the corners of a grid line, if they are not there yet."""
+    if not s.known[place]:
+        positions(s.corners, place, n + 3, bits, s.u, s.v)
+        s.known[place] = True
 
 
 @kernel
-def only_within(s, top, bottom, n, closed):
-    """Leave all pixels but those within one cell to the general way; edges that may bulge over a line are
-    seen by the cells of their corners moved out (s.outer_columns, s.outer_rows)."""
+def apart(low, high, sag, first, last):
+    """True where a stretch low..high keeps further than `sag` from both lines."""
+    return low - sag >= first and high + sag < last
+
+
+@kernel
+def only_within(s, top, bottom, n, closed, sag, tile):
+    """Leave all pixels but those within one cell (whose edges do not bulge over a line) to the general way."""
+    u, v, edges, width = s.u, s.v, tile.edges, tile.c1 - tile.c0 + 2 * RING
     for x in range(n):
         kind, same = s.key[x] & 7, True
         if kind == 0 and not closed:
-            for lower, upper in ((s.columns, s.outer_columns), (s.rows, s.outer_rows)):
-                a = lower[top, x + 1]
-                same &= a == upper[top, x + 1] and a == upper[top, x + 2]
-                same &= a == upper[bottom, x + 1] and a == upper[bottom, x + 2]
+            column, row = np.floor(u[top, x + 1]), (s.key[x] >> 3) // width + tile.r0 - RING
+            a, b, c, d = u[top, x + 1], u[top, x + 2], u[bottom, x + 1], u[bottom, x + 2]
+            same = apart(min(min(a, b), min(c, d)), max(max(a, b), max(c, d)), sag, column, column + 1.0)
+            a, b, c, d = v[top, x + 1], v[top, x + 2], v[bottom, x + 1], v[bottom, x + 2]
+            upper = edges[row] if 0 <= row < edges.size else -np.inf
+            lower = edges[row + 1] if 0 <= row + 1 < edges.size else np.inf
+            same &= apart(min(min(a, b), min(c, d)), max(max(a, b), max(c, d)), sag, upper, lower)
         if kind != 5 and (kind != 0 or not same):
             s.key[x] += 4 - kind
+            s.weight[x] = 0.0
 
 
 @kernel
-def strip(s, p, strips, x0, n, shift, several, lattice, tile, rule, far):
-    """Overlaps of one stretch of a strip: pixels' areas into s.whole, those of the parts in their first
-    cells (s.key >> 3) into s.weight, and the overlaps with other cells, which are returned with their
-    number."""
-    top, bend = strips.top[p], strips.bend[p]
+def strip(s, p, strips, x0, n, lattice, tile, rule, torn, far):
+    """Overlaps of one stretch of a strip.
+
+    Pixels' areas come into s.whole, of those within one cell (s.key >> 3) also into s.weight; those across one
+    line are the first of list 0, their parts in their first cells in s.shape[NEAR]; all other overlaps are listed.
+    Returns the number of pixels across one line, that of the others, and their list.
+    """
+    top, bend, bits = strips.top[p], strips.bend[p], low_bits(tile.uniform)
     i0, i1, i2, i3 = (top + 3) % 4, top % 4, (top + 1) % 4, (top + 2) % 4
-    u, v, columns, rows, key, listed, whole, weight = s.u, s.v, s.columns, s.rows, s.key, s.listed, s.whole, s.weight
+    corners, key, listed, whole, weight = s.corners, s.key, s.listed, s.whole, s.weight
     width, heavy = tile.c1 - tile.c0 + 2 * RING, tile.density.size > 0
-    if several or p == 0 or strips.top[p - 1] + 1 != top:
-        locate(s, top, n, shift, tile, rule)
-    locate(s, top + 1, n, shift, tile, rule)
-    quad_areas(u, v, i1, i2, n, 0.5 * rule.sign, whole)
-    classify(columns, rows, i1, i2, n, width, whole, rule.largest, key)
+    rows = FLOOR_V if tile.uniform else ROW
+    classify(corners, i1, i2, rows, n, tile, 0.5 * rule.sign, bits, rule.largest, torn, key, whole, weight)
+    closed = rule.closed and bend == 3 and not heavy
+    if heavy or not rule.closed:
+        for place in (i0, i1, i2, i3):
+            know(s, place, n, bits)
     if not rule.closed:
         bulge_out(s, n, top, bend, rule.sign)
-    closed = rule.closed and bend == 3 and not heavy
     if not closed:
-        only_within(s, i1, i2, n, rule.closed)
+        only_within(s, i1, i2, n, rule.closed, rule.sag, tile)
     if heavy:
-        weigh(s, n, i1, i2, shift, tile)
+        weigh(s, n, i1, i2, tile)
     height = max(lattice.step // 3, 1)
     if p == 0 or strips.row[p - 1] // height != strips.row[p] // height:
         first = strips.row[p] // height * height
         row_bends(first, height, lattice, x0, n, rule.tolerance, 8.0 * rule.sag, s.bends)
-    cuts, count = split(key, whole, n, weight, listed), 0
+    lines, count, cuts = 0, 0, cut_pixels(key, n, listed)
     listed[3 * PITCH] = 0
     if cuts > 0:
-        shape, block, bends, edges, limit = s.shape, s.block, s.bends, tile.edges, 8.0 * rule.sag
-        numbers = (i0, i1, i2, i3)
-        lines, corners, others = gather(
-            u, v, numbers, shift, edges, tile.uniform, rows, tile.r0, key, block, bends, limit, listed, 0, cuts, 0,
-            shape, 0,
-        )  # fmt: skip
-        cuts, _, others = gather(
-            u, v, numbers, shift, edges, tile.uniform, rows, tile.r0, key, block, bends, limit, listed, 1, corners,
-            lines, shape, others,
-        )  # fmt: skip
-        line_parts(shape, lines)
-        corner_parts(shape, lines, cuts)
-        count = share_out(listed, lines, cuts, width, key, shape, whole, weight, far.x, far.cell, far.area)
+        shape, outlines, block, bends, edges, limit = s.shape, s.outline, s.block, s.bends, tile.edges, 8.0 * rule.sag
+        numbers, even = (i0, i1, i2, i3), tile.uniform
+        lines, twice, others = gather_lines(
+            corners, numbers, bits, edges, even, key, block, bends, limit, listed, cuts, outlines, shape
+        )
+        cuts, others = gather_corners(
+            corners, numbers, bits, edges, even, key, block, bends, limit, listed, twice, lines, others, outlines, shape
+        )
+        line_parts(outlines, shape, lines, bits)
+        corner_parts(outlines, shape, lines, cuts, bits)
+        count = list_corners(listed, lines, cuts, width, key, shape, whole, far.x, far.cell, far.area)
         if others > 0:
-            return general_cells(s, others, top, bend, shift, lattice.period, tile, rule, far, count)
-    return count, far
+            for place in numbers:
+                know(s, place, n, bits)
+            count, far = general_cells(s, others, top, bend, lattice.period, tile, rule, far, count)
+    return lines, count, far
 
 
 @kernel
-def general_cells(s, others, top, bend, shift, period, tile, rule, far, count):
+def general_cells(s, others, top, bend, period, tile, rule, far, count):
     """Append the overlaps of the pixels of list 2; returns how many there are then, and the buffer."""
     tw, listed = tile.c1 - tile.c0, s.listed[2 * PITCH :]
     width, lines = tw + 2 * RING, ((top + 3) % 4, top % 4, (top + 1) % 4, (top + 2) % 4)
     for i in range(others):
         x = listed[i]
-        found, s.whole[x], known = general(s, lines, bend, shift, period, x, tile, rule)
+        found, area, known = general(s, lines, bend, period, x, tile, rule)
+        s.whole[x] = area
+        # Shares of a pixel add up to 1 with the area that is kept of it, too.
+        rounded = np.float64(s.whole[x]) / area if known else 1.0
         if not known:
             s.listed[3 * PITCH] += 1
             s.listed[3 * PITCH + s.listed[3 * PITCH]] = x
@@ -158,20 +176,20 @@ def general_cells(s, others, top, bend, shift, period, tile, rule, far, count):
             far = grown(far, count, 2 * (count + found))
         for f in range(found):
             r = s.found[f] // tw
-            far.x[count], far.area[count] = x, s.areas[f]
+            far.x[count], far.area[count] = x, s.areas[f] * rounded
             far.cell[count] = (r + RING) * width + s.found[f] - r * tw + RING
             count += 1
     return count, far
 
 
 @kernel
-def general(s, lines, bend, shift, period, x, tile, rule):
+def general(s, lines, bend, period, x, tile, rule):
     """Overlaps of one pixel the general way into s.found (numbers within the tile), s.areas; returns how
     many they are, the pixel's area, and whether it is a whole pixel."""
     i0, i1, i2, i3 = lines
     u, v = s.u, s.v
     m = outline(u[i0], v[i0], u[i1], v[i1], u[i2], v[i2], u[i3], v[i3], x, rule.segments, (bend & 1) != 0,
-                (bend & 2) != 0, period, shift, s.points[0], s.points[1])  # fmt: skip
+                (bend & 2) != 0, period, 0.0, s.points[0], s.points[1])  # fmt: skip
     area = rule.sign * signed_area(s.points[0], s.points[1], m) if m > 0 else 0.0
     if not 0.0 < area <= rule.largest:
         return 0, area, False

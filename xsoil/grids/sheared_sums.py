@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xsoil.grids.sheared_cuts import pixel_blocks
-from xsoil.grids.sheared_lines import products, shares
+from xsoil.grids.sheared_cuts import NEAR, pieces, pixel_blocks
+from xsoil.grids.sheared_lines import RING, products, shares
 from xsoil.grids.sheared_rows import next_line, note_lost, strip
 from xsoil.grids.sheared_types import CHUNK, new_far, new_scratch
 from xsoil.jit import kernel
@@ -33,45 +33,65 @@ def sum_runs(key, n, sums, areas, total, area_sum):
 
 
 @kernel
+def sum_lines(row, listed, lines, key, width, shape, whole, by_area, share, total, area_sum):
+    """Add the two parts of each pixel across one line."""
+    for i in range(lines):
+        x, k = np.uint64(listed[i]), np.uint64(i)
+        value = row[x]
+        if value == value:
+            cell = np.uint64(key[x] >> 3)
+            other = cell + np.uint64(width if key[x] & 7 == 2 else 1)
+            near, far = pieces(shape[k + NEAR], whole[x])
+            part = 1.0 if by_area else share / np.float64(whole[x])
+            total[cell] += value * (near * part) if near > 0.0 else 0.0
+            area_sum[cell] += near
+            total[other] += value * (far * part) if far > 0.0 else 0.0
+            area_sum[other] += far
+
+
+@kernel
 def sum_far(row, x_far, cell_far, area_far, count, by_area, share, whole, total, area_sum):
-    """Add the overlaps with other cells."""
+    """Add the listed overlaps."""
     for e in range(count):
         x, cell, area = np.uint64(x_far[e]), np.uint64(cell_far[e]), area_far[e]
         value = row[x]
         if value == value:
-            total[cell] += value * (area if by_area else share * area / whole[x])
+            total[cell] += value * (area if by_area else share * area / np.float64(whole[x]))
             area_sum[cell] += area
 
 
 @kernel
-def sum_group(values, origin, span, strips, lattice, shifts, tile, rule, by_area, total, area_sum):
+def sum_group(values, origin, span, strips, lattice, shifts, tile, rule, torn, by_area, total, area_sum):
     """Add a group of rows to `total` (value x overlap, or x share of the pixel) and `area_sum` (layers,
     cells of the tile and its ring). Returns the pixels that the edge of the projection cuts (`note_lost`):
     they are left out."""
-    lost, lost_count = np.empty((64, 4)), 0
+    lost, lost_count, width = np.empty((64, 4)), 0, tile.c1 - tile.c0 + 2 * RING
     s, far = new_scratch(lattice, rule.segments, tile), new_far(4 * CHUNK)
     sums, areas = np.empty(CHUNK), np.empty(CHUNK)
-    x0 = span[0]
-    while x0 < span[1]:
-        n, filled = min((x0 // CHUNK + 1) * CHUNK, span[1]) - x0, -1
-        pixel_blocks(x0, n, lattice.step, s.block)
-        for p in range(strips.row.size):
-            while filled < strips.top[p] + 2:
-                filled += 1
-                next_line(s, filled, strips, lattice, x0, n)
-            y, share = strips.row[p] - origin[0], strips.share[p]
-            for shift in shifts:
-                count, far = strip(s, p, strips, x0, n, shift, shifts.size > 1, lattice, tile, rule, far)
+    for shift in shifts:
+        x0 = span[0]
+        while x0 < span[1]:
+            n, filled = min((x0 // CHUNK + 1) * CHUNK, span[1]) - x0, -1
+            pixel_blocks(x0, n, lattice.step, s.block)
+            for p in range(strips.row.size):
+                while filled < strips.top[p] + 2:
+                    filled += 1
+                    next_line(s, filled, strips, lattice, x0, n, shift, tile)
+                y, share = strips.row[p] - origin[0], strips.share[p]
+                lines, count, far = strip(s, p, strips, x0, n, lattice, tile, rule, torn, far)
                 lost, lost_count = note_lost(s, strips, p, x0, lost, lost_count)
                 for k in range(values.shape[0]):
                     row = values[k, y, x0 - origin[1] : x0 - origin[1] + n]
                     if by_area:
                         products(row, s.weight, n, sums, areas)
                     else:
-                        shares(row, s.weight, s.whole, n, share, sums, areas)
+                        shares(row, s.weight, n, share, sums, areas)
                     sum_runs(s.key, n, sums, areas, total[k], area_sum[k])
+                    sum_lines(
+                        row, s.listed, lines, s.key, width, s.shape, s.whole, by_area, share, total[k], area_sum[k]
+                    )
                     sum_far(row, far.x, far.cell, far.area, count, by_area, share, s.whole, total[k], area_sum[k])
-        x0 += n
+            x0 += n
     return lost[:lost_count].copy()
 
 
@@ -96,36 +116,50 @@ def extreme_runs(row, weight, key, n, largest, total, area_sum):
 
 
 @kernel
-def extreme_far(row, x_far, cell_far, area_far, count, largest, total, area_sum):
-    """Let other cells know of the values of the pixels that reach into them."""
-    for e in range(count):
-        value, cell = row[x_far[e]], cell_far[e]
-        if value == value:
-            area_sum[cell] += area_far[e]
-            if (value > total[cell]) if largest else (value < total[cell]):
-                total[cell] = value
+def extreme_of(total, area_sum, cell, value, area, largest):
+    """Let a cell know of the value of a pixel that overlaps it."""
+    if area > 0.0:
+        area_sum[cell] += area
+        if (value > total[cell]) if largest else (value < total[cell]):
+            total[cell] = value
 
 
 @kernel
-def extreme_group(values, origin, span, strips, lattice, shifts, tile, rule, largest, total, area_sum):
+def extreme_lines(row, listed, lines, key, width, shape, whole, largest, total, area_sum):
+    """Like `sum_lines`, for the extremes of the cells."""
+    for i in range(lines):
+        x, value = listed[i], row[listed[i]]
+        if value == value:
+            cell = key[x] >> 3
+            near, far = pieces(shape[np.uint64(i) + NEAR], whole[x])
+            extreme_of(total, area_sum, cell, value, near, largest)
+            extreme_of(total, area_sum, cell + (width if key[x] & 7 == 2 else 1), value, far, largest)
+
+
+@kernel
+def extreme_group(values, origin, span, strips, lattice, shifts, tile, rule, torn, largest, total, area_sum):
     """Like `sum_group`, for the largest or smallest value of all pixels that overlap a cell."""
-    lost, lost_count = np.empty((64, 4)), 0
+    lost, lost_count, width = np.empty((64, 4)), 0, tile.c1 - tile.c0 + 2 * RING
     s, far = new_scratch(lattice, rule.segments, tile), new_far(4 * CHUNK)
-    x0 = span[0]
-    while x0 < span[1]:
-        n, filled = min((x0 // CHUNK + 1) * CHUNK, span[1]) - x0, -1
-        pixel_blocks(x0, n, lattice.step, s.block)
-        for p in range(strips.row.size):
-            while filled < strips.top[p] + 2:
-                filled += 1
-                next_line(s, filled, strips, lattice, x0, n)
-            y = strips.row[p] - origin[0]
-            for shift in shifts:
-                count, far = strip(s, p, strips, x0, n, shift, shifts.size > 1, lattice, tile, rule, far)
+    for shift in shifts:
+        x0 = span[0]
+        while x0 < span[1]:
+            n, filled = min((x0 // CHUNK + 1) * CHUNK, span[1]) - x0, -1
+            pixel_blocks(x0, n, lattice.step, s.block)
+            for p in range(strips.row.size):
+                while filled < strips.top[p] + 2:
+                    filled += 1
+                    next_line(s, filled, strips, lattice, x0, n, shift, tile)
+                y = strips.row[p] - origin[0]
+                lines, count, far = strip(s, p, strips, x0, n, lattice, tile, rule, torn, far)
                 lost, lost_count = note_lost(s, strips, p, x0, lost, lost_count)
                 for k in range(values.shape[0]):
                     row = values[k, y, x0 - origin[1] : x0 - origin[1] + n]
                     extreme_runs(row, s.weight, s.key, n, largest, total[k], area_sum[k])
-                    extreme_far(row, far.x, far.cell, far.area, count, largest, total[k], area_sum[k])
-        x0 += n
+                    extreme_lines(row, s.listed, lines, s.key, width, s.shape, s.whole, largest, total[k], area_sum[k])
+                    for e in range(count):
+                        value = row[far.x[e]]
+                        if value == value:
+                            extreme_of(total[k], area_sum[k], far.cell[e], value, far.area[e], largest)
+            x0 += n
     return lost[:lost_count].copy()

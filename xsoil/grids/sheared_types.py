@@ -8,12 +8,15 @@ import numpy as np
 
 from xsoil.jit import kernel
 
-CHUNK = 1920
+CHUNK = 3072
 """Pixels of a row that are worked on together: from one multiple of it to the next."""
 
-PITCH = CHUNK + 40
+PITCH = CHUNK + 104
 """Distance of the rows of flat scratch arrays: a constant, so that the compiler knows that they do not
-overlap, and no multiple of the cache's period."""
+overlap, and no multiple of the cache's period; the lists in them may be filled up by 64."""
+
+MARGIN = 31
+"""Place of the first corner in its row: whole blocks of the lattice are written, which may begin before it."""
 
 
 class Tile(NamedTuple):
@@ -57,22 +60,22 @@ class Strips(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Four grid lines of a stretch in a ring (corners, their cells); its pixels: area, area of the part in
-    their first cell, 8 x first cell + kind; four lists of pixels (the last
-    after its length); their shapes; block of the lattice of each
-    pixel, and bends of each block; buffers of the general way."""
+    """Four grid lines of a stretch in a ring, as whole numbers (`corners`, see `sheared_lines`) and, where
+    they were asked for (`known`), as positions (u, v); its pixels: area, area if within one cell (else 0), 8 x
+    first cell + kind; four lists of pixels (the last after its length); outlines of cut pixels in whole
+    numbers, their bends and parts; block of the lattice of each pixel, and bends of each block; buffers of
+    the general way."""
 
+    corners: np.ndarray
     u: np.ndarray
     v: np.ndarray
-    columns: np.ndarray
-    rows: np.ndarray
-    outer_columns: np.ndarray
-    outer_rows: np.ndarray
-    nodes: np.ndarray
+    known: np.ndarray
+    cubics: np.ndarray
     whole: np.ndarray
     weight: np.ndarray
     key: np.ndarray
     listed: np.ndarray
+    outline: np.ndarray
     shape: np.ndarray
     block: np.ndarray
     bends: np.ndarray
@@ -84,7 +87,7 @@ class Scratch(NamedTuple):
 
 
 class Far(NamedTuple):
-    """Overlaps of a stretch with other cells than the pixels' first: pixel, cell, area."""
+    """Overlaps of a stretch in a list: pixel, cell, area."""
 
     x: np.ndarray
     cell: np.ndarray
@@ -96,12 +99,12 @@ def new_scratch(lattice, segments, tile):
     lines, cells = (4, CHUNK + 3), (tile.r1 - tile.r0) * (tile.c1 - tile.c0)
     blocks = CHUNK // lattice.step + 8
     return Scratch(
-        np.empty(lines), np.empty(lines), np.empty(lines, dtype=np.int32), np.empty(lines, dtype=np.int32),
-        np.empty(lines, dtype=np.int32), np.empty(lines, dtype=np.int32),
-        np.empty((2, blocks)), np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK, dtype=np.int32),
-        np.empty(4 * PITCH, dtype=np.int32), np.empty(16 * PITCH, dtype=np.float32),
-        np.empty(CHUNK, dtype=np.int32), np.empty((4, blocks), dtype=np.float32), np.empty((2, 4 * segments)),
-        np.empty((6, 8 * segments + 16)), np.empty((2, 64)), np.empty(cells, dtype=np.int64), np.empty(cells),
+        np.zeros(4 * 5 * PITCH, dtype=np.int32), np.empty(lines), np.empty(lines), np.zeros(4, dtype=np.bool_),
+        np.empty((10, blocks)), np.empty(CHUNK, dtype=np.float32), np.empty(CHUNK, dtype=np.float32),
+        np.empty(CHUNK, dtype=np.int32), np.empty(4 * PITCH, dtype=np.int32), np.zeros(8 * PITCH, dtype=np.int32),
+        np.zeros(8 * PITCH, dtype=np.float32), np.empty(CHUNK, dtype=np.int32),
+        np.empty((4, blocks), dtype=np.float32), np.empty((2, 4 * segments)), np.empty((6, 8 * segments + 16)),
+        np.empty((2, 64)), np.empty(cells, dtype=np.int64), np.empty(cells),
     )  # fmt: skip
 
 
