@@ -93,11 +93,11 @@ def conductivity(
     Examples
     --------
     >>> import xarray as xr
-    >>> from xsoil.verbs.conductivity import conductivity
+    >>> import xsoil
     >>> loam = {"theta_r": 0.078, "theta_s": 0.43, "alpha": 0.036, "n": 1.56, "k_sat": 24.96}
     >>> units = {"theta_r": "1", "theta_s": "1", "alpha": "cm-1", "n": "1", "k_sat": "cm d-1"}
     >>> parameters = xr.Dataset({name: ((), value, {"units": units[name]}) for name, value in loam.items()})
-    >>> conductivity(parameters, [-100.0, -10.0, 0.0]).k.round(3).values
+    >>> xsoil.conductivity(parameters, [-100.0, -10.0, 0.0]).k.round(3).values
     array([ 0.034,  5.377, 24.96 ])
     """
     ds = as_dataset(ds)

@@ -155,10 +155,9 @@ def convert_curve(
     --------
     >>> import xarray as xr
     >>> import xsoil
-    >>> from xsoil.verbs.convert_curve import convert_curve
     >>> percent = {"units": "percent"}
     >>> soil = xr.Dataset({"sand": ((), 40.0, percent), "clay": ((), 20.0, percent)})
-    >>> loam = convert_curve(xsoil.ptf(soil, "cosby1984"), "van_genuchten")
+    >>> loam = xsoil.convert_curve(xsoil.ptf(soil, "cosby1984"), "van_genuchten")
     >>> [round(loam[name].item(), 4) for name in ("theta_r", "theta_s", "alpha", "n")]
     [0.0, 0.4408, 0.0387, 1.1634]
     """

@@ -79,10 +79,10 @@ def fit_fredlund_xing_wang(
     Examples
     --------
     >>> import xarray as xr
-    >>> from xsoil.verbs.fit_fredlund_xing_wang import fit_fredlund_xing_wang
+    >>> import xsoil
     >>> loam = {"theta_r": (0.078, "1"), "theta_s": (0.43, "1"), "alpha": (0.036, "cm-1"), "n": (1.56, "1")}
     >>> parameters = xr.Dataset({name: ((), value, {"units": units}) for name, (value, units) in loam.items()})
-    >>> found = fit_fredlund_xing_wang(parameters)
+    >>> found = xsoil.fit_fredlund_xing_wang(parameters)
     >>> [round(found[name].item(), 4) for name in ("alpha", "n", "m", "fit_rmse")]
     [0.037, 1.5257, 0.6962, 0.003]
     """

@@ -73,8 +73,7 @@ def retention(ds: xr.Dataset, h: Heads, *, curve: Curve | None = None, quality: 
     >>> percent = {"units": "percent"}
     >>> soil = xr.Dataset({"sand": ("site", [40.0, 90.0], percent), "clay": ("site", [20.0, 5.0], percent)})
     >>> parameters = xsoil.ptf(soil, "cosby1984")
-    >>> from xsoil.verbs.retention import retention
-    >>> retention(parameters, [-100.0, -15000.0]).theta.round(3).values
+    >>> xsoil.retention(parameters, [-100.0, -15000.0]).theta.round(3).values
     array([[0.353, 0.166],
            [0.156, 0.041]])
     """
