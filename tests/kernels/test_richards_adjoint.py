@@ -169,6 +169,16 @@ def test_saturated_columns():
     assert (compare(given, fixed, (1e-3, 1e-4, 1e-5, 1e-6)) < 1e-4).all()
 
 
+@pytest.mark.parametrize("cells", [1, 2, 83])
+def test_other_grids(cells):
+    """One cell, and more than the curves take in one pass."""
+    given, fixed = problem("van_genuchten", 3, 6, seed=2)
+    given["initial"] = np.full((cells, 3), -60.0)
+    given["parameters"] = [np.full(3, p) for p in SOILS["van_genuchten"]]
+    fixed |= {"widths": np.full(cells, 50.0 / cells), "depths": (1.0, 27.0)}
+    assert (compare(given, fixed, (1e-4, 1e-5, 1e-6)) < 1e-4).all()
+
+
 def test_layers():
     """Derivatives of a soil per cell sum to those of one soil, and each is that of its cell."""
     given, fixed = problem("van_genuchten", 4, 8)

@@ -111,6 +111,19 @@ def test_layers():
     torch.testing.assert_close(by_node.grad[15:].sum(0), k_sat.grad[1])
 
 
+def test_numbers_single_precision_and_the_state_alone():
+    rain, pet, _ = world(days=6)
+    (k_sat,) = leaves(torch.tensor([20.0, 30.0]))
+    found = richards(rain.float(), pet.float(), 1.0, LOAM | {"k_sat": k_sat}, outputs=("final_h", "runoff"), depths=())
+    (0.01 * found["final_h"].sum()).backward()
+    wide = leaves(k_sat.detach().double(), torch.tensor([1.56], dtype=torch.float64))
+    values = LOAM | {"k_sat": wide[0], "n": wide[1]}
+    (0.01 * richards(rain.float(), pet.float(), 1.0, values, outputs=("final_h",))["final_h"].sum()).backward()
+    assert k_sat.grad.dtype == torch.float32
+    torch.testing.assert_close(k_sat.grad, wide[0].grad.float())
+    assert wide[1].grad.shape == (1,)
+
+
 def test_missing_cells_teach_nothing():
     rain, pet, parameters = world(days=6, cells=4)
     rain[3, 1] = torch.nan
