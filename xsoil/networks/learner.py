@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
 from xsoil.networks.elementary import TORCH
-from xsoil.networks.losses import LOSSES, CellCost, Loss, loss_of
+from xsoil.networks.learning import Learner
+from xsoil.networks.losses import LOSSES, CellCost, Loss
 from xsoil.networks.parameter_networks import InputShapes, network_of
 from xsoil.networks.samples import Sample
 from xsoil.networks.scaling import InputScaling
@@ -40,7 +42,7 @@ _DESCRIBED = {
 _share, _, _, _value_of_unbounded = bounded(TORCH)
 
 
-class ParameterLearner(torch.nn.Module):
+class ParameterLearner(Learner):
     """Predictors -> network -> parameters within their bounds -> physics -> loss against observations.
 
     Parameters
@@ -92,7 +94,7 @@ class ParameterLearner(torch.nn.Module):
         least_pairs: int = 1,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(loss, weights, least_pairs, "parameters" if strategy == "two_step" else "observed")
         if strategy not in STRATEGIES:
             raise UnknownNameError.of("strategy of a network", strategy, STRATEGIES)
         if not targets:
@@ -109,12 +111,7 @@ class ParameterLearner(torch.nn.Module):
             name: Bounded(float(np.asarray(b.low)), float(np.asarray(b.high)), bool(b.log))
             for name, b in targets.items()
         }
-        self.strategy, self.least_pairs = strategy, least_pairs
-        self.losses = {v: loss_of(one) for v, one in loss.items()} if isinstance(loss, Mapping) else loss_of(loss)
-        self.weights = dict(weights or {})
-        for variable, weight in self.weights.items():
-            if not weight >= 0:
-                raise ArgumentError(f"weight {weight} of {variable!r}; expected 0 or more")
+        self.strategy = strategy
         self.scaling = scaling
         static, history = scaling.channels
         shape = (static, *(patch or ())) if static else None
@@ -226,21 +223,14 @@ class ParameterLearner(torch.nn.Module):
             costs[name] = ((_share(found[name], *limits) - _share(inside, *limits)) ** 2, counts)
         return costs
 
-    def loss_for(self, variable: str) -> Loss:
-        """The loss of an observed variable."""
-        if isinstance(self.losses, Loss):
-            return self.losses
-        if variable not in self.losses:
-            raise MissingVariableError(f"no loss for {variable!r} among those of {sorted(self.losses)}")
-        return self.losses[variable]
+    def enough(self, variable: str) -> int:
+        """See `Learner`."""
+        return super().enough(variable) if self.strategy == "end_to_end" else int(variable in self.targets)
 
-    def total(self, means: Mapping[str, Any]) -> Any:
-        """The weighted mean of the costs of the variables."""
-        weights = {name: self.weights.get(name, 1.0) for name in means}
-        whole = sum(weights.values())
-        if not whole > 0:
-            raise ArgumentError(f"weights {self.weights} of {sorted(means)}; expected one above 0 at least")
-        return sum(weights[name] / whole * mean for name, mean in means.items())
+    def places(self, sample: Sample) -> int:
+        """See `Learner`."""
+        fine = 1 if sample.static is None else math.prod(sample.static.shape[2:])
+        return max(fine, 1 if sample.history is None else sample.history.shape[1])
 
     @torch.no_grad()
     def predict(

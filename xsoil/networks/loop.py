@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from tqdm.auto import tqdm
 
-from xsoil.networks.learner import ParameterLearner
+from xsoil.networks.learning import Learner
 from xsoil.networks.samples import Sample
 
 __all__ = ["SCHEDULES", "AtomicFiles", "Loop"]
@@ -35,7 +35,7 @@ class Loop(pl.LightningModule):
 
     Parameters
     ----------
-    learner : ParameterLearner
+    learner : Learner
     learning_rate : float
     schedule : str
         Of `SCHEDULES`.
@@ -51,7 +51,7 @@ class Loop(pl.LightningModule):
     """
 
     def __init__(
-        self, learner: ParameterLearner, learning_rate: float, schedule: str, slow_after: int, seed: int,
+        self, learner: Learner, learning_rate: float, schedule: str, slow_after: int, seed: int,
         settings: str, *, validated: bool, progress: bool,
     ) -> None:  # fmt: skip
         super().__init__()

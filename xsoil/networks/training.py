@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
 import signal
 import tempfile
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.networks.batches import Batches, finite_values
-from xsoil.networks.learner import ParameterLearner
+from xsoil.networks.learning import Learner
 from xsoil.networks.loop import SCHEDULES, AtomicFiles, Loop
 from xsoil.networks.samples import Cells, CellSource, held
 
@@ -74,7 +73,7 @@ class History:
 
 
 def fit(
-    learner: ParameterLearner,
+    learner: Learner,
     source: CellSource,
     train_cells: Cells,
     validation_cells: Cells = (),  # type: ignore[assignment]
@@ -99,7 +98,7 @@ def fit(
 
     Parameters
     ----------
-    learner : ParameterLearner
+    learner : Learner
     source : CellSource
     train_cells, validation_cells : (n,) array of int
         Cells of the source. Without validation cells the training loss decides.
@@ -202,28 +201,26 @@ def _check(
 
 
 def _with_observations(
-    learner: ParameterLearner, source: CellSource, train: Cells, validation: Cells
+    learner: Learner, source: CellSource, train: Cells, validation: Cells
 ) -> tuple[Cells, Cells, Cells]:
     """The cells that there is something to learn from, and those there is not."""
     cells = np.concatenate([train, validation])
-    two_step = learner.strategy == "two_step"
-    counts = finite_values(source, cells, "parameters" if two_step else "observed")
+    counts = finite_values(source, cells, learner.learns_from)
     enough = np.zeros(cells.size, bool)
     for name, count in counts.items():
-        if two_step:
-            enough |= (count > 0) if name in learner.targets else False
-        elif learner.weights.get(name, 1.0) > 0:
-            enough |= count >= max(learner.least_pairs, learner.loss_for(name).pairs)
+        if needed := learner.enough(name):
+            enough |= count >= needed
     kept = cells[enough]
     new_train, new_validation = train[np.isin(train, kept)], validation[np.isin(validation, kept)]
-    what = f"parameters to learn from ({list(learner.targets)})" if two_step else f"observations of {sorted(counts)}"
+    what = "observations" if learner.learns_from == "observed" else "parameters to learn from"
+    what = f"{what} (of {sorted(counts)})"
     for name, before, after in (("training", train, new_train), ("validation", validation, new_validation)):
         if not after.size and (before.size or name == "training"):
             raise ArgumentError(f"none of the {before.size} {name} cells has enough {what}; look at masks and times")
     return new_train, new_validation, cells[~enough]
 
 
-def _settings(learner: ParameterLearner, train: Cells, validation: Cells, **arguments: float | str) -> str:
+def _settings(learner: Learner, train: Cells, validation: Cells, **arguments: float | str) -> str:
     """What must be the same for a training to be continued."""
     digest = hashlib.sha256(train.tobytes() + b"|" + validation.tobytes()).hexdigest()
     shapes = {name: list(tensor.shape) for name, tensor in learner.state_dict().items()}
@@ -260,7 +257,7 @@ def _stopped(validation: list[float], patience: int) -> str:
     return "patience" if since >= patience else "epochs"
 
 
-def _closed(learner: ParameterLearner, loop: Loop, folder: Path, patience: int, excluded: Cells) -> History:
+def _closed(learner: Learner, loop: Loop, folder: Path, patience: int, excluded: Cells) -> History:
     """Bring the best weights back and tell how it went."""
     validation = loop.rows["validation"]
     finite = np.where(np.isfinite(validation), validation, np.inf)
@@ -276,12 +273,10 @@ def _closed(learner: ParameterLearner, loop: Loop, folder: Path, patience: int, 
     return History(**loop.rows, best_epoch=int(np.argmin(finite)), stopped=stopped, excluded=excluded)
 
 
-def _threads(learner: ParameterLearner, source: CellSource, train: Cells, batch_cells: int) -> int:
+def _threads(learner: Learner, source: CellSource, train: Cells, batch_cells: int) -> int:
     """Threads of tensor operations: one for small networks. The physics has its own."""
-    one = source.read(train[:1])
-    shapes = (() if one.static is None else one.static.shape[2:], () if one.history is None else one.history.shape[1:2])
-    places = max(math.prod(shape) for shape in shapes)
-    size = sum(parameter.numel() for parameter in learner.network.parameters())
+    places = learner.places(source.read(train[:1]))
+    size = sum(parameter.numel() for parameter in learner.parameters())
     return torch.get_num_threads() if min(batch_cells, train.size) * places * size > _WORTH_THREADS else 1
 
 
