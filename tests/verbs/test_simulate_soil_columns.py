@@ -242,6 +242,16 @@ def test_initial_profile_is_linear_between_its_depths(no_compute, lazy):
     assert found.status.values.ravel().tolist() == [0, 32, 0, 0, 0, 0]
 
 
+def test_heads_of_other_cells_are_a_profile():
+    ds, forcing = maps(), weather()
+    first = run(ds, forcing)
+    same = run(ds, forcing, initial={"h": first.final_h})
+    np.testing.assert_allclose(same.theta, run(ds, forcing, initial=first).theta, atol=2e-3)
+    coarse = run(ds, forcing, initial={"h": first.final_h}, widths=[0.02] * 25)
+    np.testing.assert_allclose(coarse.theta[-1], same.theta[-1], atol=0.03)
+    assert not coarse.status.any()
+
+
 BAD = {
     "a number": (lambda: run(maps(), weather(), initial=-100.0), ArgumentError, r"\{'h': -100\}"),
     "theta": (lambda: run(maps(), weather(), initial={"theta": 0.2}), ArgumentError, "found \\['theta'\\]"),

@@ -214,6 +214,8 @@ def _initial_state(
         return {"initial_h": xr.DataArray(float(head))}, f"h = {float(head):g} cm"
     if "time" in head.dims:
         raise TimeError("initial has a dimension 'time'; expected one day: initial.isel(time=-1)")
+    if NODE in head.dims:  # the heads of other cells are a profile
+        head = head.rename({NODE: "depth"})
     nodes = on_nodes(read(head.rename("h").to_dataset(), VARIABLES["h"]), column)
     require_place(nodes, given.ds, (NODE, *dims))
     return {"initial_h": nodes}, "h given as a map or profile"
@@ -234,7 +236,7 @@ def _continued(
         cells = initial["final_h"].sizes.get(NODE)
         raise ArgumentError(
             f"initial comes from other cells than this run's {len(column.widths)} (it has {cells}); expected the same "
-            "column_depth, widths and layers"
+            "column_depth, widths and layers, or {'h': initial.final_h} to start anew from its heads"
         )
     rows = (VARIABLES["h"], VARIABLES["theta"], VARIABLES["next_step"], BALANCE)
     found = {}

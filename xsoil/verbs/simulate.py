@@ -77,7 +77,8 @@ def simulate(
         Else, water balance: soil moisture, a number [m3 m-3] or a map with units, clipped to
         theta_wp and theta_s and then flagged; field capacity by default. Its root depth and snow (below) are
         only known from a `final_state`. Richards: ``{"h": ...}``, the pressure head, a number [cm] or a DataArray with
-        units, a map or a profile over `depth` (linear between, constant beyond its depths); -100 cm by default.
+        units, a map or a profile over `depth` (linear between, constant beyond its depths; so are the `final_h` of
+        other cells); -100 cm by default.
     warmup : int
         Days at the start that are run but not returned.
     outputs : str or sequence of str
