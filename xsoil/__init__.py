@@ -4,10 +4,12 @@ import rioxarray  # noqa: F401  (registers ds.rio, to which messages about the C
 
 from xsoil import data, errors, plots
 from xsoil.accessor import SoilAccessor
+from xsoil.evaluation.splits import Split
 from xsoil.grids.ease import ease_grid, ease_rowcol
 from xsoil.grids.geobox import grid_of
 from xsoil.ptfs import PTFS
 from xsoil.verbs import (
+    LearnedParams,
     apply_weights,
     compare_scaling,
     conductivity,
@@ -18,7 +20,9 @@ from xsoil.verbs import (
     evaluate,
     final_state,
     fit_fredlund_xing_wang,
+    learn_params,
     list_ptfs,
+    load_model,
     ptf,
     retention,
     rootzone,
@@ -37,7 +41,9 @@ __version__ = "0.1.0"
 __all__ = [
     "PTFS",
     "VARIABLES",
+    "LearnedParams",
     "SoilAccessor",
+    "Split",
     "apply_weights",
     "compare_scaling",
     "conductivity",
@@ -53,7 +59,9 @@ __all__ = [
     "final_state",
     "fit_fredlund_xing_wang",
     "grid_of",
+    "learn_params",
     "list_ptfs",
+    "load_model",
     "plots",
     "ptf",
     "retention",

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import xarray as xr
 
 from xsoil import verbs
+from xsoil.evaluation.splits import Split
 from xsoil.outputs.cog import Overview
 from xsoil.ptfs.ptf import PTF
 from xsoil.verbs._curves import Curve, Heads
+from xsoil.verbs._learned import LearnedParams
 from xsoil.verbs.compare_scaling import FRAMEWORKS
 from xsoil.verbs.convert_curve import Method as Conversion
 from xsoil.verbs.downscale import Method
@@ -175,6 +177,56 @@ class SoilAccessor:
             self._ds, forcing, model, initial=initial, warmup=warmup, outputs=outputs, substeps=substeps, curve=curve,
             depths=depths, column_depth=column_depth, widths=widths, top=top, bottom=bottom, uptake=uptake,
             frost=frost, **fixed,
+        )  # fmt: skip
+
+    def learn_params(
+        self,
+        observations: xr.Dataset | xr.DataArray,
+        forcing: xr.Dataset,
+        *,
+        strategy: Literal["end_to_end", "two_step", "inverse"] = "end_to_end",
+        network: Any = "cnn",
+        model: str = "water_balance",
+        targets: Mapping[str, Any] | Sequence[str] | str | None = None,
+        split: Split | None = None,
+        seed: int = 0,
+        optimizer: Literal["ies", "sce_ua"] = "ies",
+        loss: Any = "mse",
+        weights: Mapping[str, float] | None = None,
+        mask: xr.DataArray | None = None,
+        ring: int = 0,
+        history: xr.Dataset | None = None,
+        warmup: int = 0,
+        substeps: int = 24,
+        curve: str = "van_genuchten",
+        depth: float = 0.05,
+        column_depth: float = 0.5,
+        network_options: Mapping[str, Any] | None = None,
+        validation: float = 0.1,
+        epochs: int = 200,
+        batch_cells: int = 512,
+        learning_rate: float = 3e-3,
+        patience: int = 20,
+        accelerator: str = "cpu",
+        error_std: float = 0.02,
+        members: int = 64,
+        iterations: int = 20,
+        evaluations: int = 3000,
+        memory_budget: float = 4e9,
+        directory: str | PathLike[str] | None = None,
+        resume: bool = False,
+        progress: bool = True,
+        **fixed: float | xr.DataArray,
+    ) -> LearnedParams:
+        """Learn parameters from observed soil moisture, through the model; see `xsoil.learn_params`."""
+        return verbs.learn_params(
+            self._ds, observations, forcing, strategy=strategy, network=network, model=model, targets=targets,
+            split=split, seed=seed, optimizer=optimizer, loss=loss, weights=weights, mask=mask, ring=ring,
+            history=history, warmup=warmup, substeps=substeps, curve=curve, depth=depth, column_depth=column_depth,
+            network_options=network_options, validation=validation, epochs=epochs, batch_cells=batch_cells,
+            learning_rate=learning_rate, patience=patience, accelerator=accelerator, error_std=error_std,
+            members=members, iterations=iterations, evaluations=evaluations, memory_budget=memory_budget,
+            directory=directory, resume=resume, progress=progress, **fixed,
         )  # fmt: skip
 
     def rootzone(

@@ -2,6 +2,7 @@
 
 from xsoil.outputs.cog import to_cog
 from xsoil.outputs.zarr import to_zarr
+from xsoil.verbs._learned import LearnedParams
 from xsoil.verbs.apply_weights import apply_weights
 from xsoil.verbs.compare_scaling import compare_scaling
 from xsoil.verbs.conductivity import conductivity
@@ -11,6 +12,8 @@ from xsoil.verbs.depth_mean import depth_mean
 from xsoil.verbs.downscale import downscale
 from xsoil.verbs.evaluate import evaluate
 from xsoil.verbs.fit_fredlund_xing_wang import fit_fredlund_xing_wang
+from xsoil.verbs.learn_params import learn_params
+from xsoil.verbs.load_model import load_model
 from xsoil.verbs.ptf import list_ptfs, ptf
 from xsoil.verbs.retention import retention
 from xsoil.verbs.rootzone import rootzone
@@ -21,6 +24,7 @@ from xsoil.verbs.upscale import upscale
 from xsoil.verbs.water_limits import water_limits
 
 __all__ = [
+    "LearnedParams",
     "apply_weights",
     "compare_scaling",
     "conductivity",
@@ -31,7 +35,9 @@ __all__ = [
     "evaluate",
     "final_state",
     "fit_fredlund_xing_wang",
+    "learn_params",
     "list_ptfs",
+    "load_model",
     "ptf",
     "retention",
     "rootzone",
