@@ -341,6 +341,8 @@ def test_missing_columns():
 def test_faults():
     given, fixed = problem("van_genuchten", 2, 3)
     columns = columns_of(given, fixed)
+    with pytest.raises(UnknownNameError, match="free_drainage"):
+        columns_of(given, fixed | {"bottom": "free_drain"})
     with pytest.raises(UnknownNameError, match="theta"):
         columns.gradient({"thet": np.ones((3, 3, 2))})
     with pytest.raises(ArgumentError, match=r"expected \(3, 3, 2\)"):

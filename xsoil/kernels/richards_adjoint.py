@@ -35,7 +35,7 @@ Wide = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Gradient:
-    """Derivatives of a scalar with respect to all that went into the run.
+    """Derivatives of a scalar with respect to all that went into the run, in the units of the run.
 
     A column has NaN throughout if the scalar depends on values of it that are missing; where the derivatives by those
     are 0, all are those of the days before, and 0 if there are none.
@@ -106,10 +106,10 @@ class Columns:
         self.widths = np.array(fixed["widths"], np.float64)
         self.cells, self.bottom = self.widths.size, fixed.get("bottom", "free_drainage")
         self.codes = (
-            tuple(CURVES).index(fixed["curve"]),
-            TOPS.index(fixed.get("top", "atmosphere")),
-            BOTTOMS.index("head" if self.bottom == "water_table" else self.bottom),
-            UPTAKES.index(fixed.get("uptake", "s_shaped")),
+            _code("curve", fixed["curve"], tuple(CURVES)),
+            _code("top", fixed.get("top", "atmosphere"), TOPS),
+            _code("bottom", "head" if self.bottom == "water_table" else self.bottom, BOTTOMS),
+            _code("uptake", fixed.get("uptake", "s_shaped"), UPTAKES),
         )
         forcing = [np.asarray(a, np.float64) for a in (precipitation, pet, lai, top_value, bottom_value)]
         forcing = [a if a.ndim == 2 else a.reshape(-1, 1) for a in forcing]
@@ -328,6 +328,12 @@ def _by_column(array: ArrayLike | None, cells: int, columns: int) -> Wide:
     """(columns, cells), 0 if there is none."""
     whole = np.zeros((cells, columns)) if array is None else np.broadcast_to(np.asarray(array, float), (cells, columns))
     return np.array(whole.T, order="C")
+
+
+def _code(kind: str, name: str, known: tuple[str, ...]) -> int:
+    if name not in known:
+        raise UnknownNameError.of(kind, name, known)
+    return known.index(name)
 
 
 def _counts(steps: Array) -> NDArray[np.int64]:
