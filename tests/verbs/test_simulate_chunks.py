@@ -147,5 +147,7 @@ def test_flags_go_on_with_the_state():
         np.testing.assert_array_equal(found.status, whole.status)
         np.testing.assert_array_equal(found.final_theta, whole.final_theta)
     assert set(np.unique(whole.status)) == {0, 1, 4, 8, 16, 32}
+    other = first.assign(status=first.status.assign_attrs(flag_meanings="of another verb"))
+    assert simulate(ds, rest, initial=other).status.values[0, 1] == 32
     filled = final_state(first).fillna(0.2)
     assert simulate(soil(), rest.fillna(1.0), initial=filled).status.values[0, 1] == 0  # a reason that is gone

@@ -98,7 +98,8 @@ def _initial_state(
     if theta is None or not isinstance(initial, xr.Dataset):
         return {} if theta is None else {"initial": theta}
     found = {"initial": theta} | given.state_before(initial, dims, root_depth=moving)
-    if {"final_theta", "status"} <= {*initial.variables}:
+    meanings = _status().attrs["flag_meanings"]  # other flags are those of another verb
+    if "final_theta" in initial and initial.get("status", theta).attrs.get("flag_meanings") == meanings:
         require_place(initial["status"], given.ds, dims)
         found["initial_status"] = initial["status"]
     return found
