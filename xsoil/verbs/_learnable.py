@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["MODELS", "Learnable", "forcing_of", "learnable"]
 
 MODELS = ("water_balance", "richards")
+LI = "Li et al. (2024), Water Resour. Res., https://doi.org/10.1029/2023WR035543"
+QI = "Qi et al. (2026), Water Resour. Res., https://doi.org/10.1029/2025WR041265"
 SUPPLIES = {"water_balance": ("irrigation", "capillary_rise"), "richards": ("irrigation",)}
 """Forcing that is added to the rain."""
 
@@ -67,6 +69,8 @@ class Learnable:
         The same as keywords of `xsoil.simulate`.
     forward : callable
         ``forward(forcing, learned, fixed, rows)``, the model of an inversion.
+    reference : str
+        Where the model, and learning its parameters, is described.
     values, defaults : mapping of str to float
         Shown where a parameter is missing, and taken without a word.
     """
@@ -79,6 +83,7 @@ class Learnable:
     options: Mapping[str, Any]
     simulate: Mapping[str, Any]
     forward: Callable[..., Model]
+    reference: str
     optional: Sequence[str] = ()
     values: Mapping[str, float] = field(default_factory=dict)
     defaults: Mapping[str, float] = field(default_factory=dict)
@@ -115,7 +120,7 @@ def learnable(
 
         return Learnable(
             model, PARAMETERS, ("precipitation", "pet"), WATER_BALANCE_BOUNDS | OPERATOR_BOUNDS,
-            ("k_sat", *OBSERVATION), options, options, forward, values=LI_VALUES,
+            ("k_sat", *OBSERVATION), options, options, forward, LI, values=LI_VALUES,
         )  # fmt: skip
     if model == "richards":
         return _richards(curve, depth, column_depth)
@@ -152,7 +157,8 @@ def _richards(curve: str, depth: float, column_depth: float) -> Learnable:
     return Learnable(
         "richards", parameters, ("precipitation", "pet"), own | ROOTS | OPERATOR_BOUNDS,
         tuple(name for name in (*own, "h50") if name in parameters), options,
-        {"curve": curve, "depths": (float(depth),), "column_depth": float(column_depth)}, forward, optional=("lai",),
+        {"curve": curve, "depths": (float(depth),), "column_depth": float(column_depth)}, forward, QI,
+        optional=("lai",),
         defaults=defaults,
     )  # fmt: skip
 

@@ -18,7 +18,6 @@ from xsoil.vocabulary import VARIABLES
 __all__ = ["FLAGS", "described", "inversion_maps", "search_ends", "status_of"]
 
 FLAGS = {**FAULTS, "validation": 16, "kept_for_test": 32, "in_no_set": 64}
-REFERENCE = "Li et al. (2024), Water Resour. Res., https://doi.org/10.1029/2023WR035543"
 
 
 def status_of(
@@ -40,13 +39,13 @@ def status_of(
 
 
 def described(
-    params: xr.Dataset, status: np.ndarray, dims: tuple[Hashable, ...], like: xr.Dataset, strategy: str
+    params: xr.Dataset, status: np.ndarray, dims: tuple[Hashable, ...], like: xr.Dataset, strategy: str, reference: str
 ) -> xr.Dataset:
     """Parameters with the status of their cells and where they come from."""
     attrs = {"long_name": "part of the cell in the learning (0: training)"} | flag_attrs(FLAGS)
     shape = tuple(like.sizes[d] for d in dims)
     out = params.assign(status=(dims, status.reshape(shape), attrs))
-    return carry_grid_mapping(out, like).assign_attrs(strategy=strategy, references=REFERENCE)
+    return carry_grid_mapping(out, like).assign_attrs(strategy=strategy, references=reference)
 
 
 def inversion_maps(
@@ -56,6 +55,7 @@ def inversion_maps(
     like: xr.Dataset,
     dims: tuple[Hashable, ...],
     strategy: str,
+    reference: str,
 ) -> xr.Dataset:
     """What an inversion found, on the cells."""
     from xsoil.inverse.inverted import STATUS
@@ -78,7 +78,7 @@ def inversion_maps(
     for name, values in maps.items():
         values = values.astype(np.float32) if values.dtype.kind == "f" else values
         data[name] = (dims, values.reshape(shape), attrs[name])
-    return described(coordinates((like, dims)).assign(data), status, dims, like, strategy)
+    return described(coordinates((like, dims)).assign(data), status, dims, like, strategy, reference)
 
 
 def search_ends(maps: Mapping[str, np.ndarray]) -> xr.Dataset:

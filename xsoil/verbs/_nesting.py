@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsoil.errors import GridMismatchError, NoOverlapError
-from xsoil.grids.crs import WORLD, crs_text, is_geographic, same_crs
+from xsoil.grids.crs import EASE_GLOBAL, WORLD, crs_text, is_geographic, same_crs
 
 __all__ = ["Axis", "Nesting", "nest"]
 
@@ -133,7 +133,7 @@ def nest(fine: GeoBox, coarse: GeoBox, ring: int) -> Nesting:
     a, b = fine.affine, coarse.affine
     if a.b or a.d or b.b or b.d:
         raise GridMismatchError(f"a rotated grid; expected rows and columns along the axes of the CRS: {hint}")
-    whole = 360.0 if is_geographic(crs_text(fine)) else WORLD if str(fine.crs) == "EPSG:6933" else None
+    whole = 360.0 if is_geographic(crs_text(fine)) else WORLD if same_crs(crs_text(fine), EASE_GLOBAL) else None
     around = whole is not None and abs(abs(a.a) * fine.shape.x - whole) < TOLERANCE * abs(a.a)
     rows = _axis("rows", (a.f, a.e, fine.shape.y), (b.f, b.e, coarse.shape.y), a.e > 0, None, hint)
     period = fine.shape.x if around else None

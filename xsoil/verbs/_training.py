@@ -57,8 +57,8 @@ def train(
     weights: Mapping[str, float] | None,
     seed: int,
     **options: Any,
-) -> tuple[ParameterLearner, xr.Dataset]:
-    """Train a network on cells (training, validation); the learner, and the record of its epochs."""
+) -> tuple[ParameterLearner, xr.Dataset, np.ndarray]:
+    """Train a network on cells (training, validation); the learner, the record of its epochs, cells without use."""
     from xsoil.networks.learner import ParameterLearner
     from xsoil.networks.scaling import InputScaling
     from xsoil.networks.training import fit
@@ -90,7 +90,7 @@ def train(
     )
     directory: Path | None = options.pop("directory")
     record = fit(learner, held, *cells, directory=directory, seed=seed, **options)
-    return learner, _record_of(record)
+    return learner, _record_of(record), record.excluded
 
 
 def _record_of(record: Any) -> xr.Dataset:

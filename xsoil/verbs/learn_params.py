@@ -61,7 +61,8 @@ def learn_params(
     epochs: int = 200,
     batch_cells: int = 512,
     learning_rate: float = 3e-3,
-    patience: int = 20,
+    patience: int | None = None,
+    schedule: Literal["plateau", "one_cycle", "constant"] = "plateau",
     accelerator: str = "cpu",
     error_std: float = 0.02,
     members: int = 64,
@@ -134,9 +135,11 @@ def learn_params(
         Keywords of the network.
     validation : float
         Share of the training cells, drawn at random, that decides when the training stops; 0 for none.
-    epochs, batch_cells, learning_rate, patience, accelerator
-        Of the training: epochs at most, cells of a mini-batch, epochs without a better validation loss after which it
-        stops, "cpu", "gpu" or "auto".
+    epochs, batch_cells, learning_rate, patience, schedule, accelerator
+        Of the training: epochs at most, cells of a mini-batch; epochs without a better validation loss after which it
+        stops (20 by default, with "one_cycle" never); how the learning rate goes on: "plateau" (halved where the loss
+        no longer falls), "one_cycle" (up to `learning_rate` and down to zero over all epochs) or "constant"; "cpu",
+        "gpu" or "auto".
     error_std : float
         Standard deviation of the errors of the observations ("ies") [m3 m-3].
     members, iterations, evaluations : int
@@ -171,8 +174,9 @@ def learn_params(
     Notes
     -----
     Series are held in single precision. The model runs from the first day of the forcing to the last day of training.
-    A cell takes no part where it has no observation in the training times, a day without (or with negative) forcing, no
-    predictor, or a given parameter that is missing; `status` of the result says so.
+    A cell takes no part where it has no observation in the training times (too few for the loss), a day without (or
+    with negative) forcing, no predictor, or a given parameter that is missing ("two_step": a search without a result);
+    `status` of the result says so.
 
     References
     ----------
@@ -254,15 +258,17 @@ def learn_params(
         cells = draw_validation(source.cells, validation if learning else 0, int(seed))
         status = status_of(source.status, split, like, dims, wanted & ~seen, cells[1])
         if not learning:
-            params = inversion_maps(maps, status, bounds, like, dims, strategy)
+            params = inversion_maps(maps, status, bounds, like, dims, strategy, row.reference)
             return LearnedParams(params, search_ends(maps), setting, data=Data(forcing, observed, like, split))
         source.parameters = {name: maps[name] for name in bounds} if maps else {}
-        learner, record = train(
+        learner, record, excluded = train(
             source, bounds, cells, model=row, strategy=strategy, network=network, network_options=network_options,
             loss=loss, weights=weights, seed=int(seed), epochs=epochs, batch_cells=batch_cells,
-            learning_rate=learning_rate, patience=patience, accelerator=accelerator, directory=place, resume=resume,
-            progress=progress, memory_budget=memory_budget,
+            learning_rate=learning_rate, patience=patience, schedule=schedule, accelerator=accelerator,
+            directory=place, resume=resume, progress=progress, memory_budget=memory_budget,
         )  # fmt: skip
+    # Too few observations for the loss, or a search without a result.
+    status[excluded] |= FAULTS["no_observations" if strategy == "end_to_end" else "missing_parameter"]
     factor, affine, crs = geometry_of(static, like)
     order = learner.model.order
     limits = tuple(n for n in order if n not in bounds) if set(order) & set(bounds) else ()
@@ -272,8 +278,8 @@ def learn_params(
     )  # fmt: skip
     predictors = xr.Dataset() if ds is None else as_dataset(ds)
     found = inference.run(learner, predictors, to=like, history=history, known=setting.fixed)
-    params = described(found, status, dims, like, strategy)
-    first = inversion_maps(maps, status, bounds, like, dims, "inverse") if maps else None
+    params = described(found, status, dims, like, strategy, row.reference)
+    first = inversion_maps(maps, status, bounds, like, dims, "inverse", row.reference) if maps else None
     return LearnedParams(
         params, record, replace(setting, inference=inference), first, learner, Data(forcing, observed, like, split)
     )
