@@ -253,6 +253,18 @@ def test_a_module_and_a_loss_of_the_user(small, split, tmp_path):
     np.testing.assert_array_equal(again.predict(fine).k_sat, learned.params.k_sat)
 
 
+def test_a_pixelwise_network_with_an_operator(small, split):
+    """MPR: a transfer function of each fine cell, then the operator; the ring is none of the cell."""
+    fine, forcing, observed, _ = small
+    options = OPTIONS | {"split": split, "epochs": 2, "network": "mpr", "network_options": {"how": "max"}}
+    plain = learn_params(fine, observed, forcing, **options, **LI)
+    ringed = learn_params(fine, observed, forcing, ring=3, schedule="one_cycle", **options, **LI)
+    inside = fine.where((fine.x > fine.x[1]) & (fine.x < fine.x[-2]), 0.0)
+    changed = ringed.predict(inside, to=observed).k_sat
+    np.testing.assert_array_equal(changed, ringed.params.k_sat)
+    assert plain.params.k_sat.notnull().all()
+
+
 def test_several_observed_variables(small, split):
     fine, forcing, observed, truth = small
     runoff = simulate(truth, forcing, outputs="drainage", substeps=STEPS, **LI).drainage

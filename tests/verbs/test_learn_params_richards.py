@@ -67,6 +67,36 @@ def test_a_network_recovers_the_parameters(columns):
         assert np.corrcoef(np.log(learned.params[name]), np.log(truth[name]))[0, 1] > 0.8, name
 
 
+def test_a_network_learns_through_a_surrogate(columns, monkeypatch):
+    pytest.importorskip("torch")
+    from xsoil.networks import surrogate as module
+    from xsoil.physics.bounded import Bounded
+
+    static, forcing, observed, _ = columns
+    bounds = {name: Bounded(*ends, log=True) for name, ends in TARGETS.items()}
+    days = {name: forcing[name].values for name in ("precipitation", "pet")} | {"lai": np.full((40, 10), 2.0)}
+    fixed = CURVE | {"h50": -800.0}
+    runs = module.draw_runs(days, bounds, 40, days=20, fixed=fixed)
+    surrogate, _ = module.fit_surrogate(runs, bounds, fixed=fixed, hidden=8, epochs=3, progress=False)
+    options = QUIET | {"model": "richards_surrogate", "network": "mlp", "epochs": 2, "surrogate": surrogate}
+    with pytest.raises(ArgumentError, match="held-out runs; expected less than"):
+        learn_params(static, observed, forcing, **options)
+    monkeypatch.setattr(module, "ACCEPTED", 1.0)
+    learned = learn_params(static, observed, forcing, **options)
+    assert learned.setting.fixed["n"] == CURVE["n"]  # of its runs
+    assert learned.setting.model == "richards"
+    direct = simulate(
+        learned.params[list(TARGETS)], forcing, "richards", curve="van_genuchten", depths=0.05, lai=2.0, **CURVE
+    )
+    np.testing.assert_array_equal(learned.simulate().theta, direct.theta)  # by the solver
+    with pytest.raises(ArgumentError, match="expected model='richards_surrogate' together with"):
+        learn_params(static, observed, forcing, **(options | {"surrogate": None}))
+    with pytest.raises(ArgumentError, match="strategy='inverse' with a surrogate"):
+        learn_params(static, observed, forcing, **(options | {"strategy": "inverse"}))
+    with pytest.raises(ArgumentError, match="surrogate is str"):
+        learn_params(static, observed, forcing, **(options | {"surrogate": "mine"}))
+
+
 def test_faults(columns):
     _, forcing, observed, _ = columns
 

@@ -124,7 +124,7 @@ def learnable(
         )  # fmt: skip
     if model == "richards":
         return _richards(curve, depth, column_depth)
-    raise UnknownNameError.of("model", model, MODELS)
+    raise UnknownNameError.of("model", model, (*MODELS, "richards_surrogate"))
 
 
 def _richards(curve: str, depth: float, column_depth: float) -> Learnable:

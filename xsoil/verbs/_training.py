@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xsoil.errors import ArgumentError
+from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.physics.bounded import Bounded
 from xsoil.verbs._cell_source import XarraySource
-from xsoil.verbs._learnable import Learnable
+from xsoil.verbs._learnable import Learnable, learnable
 from xsoil.vocabulary import VARIABLES
 
 if TYPE_CHECKING:
     from xsoil.networks.learner import ParameterLearner
 
-__all__ = ["draw_validation", "require_torch", "train"]
+__all__ = ["behind_surrogate", "draw_validation", "require_names", "require_torch", "train"]
 
 WITH_RING = ("cnn", "mpr")
 """Networks that are told how many cells of a patch are neighbours."""
@@ -33,6 +33,42 @@ def require_torch() -> None:
             f"networks need {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
             "pip install 'xsoil[learn]'; strategy='inverse' works without"
         )
+
+
+def require_names(network: Any, loss: Any) -> None:
+    """Raise where networks cannot be had, or names of the network or the loss are unknown, before anything is read."""
+    require_torch()
+    from xsoil.networks.losses import LOSSES
+    from xsoil.networks.parameter_networks import NETWORKS
+
+    if isinstance(network, str) and network not in NETWORKS:
+        raise UnknownNameError.of("network", network, NETWORKS)
+    for name in loss.values() if isinstance(loss, Mapping) else [loss]:
+        if isinstance(name, str) and name not in LOSSES:
+            raise UnknownNameError.of("loss", name, LOSSES)
+
+
+def behind_surrogate(
+    surrogate: Any, strategy: str, fixed: Mapping[str, float | xr.DataArray]
+) -> tuple[Learnable, dict[str, float | xr.DataArray]]:
+    """The model that a surrogate stands for, and the given parameters with those of its runs."""
+    require_torch()
+    from xsoil.networks.surrogate import Surrogate
+
+    if not isinstance(surrogate, Surrogate):
+        raise ArgumentError(
+            f"surrogate is {type(surrogate).__name__}; expected the one that "
+            "xsoil.networks.surrogate.fit_surrogate(...) returns"
+        )
+    if strategy != "end_to_end":
+        raise ArgumentError(
+            f"strategy={strategy!r} with a surrogate; expected 'end_to_end': it spares gradients, which only that needs"
+        )
+    options = dict(surrogate.column.options)
+    uptake = options.pop("uptake", "s_shaped")
+    if uptake != "s_shaped":
+        raise ArgumentError(f"a surrogate of columns with uptake={uptake!r}; expected 's_shaped'")
+    return learnable("richards", **options), {**surrogate.fixed, **fixed}
 
 
 def draw_validation(cells: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,6 +86,7 @@ def train(
     cells: tuple[np.ndarray, np.ndarray],
     *,
     model: Learnable,
+    surrogate: Any,
     strategy: str,
     network: Any,
     network_options: Mapping[str, Any] | None,
@@ -81,8 +118,8 @@ def train(
         targets,
         patch=patch,
         network_options=more,
-        model=model.name,
-        model_options=model.options,
+        model=model.name if surrogate is None else surrogate.model(targets),
+        model_options=model.options if surrogate is None else None,
         strategy=strategy,  # type: ignore[arg-type]
         loss={names.get(n, n): v for n, v in loss.items()} if isinstance(loss, Mapping) else loss,
         weights=None if weights is None else {names[n]: w for n, w in weights.items() if n in names},

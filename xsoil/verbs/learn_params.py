@@ -26,7 +26,7 @@ from xsoil.verbs._observed import observed_of
 from xsoil.verbs._predictors import predictors_of, series_of_history
 from xsoil.verbs._simulate_inputs import OBSERVATION
 from xsoil.verbs._targets import completed, known_of, targets_of
-from xsoil.verbs._training import draw_validation, require_torch, train
+from xsoil.verbs._training import behind_surrogate, draw_validation, require_names, train
 
 __all__ = ["learn_params"]
 
@@ -56,6 +56,7 @@ def learn_params(
     curve: str = "van_genuchten",
     depth: float = 0.05,
     column_depth: float = 0.5,
+    surrogate: Any = None,
     network_options: Mapping[str, Any] | None = None,
     validation: float = 0.1,
     epochs: int = 200,
@@ -99,9 +100,10 @@ def learn_params(
         "cnn" (patches), "mlp" (one value of each predictor; of patches their mean), "lstm" (`history`, and predictors
         where given), others of `xsoil.networks`, or a module called as ``module(static, history)`` with scaled
         predictors, which returns (cells, targets).
-    model : {"water_balance", "richards"}
+    model : {"water_balance", "richards", "richards_surrogate"}
         The model; see `xsoil.simulate`. Richards columns have an atmospheric top, free drainage and S-shaped uptake,
-        and start at -100 cm; they need `lai` in the forcing or as a keyword.
+        and start at -100 cm; they need `lai` in the forcing or as a keyword. "richards_surrogate": a network is trained
+        through a `surrogate` of them, in place of their solver, with which the result is simulated and evaluated.
     targets : mapping, sequence of str or str, optional
         What is learned: ``{"k_sat": (1, 1000), ...}`` with bounds in the units of the vocabulary, or names alone with
         bounds that suit Li et al. (2024) or those of Qi et al. (2026) [4]_. k_sat, k_0 and alpha, of Richards columns
@@ -131,6 +133,9 @@ def learn_params(
     curve, depth, column_depth : str, float, float
         Of Richards columns: "van_genuchten", "fredlund_xing_wang" or another of `xsoil.simulate`; the depth of the
         observations and of the column [m].
+    surrogate : xsoil.networks.surrogate.Surrogate, optional
+        An accepted one, of `fit_surrogate`; its curve, depth and column are taken, and the parameters that were fixed
+        in its runs.
     network_options : mapping, optional
         Keywords of the network.
     validation : float
@@ -205,7 +210,17 @@ def learn_params(
         if name not in names:
             raise UnknownNameError.of(kind, name, names)
     _check(ring=ring, warmup=warmup, seed=seed, validation=validation, memory_budget=memory_budget)
-    row = learnable(model, substeps=substeps, curve=curve, depth=depth, column_depth=column_depth)
+    if resume and directory is None:
+        raise ArgumentError("resume=True without a directory; name the one of the training to continue")
+    if (model == "richards_surrogate") != (surrogate is not None):
+        raise ArgumentError(
+            f"model={model!r} with surrogate={type(surrogate).__name__}; expected model='richards_surrogate' together "
+            "with a surrogate that xsoil.networks.surrogate.fit_surrogate(...) made, or none of both"
+        )
+    if surrogate is None:
+        row = learnable(model, substeps=substeps, curve=curve, depth=depth, column_depth=column_depth)
+    else:
+        row, fixed = behind_surrogate(surrogate, strategy, fixed)
     observations, forcing = as_dataset(observations), as_dataset(forcing)
     series = forcing_of(forcing, row)
     bounds = targets_of(targets, row)
@@ -230,7 +245,7 @@ def learn_params(
         )
     learning = strategy != "inverse"
     if learning:
-        require_torch()
+        require_names(network, loss)
     if strategy != "end_to_end":
         _require_invertible(training.outputs)
     static = reading = None
@@ -241,7 +256,7 @@ def learn_params(
             raise MissingVariableError("no predictors: ds has no variable with numbers; give maps, or history=...")
     inputs = Inputs(training, series.drop_vars(list(series.coords)), known, static, reading)
     setting = Setting(
-        strategy, model, dict(row.options), bounds, given, int(seed), int(warmup), dict(observed.outputs),
+        strategy, row.name, dict(row.options), bounds, given, int(seed), int(warmup), dict(observed.outputs),
         optimizer if strategy != "end_to_end" else None,
     )  # fmt: skip
     search = Search(optimizer, int(seed), error_std, members, iterations, evaluations, loss)
@@ -262,10 +277,10 @@ def learn_params(
             return LearnedParams(params, search_ends(maps), setting, data=Data(forcing, observed, like, split))
         source.parameters = {name: maps[name] for name in bounds} if maps else {}
         learner, record, excluded = train(
-            source, bounds, cells, model=row, strategy=strategy, network=network, network_options=network_options,
-            loss=loss, weights=weights, seed=int(seed), epochs=epochs, batch_cells=batch_cells,
-            learning_rate=learning_rate, patience=patience, schedule=schedule, accelerator=accelerator,
-            directory=place, resume=resume, progress=progress, memory_budget=memory_budget,
+            source, bounds, cells, model=row, surrogate=surrogate, strategy=strategy, network=network,
+            network_options=network_options, loss=loss, weights=weights, seed=int(seed), epochs=epochs,
+            batch_cells=batch_cells, learning_rate=learning_rate, patience=patience, schedule=schedule,
+            accelerator=accelerator, directory=place, resume=resume, progress=progress, memory_budget=memory_budget,
         )  # fmt: skip
     # Too few observations for the loss, or a search without a result.
     status[excluded] |= FAULTS["no_observations" if strategy == "end_to_end" else "missing_parameter"]
