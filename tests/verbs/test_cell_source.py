@@ -67,6 +67,31 @@ def test_patches_of_a_flipped_grid_of_cells():
     np.testing.assert_array_equal(found, expected)
 
 
+def test_coordinates_in_single_precision():
+    coarse, like = cells()
+    fine = texture(fine_grid(coarse))
+    single = fine.assign_coords(x=fine.x.astype("f4"), y=fine.y.astype("f4"))
+    rough = like.assign_coords(x=like.x.astype("f4"), y=like.y.astype("f4"))
+    at = np.unravel_index(np.arange(20), (5, 4))
+    expected = expected_patches(fine, coarse, 1)
+    np.testing.assert_array_equal(predictors_of(single, rough, DIMS, ring=1).read(at), expected)
+
+
+def test_geographic_grids_nest():
+    """0.09 degree cells of 0.01 degree maps."""
+    lat, lon = 50 - 0.01 * (np.arange(27) + 0.5), 8 + 0.01 * (np.arange(36) + 0.5)
+    values = np.arange(27.0 * 36).reshape(27, 36)
+    fine = xr.Dataset({"sand": (("lat", "lon"), values, {"units": "percent"})}, {"lat": lat, "lon": lon})
+    coarse = xr.Dataset(
+        {"a": (("lat", "lon"), np.zeros((3, 4)))},
+        {"lat": 50 - 0.09 * (np.arange(3) + 0.5), "lon": 8 + 0.09 * (np.arange(4) + 0.5)},
+    )
+    dims = ("lat", "lon")
+    found = predictors_of(fine, cells_like(coarse, dims), dims, ring=0).read((np.array([1, 2]), np.array([3, 0])))
+    np.testing.assert_array_equal(found[0, 0], values[9:18, 27:36])
+    np.testing.assert_array_equal(found[1, 0], values[18:27, 0:9])
+
+
 def test_a_ring_goes_around_the_earth():
     coarse = ease_grid("EASE2_M36km")
     fine = ease_grid("EASE2_M09km")
@@ -118,6 +143,11 @@ def test_faults_of_predictors():
         predictors_of(fine.expand_dims(depth=2), like, DIMS, ring=0)
     with pytest.raises(MissingVariableError, match="trained with the predictors"):
         predictors_of(fine[["sand"]], like, DIMS, ring=0, expected={"sand": "percent", "clay": "percent"})
+    region = xr.DataArray(np.ones((2, 2)), {"lat": [1.0, 2.0], "lon": [1.0, 2.0]}, ("lat", "lon"))
+    with pytest.raises(ArgumentError, match=r"'region' is on \['lat', 'lon'\]; expected maps on one grid"):
+        predictors_of(fine.assign(region=region), like, DIMS, ring=0)
+    with pytest.raises(ArgumentError, match="'cover' holds classes"):
+        predictors_of(fine.assign(cover=fine.sand.assign_attrs(flag_values=[1, 2])), like, DIMS, ring=0)
     slope = fine.assign(slope=fine.sand.assign_attrs(units="degree"))
     with pytest.raises(UnitsError, match="'slope' is in 'degree'; the network was trained with 'rad'"):
         predictors_of(slope, like, DIMS, ring=0, expected={"slope": "rad"})

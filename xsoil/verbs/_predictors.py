@@ -106,6 +106,12 @@ def predictors_of(
     if not names:
         return None
     for name in names:
+        row = VARIABLES.get(name)
+        if "flag_values" in ds[name].attrs or (row is not None and row.kind == "class"):
+            raise ArgumentError(
+                f"the predictor {name!r} holds classes, whose numbers mean nothing; give a map for each: "
+                f"ds.assign(forest=(ds[{name!r}] == 4)), or their shares: ds.soil.upscale(..., 'fraction')"
+            )
         if "time" in ds[name].dims:
             raise ArgumentError(
                 f"the predictor {name!r} varies with time; expected maps: ds.mean('time'), or history=... for a "
@@ -138,7 +144,7 @@ def _gridded(
 ) -> Predictors:
     for name in names:
         found = ds[name].dims
-        if not has_grid(ds[name]) or len(found) != 2:
+        if not has_grid(ds[name]) or len(found) != 2 or set(found) != set(ds[names[0]].dims):
             raise ArgumentError(
                 f"the predictor {name!r} is on {[str(d) for d in found]}; expected maps on one grid: one layer "
                 "(ds.soil.depth_mean(...), .isel(...)) of each variable"
