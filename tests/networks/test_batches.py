@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ class Streamed:
         self.cells, self.days = cells, days
         self.blocks = [np.arange(i, min(i + block, cells)) for i in range(0, cells, block)]
         self.reads, self.threads = [], set()
+        self.alive, self.most, self.lock = weakref.WeakSet(), 0, threading.Lock()
 
     def __len__(self):
         return self.cells
@@ -30,7 +32,11 @@ class Streamed:
         self.threads.add(threading.current_thread().name)
         series = np.tile(cells.astype("f4"), (self.days, 1))
         observed = np.where(np.arange(self.days)[:, None] < cells, series, np.nan)
-        return Sample(cells, cells[:, None].astype("f4"), None, {"pet": series}, {"theta": observed}, {}, {})
+        sample = Sample(cells, cells[:, None].astype("f4"), None, {"pet": series}, {"theta": observed}, {}, {})
+        with self.lock:
+            self.alive.add(sample)
+            self.most = max(self.most, sum(len(s) for s in self.alive))
+        return sample
 
 
 BYTES = 8 + 4 + 50 * 4 + 50 * 4  # of a cell of it
@@ -62,6 +68,14 @@ def test_each_cell_once(budget):
         assert (batch.static[:, 0] == batch.cells).all()
     assert max(source.reads[1:]) <= max(budget / 4 / BYTES, 1)
     assert any(name.startswith("xsoil-read") for name in source.threads)
+
+
+def test_no_more_in_memory_than_the_budget():
+    """Of 100 cells never more than two groups of a quarter of the budget."""
+    source = Streamed()
+    for _ in Batches(source, ALL, 8, memory_budget=4 * 15 * BYTES, seed=0):
+        pass
+    assert 15 <= source.most <= 2 * 15
 
 
 def test_order_follows_from_seed_and_epoch():

@@ -96,6 +96,8 @@ def test_errors():
     static[:, 1] = np.nan
     with pytest.raises(ArgumentError, match=r"\[1\].*have no value in any training cell"):
         InputScaling.fit(source(static), np.arange(50))
+    with pytest.raises(ArgumentError, match="2 of 52 training cells are in no block"):
+        InputScaling.fit(source(static[:, :1]), np.arange(52))
     with pytest.raises(ArgumentError, match="no predictors"):
         InputScaling.fit(InMemorySource(Sample(np.arange(3))), np.arange(3))
     scaling = InputScaling.fit(source(static[:, :1]), np.arange(50))

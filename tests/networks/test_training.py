@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -225,6 +226,27 @@ def test_quiet_and_tidy(source, tmp_path, monkeypatch, capfd):
     assert sorted(os.listdir(tmp_path / "run")) == ["best.ckpt", "last.ckpt"]
 
 
+def test_batches_without_any_pair(sample):
+    """Cells with observations whose physics fails: a step without a loss is left out, silently."""
+    forcing = {name: array.copy() for name, array in sample.forcing.items()}
+    forcing["pet"][0, [0, 5]] = np.nan
+    source = InMemorySource(Sample(**{**vars(sample), "forcing": forcing}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for schedule in ("plateau", "one_cycle"):
+            history = fit(
+                learner_for(source), source, [0, 5, 9], VALIDATION, epochs=3, batch_cells=1, progress=False,
+                schedule=schedule,
+            )  # fmt: skip
+            assert np.isfinite(history.train).all()
+
+
+def test_in_another_thread(source):
+    with ThreadPoolExecutor(1) as pool:
+        _, history = pool.submit(trained, source, epochs=2).result()
+    assert history.validation == trained(source, epochs=2)[1].validation
+
+
 def test_interrupted_by_the_user(sample, tmp_path):
     source = InMemorySource(sample)
     learner = learner_for(source)
@@ -274,6 +296,11 @@ def test_what_is_refused(source, tmp_path):
     trained(source, epochs=1, directory=tmp_path)
     with pytest.raises(ArgumentError, match=r"differs in \['learning_rate', 'seed'\]"):
         trained(source, seed=3, learning_rate=1.0, directory=tmp_path, resume=True)
+    with pytest.raises(ArgumentError, match="seed=-1"):
+        trained(source, seed=-1)
+    (tmp_path / "best.ckpt").rename(tmp_path / "moved")
+    with pytest.raises(ArgumentError, match=r"no best\.ckpt beside"):
+        trained(source, epochs=2, directory=tmp_path, resume=True)
     (tmp_path / "last.ckpt").write_bytes(b"nonsense")
     with pytest.raises(ArgumentError, match="cannot read the checkpoint"):
         trained(source, directory=tmp_path, resume=True)

@@ -159,7 +159,8 @@ class PixelNetwork(nn.Module):
         Of the patch, the ring included.
     outputs : int
     how : str
-        "mean", "max", "min" or "median"; several, one for each output, separated by commas.
+        "mean", "max", "min" or "median"; several, one for each output in the order of the targets,
+        separated by commas.
     width, hidden : int
         Of the two hidden layers.
     ring : int

@@ -81,6 +81,8 @@ class InputScaling(torch.nn.Module):
                     found[kind].append(_moments(_channels_first(np.asarray(array), kind), log))
         if not found["static"] and not found["history"]:
             raise ArgumentError(f"no predictors in {wanted.size} training cells; expected static ones or a history")
+        if (there := sum(own.size for own in order)) != wanted.size:
+            raise ArgumentError(f"{wanted.size - there} of {wanted.size} training cells are in no block of the source")
         # Moments are joined in the order of the cells, so that the order of the blocks does not show.
         position = np.argsort(np.concatenate(order), kind="stable")
         counts = {kind: parts[0].shape[2] if parts else 0 for kind, parts in found.items()}

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from numpy.typing import NDArray
 
@@ -135,7 +136,7 @@ def fit(
     ArgumentError
         No cell with observations, a checkpoint of another training, or a loss that was never a number.
     """
-    _check(epochs, learning_rate, schedule, patience, resume, directory)
+    _check(epochs, learning_rate, schedule, patience, resume, directory, seed)
     if patience is None:
         patience = epochs if schedule == "one_cycle" else 20
     train, validation = (np.unique(np.asarray(cells, np.intp)) for cells in (train_cells, validation_cells))
@@ -173,9 +174,10 @@ def fit(
             on_cpu = accelerator == "cpu" or (accelerator == "auto" and not device)
             trainer = pl.Trainer(
                 accelerator=accelerator, devices=1, max_epochs=epochs, callbacks=[stopping, best, last],
-                plugins=[AtomicFiles()], logger=False, enable_progress_bar=False, enable_model_summary=False,
-                num_sanity_val_steps=0, default_root_dir=folder, deterministic=on_cpu, gradient_clip_val=1.0,
-                barebones=False, use_distributed_sampler=False,
+                plugins=[AtomicFiles(), LightningEnvironment()],  # a batch system's environment is not asked for ranks
+                logger=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+                default_root_dir=folder, deterministic=on_cpu, gradient_clip_val=1.0,
+                use_distributed_sampler=False,
             )  # fmt: skip
             share = memory_budget * (1 - _FOR_VALIDATION) if validation.size else memory_budget
             batches = Batches(
@@ -188,7 +190,7 @@ def fit(
 
 def _check(
     epochs: int, learning_rate: float, schedule: str, patience: int | None, resume: bool,
-    directory: str | os.PathLike[str] | None,
+    directory: str | os.PathLike[str] | None, seed: int,
 ) -> None:  # fmt: skip
     if epochs < 1 or (patience is not None and patience < 1):
         raise ArgumentError(f"epochs={epochs}, patience={patience}; expected 1 or more of both")
@@ -196,6 +198,8 @@ def _check(
         raise UnknownNameError.of("schedule", schedule, SCHEDULES)
     if not 0 < learning_rate < np.inf:
         raise ArgumentError(f"learning_rate={learning_rate}; expected a number above 0")
+    if seed < 0:
+        raise ArgumentError(f"seed={seed}; expected 0 or more")
     if resume and directory is None:
         raise ArgumentError("resume=True without a directory; name the one of the training to continue")
 
@@ -242,6 +246,8 @@ def _finished(before: Path, settings: str, epochs: int, patience: int, loop: Loo
             f"{before} is of a training that differs in {differing}; continue with the same arguments, or take another "
             "directory or resume=False"
         )
+    if not (before.parent / "best.ckpt").is_file():
+        raise ArgumentError(f"no best.ckpt beside {before}; bring it back, or take resume=False to begin anew")
     rows = found["rows"]
     if len(rows["train"]) < epochs and _stopped(rows["validation"], patience) == "epochs":
         return False
@@ -284,12 +290,15 @@ def _threads(learner: Learner, source: CellSource, train: Cells, batch_cells: in
 def _own_settings(threads: int) -> Iterator[None]:
     """The caller's random numbers, determinism and threads are as before afterwards."""
     deterministic, before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.set_num_threads(threads)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         with torch.random.fork_rng():
             yield
     finally:
         torch.set_num_threads(before)
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
         torch.use_deterministic_algorithms(deterministic)
 
 
