@@ -226,6 +226,20 @@ def test_quiet_and_tidy(source, tmp_path, monkeypatch, capfd):
     assert sorted(os.listdir(tmp_path / "run")) == ["best.ckpt", "last.ckpt"]
 
 
+def test_every_epoch_is_shuffled_anew(source):
+    learner, seen = learner_for(source), []
+    costs = learner.costs
+
+    def noted(batch):
+        seen.append(batch.cells.tolist())
+        return costs(batch)
+
+    learner.costs = noted
+    fit(learner, source, TRAIN, epochs=3, batch_cells=48, progress=False)
+    assert [sorted(order) for order in seen] == [TRAIN.tolist()] * 3
+    assert seen[0] != seen[1] != seen[2] != seen[0]
+
+
 def test_batches_without_any_pair(sample):
     """Cells with observations whose physics fails: a step without a loss is left out, silently."""
     forcing = {name: array.copy() for name, array in sample.forcing.items()}

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from numpy.typing import NDArray
 
@@ -27,7 +27,7 @@ from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.networks.batches import Batches, finite_values
 from xsoil.networks.learning import Learner
 from xsoil.networks.loop import SCHEDULES, AtomicFiles, Loop
-from xsoil.networks.samples import Cells, CellSource, held
+from xsoil.networks.samples import Cells, CellSource, InMemorySource, held
 
 __all__ = ["History", "fit"]
 
@@ -149,6 +149,7 @@ def fit(
     settings = _settings(
         learner, train, validation, seed=seed, batch_cells=batch_cells, learning_rate=learning_rate, schedule=schedule,
         **({"epochs": epochs} if schedule == "one_cycle" else {"patience": patience}),
+        **({} if isinstance(source, InMemorySource) else {"memory_budget": memory_budget}),
     )  # fmt: skip
     threads = _threads(learner, source, train, batch_cells)
     with tempfile.TemporaryDirectory(prefix="xsoil-") as scratch, _quiet(), _own_settings(threads):
