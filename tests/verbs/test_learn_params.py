@@ -278,5 +278,7 @@ def test_faults(small):
     refused(UnknownNameError, "unknown observed variable", weights={"snow": 1})
     refused(ArgumentError, r"weights\['soil_moisture'\] is -1", weights={"soil_moisture": -1})
     refused(ArgumentError, "seed=-1", seed=-1)
+    refused(ArgumentError, "error_std=-1", error_std=-1)
+    refused(ArgumentError, "is not seen through them", observations=observed.rename("theta"))
     refused(ArgumentError, "varies with time", theta_s=forcing.pet)
     refused(ArgumentError, "beside time and", observations=observed.expand_dims(depth=2))

@@ -209,7 +209,9 @@ def learn_params(
     for kind, name, names in (("strategy", strategy, STRATEGIES), ("optimizer", optimizer, OPTIMIZERS)):
         if name not in names:
             raise UnknownNameError.of(kind, name, names)
-    _check(ring=ring, warmup=warmup, seed=seed, validation=validation, memory_budget=memory_budget)
+    _check(
+        ring=ring, warmup=warmup, seed=seed, validation=validation, error_std=error_std, memory_budget=memory_budget
+    )  # fmt: skip
     if resume and directory is None:
         raise ArgumentError("resume=True without a directory; name the one of the training to continue")
     if (model == "richards_surrogate") != (surrogate is not None):
@@ -231,6 +233,12 @@ def learn_params(
     like = cells_like(observations, dims)
     _require_one_grid(like, series, known, dims)
     observed = observed_of(observations, series, dims, weights=weights, mask=mask, warmup=warmup, operator=operator)
+    unseen = [name for name in OBSERVATION if name in bounds]
+    if unseen and "theta_obs" not in observed.outputs.values():
+        raise ArgumentError(
+            f"{unseen} are to be learned, but {list(observed.outputs)} is not seen through them; rename the series that "
+            "is to 'soil_moisture', or choose other targets"
+        )
     split = split or Split()
     wanted = _training_cells(split, like, dims)
     training = observed.on(split.days_of("train", series.indexes["time"][observed.days]))
@@ -300,12 +308,16 @@ def learn_params(
     )
 
 
-def _check(*, ring: int, warmup: int, seed: int, validation: float, memory_budget: float) -> None:
+def _check(
+    *, ring: int, warmup: int, seed: int, validation: float, error_std: float, memory_budget: float
+) -> None:  # fmt: skip
     for name, value in (("ring", ring), ("warmup", warmup), ("seed", seed)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
             raise ArgumentError(f"{name}={value!r}; expected a whole number of at least 0")
     if not isinstance(validation, (int, float)) or not 0 <= validation < 1:
         raise ArgumentError(f"validation={validation!r}; expected a share of the training cells, from 0 to below 1")
+    if not isinstance(error_std, (int, float)) or not 0 < error_std < np.inf:
+        raise ArgumentError(f"error_std={error_std!r}; expected a standard deviation above 0 [m3 m-3]")
     if not isinstance(memory_budget, (int, float)) or not memory_budget > 0:
         raise ArgumentError(f"memory_budget={memory_budget!r}; expected bytes")
 
