@@ -236,8 +236,8 @@ def learn_params(
     unseen = [name for name in OBSERVATION if name in bounds]
     if unseen and "theta_obs" not in observed.outputs.values():
         raise ArgumentError(
-            f"{unseen} are to be learned, but {list(observed.outputs)} is not seen through them; rename the series that "
-            "is to 'soil_moisture', or choose other targets"
+            f"{unseen} are to be learned, but {list(observed.outputs)} is not seen through them; rename the series "
+            "that is to 'soil_moisture', or choose other targets"
         )
     split = split or Split()
     wanted = _training_cells(split, like, dims)
