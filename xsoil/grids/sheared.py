@@ -8,7 +8,6 @@ same bit for bit for any tile, source window and number of threads.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.grids import corners
 from xsoil.grids.index_map import Array, IndexMap
 from xsoil.grids.separable import checked_parameter
-from xsoil.grids.sheared_groups import Group, RowGroups, batches
+from xsoil.grids.sheared_groups import Group, RowGroups, batches, parts_of
 from xsoil.grids.windows import Windows
 from xsoil.threads import in_order
 
@@ -48,8 +47,11 @@ FULL = 1e-6
 LAYERS = 16
 """Layers (times, depths) that share one pass over the geometry."""
 
-LIST_PIXELS = 3 * 2**20
+LIST_PIXELS = 6 * 2**20
 """Source pixels whose overlaps are listed at the same time: some 100 MB of lists."""
+
+SORTED_PARTS = 2
+"""Parts per thread in which these lists are sorted by cells."""
 
 DENSITY_SPACING = 4
 """Target cells between the nodes of the area per cell, where that varies."""
@@ -167,12 +169,12 @@ class ShearedOverlap:
         that `shape`, row-major and ascending. Areas are in target cells for an equal-area target, in
         columns x authalic rows for a geographic one, else in m2: see `target_area`.
         """
-        from xsoil.grids.sheared_lists import cell_lists, tidy
+        from xsoil.grids.sheared_lists import cell_lists, overlaps_of, tidy
 
         tile = self._tile(rows, cols)
-        pointer, pixels, areas = cell_lists(
-            self._groups.all(origin, shape, tile), origin, shape, tile, self._rule, self._torn, self._map
-        )
+        groups = self._groups.all(origin, shape, tile)
+        found = overlaps_of(groups, origin, shape, tile, self._rule, self._torn, self._map)
+        pointer, pixels, areas = cell_lists(found, shape, tile, slice(tile.r0, tile.r1))
         used: Any = tidy(pointer, pixels, areas)
         return pointer, pixels[:used].astype(np.int64), areas[:used]
 
@@ -204,7 +206,7 @@ class ShearedOverlap:
             As from `reduce`.
         """
         from xsoil.grids import order_kernels
-        from xsoil.grids.sheared_lists import cell_lists
+        from xsoil.grids.sheared_lists import cell_lists, overlaps_of
 
         codes = {
             "quantile": order_kernels.QUANTILE, "mode": order_kernels.MODE, "std": order_kernels.STD,
@@ -221,31 +223,38 @@ class ShearedOverlap:
         result = np.full((len(values), classes.size if how == "fraction" else 1, height, width), np.nan)
         area = np.zeros((len(values), height, width))
 
-        def band(rows_of_it: slice) -> list[None]:
+        def band(rows_of_it: slice) -> None:
             window = self._windows.window(rows_of_it, slice(tile.c0, tile.c1))
             if window is None:
-                return []
+                return
             part = self._tile(rows_of_it, slice(tile.c0, tile.c1))
             (y0, y1), (x0, x1) = (
                 (max(w.start, first), min(w.stop, first + size)) for w, first, size in zip(window, origin, shape)
             )
             if y1 <= y0 or x1 <= x0:
-                return []
-            groups = self._groups.all((y0, x0), (y1 - y0, x1 - x0), part)
-            pointer, pixels, areas = cell_lists(groups, origin, shape, part, self._rule, self._torn, self._map)
-            cells = slice(rows_of_it.start - tile.r0, rows_of_it.stop - tile.r0)
-            some, valid = (a[..., cells, :].reshape(*a.shape[:-2], -1) for a in (result, area))
-            order_kernels.reduce_lists(
-                values, pointer, pixels, areas, codes[how], q, classes, 0, pointer.size - 1, some, valid
-            )
-            result[..., cells, :] = some.reshape(*result.shape[:2], -1, width)
-            area[:, cells] = valid.reshape(len(values), -1, width)
-            return []
+                return
 
-        parts = max(1, min(-(-(shape[0] * shape[1] * max(threads, 1)) // LIST_PIXELS), height))
-        edges = [tile.r0 + height * i // parts for i in range(parts + 1)]
-        for _ in in_order(band, [slice(a, b) for a, b in pairwise(edges)], threads):
-            pass
+            def listed(batch: Any) -> list[Any]:
+                groups = self._groups.of(batch, (y0, x0), (y1 - y0, x1 - x0), part)
+                return overlaps_of(groups, origin, shape, part, self._rule, self._torn, self._map)
+
+            def reduced(some_rows: slice) -> list[None]:
+                pointer, pixels, areas = cell_lists(found, shape, part, some_rows)
+                cells = slice(some_rows.start - tile.r0, some_rows.stop - tile.r0)
+                some, valid = (a[..., cells, :].reshape(*a.shape[:-2], -1) for a in (result, area))
+                order_kernels.reduce_lists(
+                    values, pointer, pixels, areas, codes[how], q, classes, 0, pointer.size - 1, some, valid
+                )
+                result[..., cells, :] = some.reshape(*result.shape[:2], -1, width)
+                area[:, cells] = valid.reshape(len(values), -1, width)
+                return []
+
+            found = list(in_order(listed, batches(y0, y1 - y0, x1 - x0, threads), threads))
+            for _ in in_order(reduced, parts_of(rows_of_it, SORTED_PARTS * max(threads, 1)), threads):
+                pass
+
+        for rows_of_it in parts_of(slice(tile.r0, tile.r1), -(-(shape[0] * shape[1]) // LIST_PIXELS)):
+            band(rows_of_it)
         fraction = self._fraction(area, rows, cols)
         return (result if how == "fraction" else result[:, 0]), fraction
 

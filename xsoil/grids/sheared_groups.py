@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,6 +104,14 @@ def batches(first: int, rows: int, columns: int, threads: int) -> list[list[tupl
     groups = list(zip(edges[:-1], edges[1:]))
     size = max(1, min(-(-len(groups) // threads), BATCH_PIXELS // (GROUP_ROWS * max(columns, 1))))
     return [groups[i : i + size] for i in range(0, len(groups), size)]
+
+
+def parts_of(rows: slice, number: int) -> list[slice]:
+    """Rows in so many parts of like size (or one for each row)."""
+    height = rows.stop - rows.start
+    number = max(1, min(number, height))
+    edges = [rows.start + height * i // number for i in range(number + 1)]
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
 def _strips(ya: int, yb: int, breaks: tuple[float, ...]) -> Strips:

@@ -1,4 +1,7 @@
-"""Lists of the overlaps of sheared grids, cell by cell: made row by row, then sorted by counting; compiled."""
+"""Lists of the overlaps of sheared grids, cell by cell: made row by row, then sorted by counting; compiled.
+
+Pixels within one cell are listed as runs along a row, of which there are few.
+"""
 
 # numba infers the types of what it compiles:
 # mypy: allow-untyped-defs, allow-incomplete-defs
@@ -6,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +22,45 @@ from xsoil.grids.sheared_rows import next_line, note_lost, strip
 from xsoil.grids.sheared_types import CHUNK, Tile, new_far, new_scratch
 from xsoil.jit import kernel
 
+if TYPE_CHECKING:
+    from xsoil.grids.sheared_groups import Group
+
+
+class Overlaps(NamedTuple):
+    """Overlaps of a group of source rows with the rows r0 <= row < r1 of a tile.
+
+    Runs of pixels within one cell (first pixel, cell, place of the first area, and one more place for the end),
+    their areas, and single overlaps (pixel, cell, area). Cells count with the tile's ring, from the tile's first.
+    """
+
+    r0: int
+    r1: int
+    run_pixel: NDArray[Any]
+    run_cell: NDArray[np.int32]
+    run_start: NDArray[np.int64]
+    run_area: NDArray[np.float32]
+    pixel: NDArray[Any]
+    cell: NDArray[np.int32]
+    area: NDArray[np.float64]
+
 
 @kernel
-def list_group(origin, span, strips, lattice, shifts, tile, rule, torn, window, number, first, counts):
-    """Overlaps of a group of rows (as to `sum_group`): pixel of the window, cell (counted with the ring, from
-    `first` on), area; `counts` takes how many each cell has.
+def list_group(origin, span, strips, lattice, shifts, tile, rule, torn, window, number, first):
+    """Overlaps of a group of rows (as to `sum_group`), as in `Overlaps`, and the pixels that the edge of the
+    projection cuts.
 
     `window` is the row and column of the window's first pixel and its width; `number` is of the integers that
-    pixels are numbered with.
+    pixels are numbered with; cells count from `first` on.
     """
     s, far = new_scratch(lattice, rule.segments, tile), new_far(4 * CHUNK)
     row_first, column_first, width = window
     ringed = tile.c1 - tile.c0 + 2 * RING
-    size = int(1.4 * strips.row.size * (span[1] - span[0])) + 8 * CHUNK
+    pixels = strips.row.size * (span[1] - span[0])
+    size, runs_size, wholes = pixels // 2 + 8 * CHUNK, pixels // 4 + 2 * CHUNK, pixels + 2 * CHUNK
     pixel, cell, area, used = np.empty(size, number.dtype), np.empty(size, np.int32), np.empty(size), 0
+    run_pixel, run_cell = np.empty(runs_size, number.dtype), np.empty(runs_size, np.int32)
+    run_start, run_area = np.empty(runs_size, np.int64), np.empty(wholes, np.float32)
+    runs, inside = 0, 0
     lost, lost_count = np.empty((64, 4)), 0
     for shift in shifts:
         x0 = span[0]
@@ -44,11 +72,20 @@ def list_group(origin, span, strips, lattice, shifts, tile, rule, torn, window, 
                     filled += 1
                     next_line(s, filled, strips, lattice, x0, n, shift, tile)
                 lines, count, far = strip(s, p, strips, x0, n, lattice, tile, rule, torn, far)
-                if used + 2 * n + count > cell.size:
+                if used + 2 * n + count > size:
                     size = 2 * (used + 2 * n + count)
                     pixel, cell, area = longer(pixel, used, size), longer(cell, used, size), longer(area, used, size)
+                if runs + n + 1 > runs_size:
+                    runs_size = 2 * (runs + n + 1)
+                    run_pixel, run_cell = longer(run_pixel, runs, runs_size), longer(run_cell, runs, runs_size)
+                    run_start = longer(run_start, runs, runs_size)
+                if inside + n > wholes:
+                    wholes = 2 * (inside + n)
+                    run_area = longer(run_area, inside, wholes)
                 start = (strips.row[p] - row_first) * width + x0 - column_first
-                used = note_whole(s.key, s.weight, n, start, first, pixel, cell, area, used)
+                runs, inside = note_runs(
+                    s.key, s.weight, n, start, first, run_pixel, run_cell, run_start, run_area, runs, inside
+                )
                 used = note_lines(
                     s.listed, lines, s.key, ringed, s.shape, s.whole, start, first, pixel, cell, area, used
                 )
@@ -59,18 +96,26 @@ def list_group(origin, span, strips, lattice, shifts, tile, rule, torn, window, 
                 used += count
                 lost, lost_count = note_lost(s, strips, p, x0, lost, lost_count)
             x0 += n
-    for i in range(used):
-        counts[cell[i]] += 1
-    return pixel[:used], cell[:used], area[:used], lost[:lost_count].copy()
+    run_start[runs] = inside
+    return (
+        run_pixel[:runs], run_cell[:runs], run_start[: runs + 1], run_area[:inside], pixel[:used], cell[:used],
+        area[:used], lost[:lost_count].copy(),
+    )  # fmt: skip
 
 
 @kernel
-def note_whole(key, weight, n, start, first, pixel, cell, area, used):
-    """Append the pixels of a stretch that lie within one cell."""
+def note_runs(key, weight, n, start, first, run_pixel, run_cell, run_start, run_area, runs, inside):
+    """Append the runs of pixels of a stretch that lie within one cell; returns how many there are, and their pixels."""
+    before, zero = np.int32(-1), np.float32(0.0)
+    m, k = np.uint64(runs), np.uint64(inside)
     for x in range(n):
-        pixel[used], cell[used], area[used] = start + x, (key[x] >> 3) + first, weight[x]
-        used += weight[x] > 0.0
-    return used
+        # Written always, counted where it holds: it cannot be predicted.
+        cell = np.int32(key[x] >> 3) if weight[x] > zero else np.int32(-1)
+        run_pixel[m], run_cell[m], run_start[m], run_area[k] = start + x, cell + first, k, weight[x]
+        m += np.uint64((cell != before) & (cell >= 0))
+        k += np.uint64(cell >= 0)
+        before = cell
+    return np.int64(m), np.int64(k)
 
 
 @kernel
@@ -88,8 +133,26 @@ def note_lines(listed, lines, key, ringed, shape, whole, start, first, pixel, ce
 
 
 @kernel
-def sort_in(pixel, cell, area, at, pixels, areas):
-    """Put overlaps where the lists of their cells stand (`at`: the next place of each; -1 for the ring's)."""
+def count_in(run_cell, run_start, cell, counts):
+    """Add to the numbers of overlaps that cells have."""
+    for m in range(run_cell.size):
+        counts[np.uint64(run_cell[m])] += run_start[m + 1] - run_start[m]
+    for i in range(cell.size):
+        counts[np.uint64(cell[i])] += 1
+
+
+@kernel
+def sort_in(run_pixel, run_cell, run_start, run_area, pixel, cell, area, at, pixels, areas):
+    """Put overlaps where the lists of their cells stand (`at`: the next place of each; -1 for cells that are not
+    wanted)."""
+    for m in range(run_cell.size):
+        c = np.uint64(run_cell[m])
+        place, start, length = at[c], run_start[m], run_start[m + 1] - run_start[m]
+        if place >= 0:
+            to, of = np.uint64(place), np.uint64(start)
+            for i in range(np.uint64(length)):
+                pixels[to + i], areas[to + i] = run_pixel[m] + i, run_area[of + i]
+            at[c] = place + length
     for i in range(cell.size):
         c = np.uint64(cell[i])
         place = at[c]
@@ -121,16 +184,16 @@ def tidy(pointer, pixels, areas):
     return used
 
 
-def cell_lists(
-    groups: Iterable[Any],
+def overlaps_of(
+    groups: Iterable[Group],
     origin: tuple[int, int],
     shape: tuple[int, int],
     tile: Tile,
     rule: Any,
     torn: int,
     imap: IndexMap,
-) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float64]]:
-    """Overlaps of a tile as CSR (pointer, pixels, areas).
+) -> list[Overlaps]:
+    """Overlaps of groups of rows with a tile, in the order of the groups.
 
     Parameters
     ----------
@@ -138,34 +201,49 @@ def cell_lists(
         What the kernels need to know of each group of rows, the last the part of the tile that it may touch.
     origin, shape : tuple of int
         First pixel and size of the window whose pixels are numbered, row-major.
-
-    Notes
-    -----
-    The order in a cell depends on absolute source indices alone: that in which pixels are met.
     """
-    height, width = tile.r1 - tile.r0, tile.c1 - tile.c0
-    ringed = width + 2 * RING
+    ringed = tile.c1 - tile.c0 + 2 * RING
     number: Any = np.empty(0, dtype=np.int32 if shape[0] * shape[1] < 2**31 else np.int64)
-    counts = np.zeros((height + 2 * RING) * ringed, dtype=np.int64)
     make: Any = list_group
-    put: Any = sort_in
     found = []
-    for *geometry, part in groups:
+    for span, strips, lattice, shifts, part in groups:
         first = (part.r0 - tile.r0) * ringed
-        *overlaps, lost = make(origin, *geometry, part, rule, torn, (*origin, shape[1]), number, first, counts)
-        found.append(overlaps)
+        *overlaps, lost = make(
+            origin, span, strips, lattice, shifts, part, rule, torn, (*origin, shape[1]), number, first
+        )
+        found.append(Overlaps(part.r0, part.r1, *overlaps))
         if lost.size:
-            more = edge_entries(imap, rule, part, geometry[-1], lost)
-            pixel = (more.row - origin[0]) * shape[1] + more.column - origin[1]
-            found.append([pixel.astype(number.dtype), (more.cell + first).astype(np.int32), more.area])
-            counts += np.bincount(more.cell + first, minlength=counts.size)
-    inner = np.zeros((height + 2 * RING, ringed), dtype=bool)
-    inner[RING:-RING, RING:-RING] = True
-    pointer = np.zeros(height * width + 1, dtype=np.int64)
-    np.cumsum(counts[inner.ravel()], out=pointer[1:])
+            more = edge_entries(imap, rule, part, shifts, lost)
+            pixel = ((more.row - origin[0]) * shape[1] + more.column - origin[1]).astype(number.dtype)
+            none = number, np.empty(0, np.int32), np.zeros(1, np.int64), np.empty(0, np.float32)
+            cell = (more.cell + first).astype(np.int32)
+            found.append(Overlaps(part.r0, part.r1, *none, pixel, cell, more.area))
+    return found
+
+
+def cell_lists(
+    found: Iterable[Overlaps], shape: tuple[int, int], tile: Tile, rows: slice
+) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float64]]:
+    """Overlaps of some rows of a tile as CSR (pointer, pixels, areas); `rows` count as the target's.
+
+    The order in a cell depends on absolute source indices alone: that of the groups; in them runs, then others.
+    """
+    height, ringed = tile.r1 - tile.r0, tile.c1 - tile.c0 + 2 * RING
+    near = [part for part in found if part.r0 - RING < rows.stop and part.r1 + RING > rows.start]
+    wanted = np.zeros((height + 2 * RING, ringed), dtype=bool)
+    wanted[rows.start - tile.r0 + RING : rows.stop - tile.r0 + RING, RING:-RING] = True
+    inner = np.flatnonzero(wanted)
+    counts = np.zeros(wanted.size, dtype=np.int64)
+    count: Any = count_in
+    put: Any = sort_in
+    for part in near:
+        count(part.run_cell, part.run_start, part.cell, counts)
+    pointer = np.zeros(inner.size + 1, dtype=np.int64)
+    np.cumsum(counts[inner], out=pointer[1:])
     at = np.full(counts.size, -1, dtype=np.int64)
-    at[inner.ravel()] = pointer[:-1]
-    pixels, areas = np.empty(pointer[-1], dtype=number.dtype), np.empty(pointer[-1])
-    while found:
-        put(*found.pop(0), at, pixels, areas)
+    at[inner] = pointer[:-1]
+    whole: Any = np.int32 if shape[0] * shape[1] < 2**31 else np.int64
+    pixels, areas = np.empty(pointer[-1], dtype=whole), np.empty(pointer[-1])
+    for part in near:
+        put(*part[2:], at, pixels, areas)
     return pointer, pixels, areas
