@@ -71,6 +71,12 @@ def test_what_is_kept(curve, to, method):
         assert_allclose(drives[0], drives[1], rtol=0.03)
 
 
+def test_a_dim_called_m_is_no_parameter():
+    ds = soils("van_genuchten")
+    renamed = convert_curve(ds.rename(x="m"), "brooks_corey")
+    xr.testing.assert_identical(renamed.rename(m="x"), convert_curve(ds, "brooks_corey"))
+
+
 @pytest.mark.parametrize("curve", CURVES)
 def test_fit(curve):
     xr.testing.assert_identical(
@@ -111,6 +117,16 @@ def test_faults():
         convert_curve(ds, "haverkamp")
     with pytest.raises(ArgumentError, match="method='exact' from van_genuchten to brooks_corey; expected 'asymptotic'"):
         convert_curve(ds, "brooks_corey", method="exact")
+    with pytest.raises(ArgumentError, match="'asymptotic' from van_genuchten to fredlund_xing_wang; expected 'fit'"):
+        convert_curve(ds, "fredlund_xing_wang", method="asymptotic")
+    with pytest.raises(
+        ArgumentError, match=r"from fredlund_xing_wang to gardner; expected parameters of another curve"
+    ):
+        convert_curve(fit_fredlund_xing_wang(ds), "gardner")
+    with pytest.raises(ArgumentError, match="coordinate 'psi_s' already"):
+        convert_curve(ds.rename(x="psi_s"), "brooks_corey")
+    with pytest.raises(UnknownNameError, match="unknown curve"):
+        convert_curve(ds, ["gardner"])
     with pytest.raises(UnknownNameError, match="did you mean 'brooks_corey'"):
         convert_curve(ds, "brooks_corye")
     with pytest.raises(ArgumentError, match="m of its own"):

@@ -122,9 +122,14 @@ def test_lazy_is_eager_and_chunks_do_not_matter(dtype, no_compute):
 
 def test_faults():
     ds = soils(VAN_GENUCHTEN)
-    for pair in ((1.0, 2.0), (3.0, 2.0), (1.1, np.inf), (1.2,)):
+    for pair in ((1.0, 2.0), (3.0, 2.0), (1.1, np.inf), (1.2,), 1.2, ("1.2", "3"), None):
         with pytest.raises(ArgumentError, match=r"bounds of 'n' are .* 1 < low < high"):
             fit_fredlund_xing_wang(ds, bounds={"n": pair})
+    with pytest.raises(ArgumentError, match=r"bounds=\[.*expected pairs by name"):
+        fit_fredlund_xing_wang(ds, bounds=[(1.1, 2.0)])
+    for name in ("m", "fit_rmse"):
+        with pytest.raises(ArgumentError, match=rf"coordinate '{name}' already: ds.rename\({name}=...\)"):
+            fit_fredlund_xing_wang(ds.rename(x=name))
     with pytest.raises(UnknownNameError, match="did you mean 'alpha'"):
         fit_fredlund_xing_wang(ds, bounds={"alfa": (1, 2)})
     for h in (-100.0, [-1.0, -1.0, -1.0, -1.0], [0.0, -1.0, -2.0, -3.0, -4.0]):

@@ -208,7 +208,9 @@ def test_which_curve():
     vg, campbell = parameters("van_genuchten"), parameters("campbell")
     fxw = parameters("fredlund_xing_wang")
     both = vg.assign(psi_s=campbell.psi_s, b=campbell.b)
-    with pytest.raises(ArgumentError, match=r"2 curves, van_genuchten and campbell; choose one, curve='van_genuchten'"):
+    with pytest.raises(
+        ArgumentError, match=r"2 curves; .*='van_genuchten' or curve='campbell', or leave out 'b', 'psi_s'"
+    ):
         retention(both, -10.0)
     assert retention(both, -10.0, curve="campbell").theta.attrs["curve"] == "campbell"
     same = retention(both, -10.0, curve="clapp_hornberger")
@@ -231,8 +233,9 @@ def test_which_curve():
         retention(vg, -10.0, curve="haverkamp")
     with pytest.raises(MissingVariableError, match=r"no 'k_a', 'gamma' among"):
         conductivity(parameters("haverkamp").drop_vars(["k_a", "gamma"]), -10.0)
-    with pytest.raises(UnknownNameError, match="did you mean 'van_genuchten'"):
-        retention(vg, -10.0, curve="van_genuchtn")
+    for name in ("van_genuchtn", ["van_genuchten"]):
+        with pytest.raises(UnknownNameError, match="did you mean 'van_genuchten'"):
+            retention(vg, -10.0, curve=name)
 
 
 @pytest.mark.parametrize(
@@ -240,6 +243,7 @@ def test_which_curve():
     [
         ("theta_s", np.nan, "input_missing"), ("alpha", -0.1, "input_impossible"), ("n", 1.0, "input_impossible"),
         ("theta_r", 0.7, "input_impossible"), ("theta_s", 1.4, "input_impossible"), ("k_sat", 0.0, "input_impossible"),
+        ("l", -60.0, "input_impossible"),
     ],
 )  # fmt: skip
 def test_value_faults_become_nan_and_a_flag(name, value, flag):
@@ -251,14 +255,39 @@ def test_value_faults_become_nan_and_a_flag(name, value, flag):
     assert (found.quality[:, 2, 3] == FLAGS[flag]).all()
     assert (found.quality == 0).sum() == found.k.notnull().sum()
     assert dict(zip(found.quality.flag_meanings.split(), found.quality.flag_masks))[flag] == FLAGS[flag]
-    if name != "k_sat":
+    if name not in ("k_sat", "l"):
         assert retention(ds, HEADS).theta.isnull().sum() == len(HEADS)
 
 
-@pytest.mark.parametrize("h", ["wet", [], [np.nan], [[1.0, 2.0]], -np.inf, None])
+@pytest.mark.parametrize("h", ["wet", "-100", [], [np.nan], [[1.0, 2.0]], -np.inf, None, True])
 def test_heads_that_are_none(h):
     with pytest.raises(ArgumentError, match="expected a pressure head, or a sequence"):
         retention(parameters("gardner"), h)
+
+
+def test_dims_called_like_parameters():
+    """A dim n or m, with a coordinate, is no parameter of the soil; one called like a result has to be renamed."""
+    ds = parameters("van_genuchten")
+    for name in ("m", "b"):
+        renamed = ds.rename(x=name)
+        xr.testing.assert_identical(retention(renamed, HEADS).rename({name: "x"}), retention(ds, HEADS))
+        xr.testing.assert_identical(conductivity(renamed, HEADS).rename({name: "x"}), conductivity(ds, HEADS))
+    with pytest.raises(MissingVariableError, match="no 'n' among"):
+        retention(ds.drop_vars("n").rename(x="n"), -10.0, curve="van_genuchten")
+    for faulty, verb, name in (
+        (ds.rename(x="theta"), retention, "theta"), (ds.assign_coords(k=3.0), conductivity, "k"),
+        (ds.rename(x="quality"), retention, "quality"),
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match=rf"coordinate '{name}' already: ds.rename\({name}=...\)"):
+            verb(faulty, -10.0, quality=True)
+
+
+def test_declared_nodata_and_scale_of_heads():
+    ds = parameters("van_genuchten")
+    packed = xr.DataArray(np.array([-336, -15000], np.int16), dims="h", attrs={"units": "cm", "scale_factor": 0.1})
+    xr.testing.assert_allclose(retention(ds, packed), retention(ds, [-33.6, -1500.0]))
+    with pytest.raises(ArgumentError, match="expected a pressure head"):
+        retention(ds, packed.assign_attrs(_FillValue=-15000))
 
 
 def test_faults_of_metadata():

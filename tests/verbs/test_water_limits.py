@@ -242,6 +242,33 @@ def test_any_curve(curve):
         assert water_limits(ds, curve="clapp_hornberger").identical(water_limits(ds))
 
 
+def test_heads_as_arrays():
+    """A single one is as good as a number; nodata and packing are read; heads in impossible order are flagged."""
+    ds = parameters(*METHODS["retention"])
+    number = water_limits(ds, field_capacity=-100.0)
+    single = xr.DataArray(-1.0, attrs={"units": "m"})
+    xr.testing.assert_identical(water_limits(ds, field_capacity=single), number)
+    with pytest.raises(ArgumentError, match=r"field_capacity=1\.0; expected a pressure head"):
+        water_limits(ds, field_capacity=xr.DataArray(1.0, attrs={"units": "cm"}))
+    heads = xr.full_like(ds.theta_s, -1000, np.int16).assign_attrs(units="cm", scale_factor=0.1, _FillValue=-9999)
+    found = water_limits(ds, field_capacity=heads)
+    xr.testing.assert_allclose(found.theta_fc, number.theta_fc)
+    first = dict.fromkeys(heads.dims, 0)
+    assert (water_limits(ds, field_capacity=heads.where(heads != -1000, -9999)).water_limits_quality == 8).all()
+    dry = xr.full_like(ds.theta_s, -20000.0).assign_attrs(units="cm")
+    faulty = water_limits(ds, field_capacity=dry)
+    assert (faulty.water_limits_quality == FLAGS["input_impossible"]).all()
+    assert np.isnan(faulty.theta_wp[first])
+
+
+def test_a_dim_called_m_is_no_parameter():
+    ds = parameters(*METHODS["retention"])
+    dim = ds.theta_s.dims[0]
+    named = ds.assign_coords({dim: np.arange(ds.sizes[dim])})
+    renamed = water_limits(named.rename({dim: "m"}))
+    xr.testing.assert_identical(renamed.rename(m=dim), water_limits(named))
+
+
 def test_faults_of_heads():
     ds = parameters(*METHODS["flux"])
     for head in (336.0, 0.0, np.nan, -np.inf, "dry"):
@@ -268,7 +295,7 @@ def test_metadata_faults_raise():
         water_limits(parameters(*METHODS["retention"]), "flux")
     with pytest.raises(UnknownNameError, match="did you mean 'retention'"):
         water_limits(ds, "retentoin")
-    with pytest.raises(ArgumentError, match=r"van_genuchten and campbell.*drop_vars"):
+    with pytest.raises(ArgumentError, match=r"curve='van_genuchten' or curve='campbell', or leave out 'b', 'psi_s'"):
         water_limits(parameters("theta_r", "theta_s", "alpha", "n", "psi_s", "b"))
     del ds.b.attrs["units"]
     with pytest.raises(UnitsError, match="'b' has no units"):

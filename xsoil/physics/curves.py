@@ -10,7 +10,8 @@ nothing is converted unasked):
 - fredlund_xing_wang: none; it is fitted to another curve (`xsoil.fit_fredlund_xing_wang`).
 - gardner: none; from another curve by its capillary drive. haverkamp: none; measured ones.
 
-`saxton_rawls2006` gives points of its curve (theta_fc, theta_wp), `li2024_cb1` and `li2024_cb2` conductivity at saturation alone.
+`saxton_rawls2006` gives points of its curve (theta_fc, theta_wp), `li2024_cb1` and `li2024_cb2` conductivity at
+saturation alone.
 """
 
 from __future__ import annotations
@@ -170,5 +171,7 @@ def possible(values: Mapping[str, Array], curve: str | None = None) -> Array:
     if "n" in values:
         free = curve == "van_genuchten" and "m" in values
         checks.append(values["n"] > (0 if free else 1))
+        if "l" in values:  # below that, conductivity grows as the soil dries (Peters et al. 2011)
+            checks.append(values["l"] * (1 - 1 / values["n"]) > -2)
     good: Array = np.logical_and.reduce(np.broadcast_arrays(*checks))
     return good

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,10 +14,24 @@ from xsoil.errors import ArgumentError, MissingVariableError, UnitsError, Unknow
 from xsoil.physics.curves import CURVES, possible
 from xsoil.ptfs import PTFS
 from xsoil.verbs._cells import CELLS_PER_BLOCK, map_cells
-from xsoil.verbs._inputs import carry, read
-from xsoil.vocabulary import VARIABLES, Conversion, Variable
+from xsoil.verbs._inputs import carry, decode, read
+from xsoil.vocabulary import VARIABLES, Variable
 
-__all__ = ["FLAGS", "Curve", "Heads", "along_heads", "converted", "curve_of", "heads_of", "held", "missing"]
+__all__ = [
+    "FLAGS",
+    "Curve",
+    "Heads",
+    "along_heads",
+    "chosen",
+    "curve_of",
+    "heads_of",
+    "holds_a_curve",
+    "in_cm",
+    "missing",
+    "parameters_in",
+    "require_free",
+    "retention_of",
+]
 
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
@@ -28,6 +42,60 @@ Heads = float | Sequence[float] | NDArray[Any] | xr.DataArray
 
 HEAD = VARIABLES["h"]
 FLAGS = {"input_missing": 1, "input_impossible": 2, "above_matching_point": 4}
+
+
+def parameters_in(ds: xr.Dataset) -> set[Hashable]:
+    """Names of what may be parameters: a dim that is called n or m is none."""
+    return {name for name in ds.variables if name not in ds.dims}
+
+
+def retention_of(ds: xr.Dataset, curve: str) -> tuple[str, ...]:
+    """Parameters of theta(h) in their order, with van Genuchten's m where the dataset has one of its own."""
+    return *CURVES[curve].retention, *["m"] * (curve == "van_genuchten" and "m" in parameters_in(ds))
+
+
+def require_free(ds: xr.Dataset, names: Collection[str]) -> None:
+    """Raise where the dataset has a dim or coordinate with the name of a result."""
+    for name in names:
+        if name in ds.dims or name in ds.coords:
+            raise ArgumentError(
+                f"the dataset has a coordinate {name!r} already: ds.rename({name}=...), or ds.drop_vars({name!r})"
+            )
+
+
+def chosen(curve: str | None, needed: Mapping[str, Collection[str]], there: Collection[Hashable]) -> str | None:
+    """The curve that was asked for, else the one whose parameters are all there; None where there is none.
+
+    Parameters
+    ----------
+    curve : str, optional
+        One of `needed`, or "clapp_hornberger" for "campbell".
+    needed : mapping of str to collection of str
+        Parameters of each curve.
+    there : collection of str
+        Names of all that is given.
+
+    Raises
+    ------
+    UnknownNameError
+        No such curve.
+    ArgumentError
+        The parameters of several curves are there. Those that are only part of another's do not count.
+    """
+    if curve is not None:
+        name = "campbell" if curve == "clapp_hornberger" else curve
+        if not isinstance(name, str) or name not in needed:
+            raise UnknownNameError.of("curve", curve, (*needed, *["clapp_hornberger"] * ("campbell" in needed)))
+        return name
+    whole = {name: {*own} for name, own in needed.items() if {*own} <= {*there}}
+    found = [name for name, own in whole.items() if not any(own < other for other in whole.values())]
+    if len(found) > 1:
+        choice = " or ".join(f"curve={name!r}" for name in found)
+        rest = ", ".join(map(repr, sorted(whole[found[-1]] - whole[found[0]])))
+        raise ArgumentError(
+            f"there are the parameters of {len(found)} curves; choose one: {choice}, or leave out {rest}"
+        )
+    return found[0] if found else None
 
 
 def curve_of(
@@ -53,46 +121,32 @@ def curve_of(
     MissingVariableError
         Parameters are missing, of the curve or of all of them.
     """
-    if curve is None:
-        found = held(ds, among, needs)
-        if len(found) > 1:
-            rest = [p for p in CURVES[found[-1]].retention if p not in CURVES[found[0]].retention]
-            raise ArgumentError(
-                f"the dataset holds the parameters of {len(found)} curves, {' and '.join(found)}; choose one, "
-                f"curve={found[0]!r}, or keep those of one: ds.drop_vars({rest})"
-            )
-        if not found:
-            raise missing(ds, verb, among, needs)
-        return found[0]
-    name = "campbell" if curve == "clapp_hornberger" else curve
-    if name not in CURVES:
-        raise UnknownNameError.of("curve", curve, (*CURVES, "clapp_hornberger"))
+    there = parameters_in(ds)
+    # Gardner's are part of van Genuchten's; those of Fredlund, Xing & Wang (theta_s, alpha, n, m) are part of van
+    # Genuchten's with an m of its own, which has theta_r too.
+    known = among if curve is None else CURVES
+    name = chosen(curve, {row: (*retention_of(ds, row), *needs) for row in known}, there)
+    if name is None:
+        raise missing(ds, verb, among, needs)
     if name not in among:
         raise ArgumentError(f"{verb} is not defined for curve={curve!r}; expected {' or '.join(among)}")
-    if any(p not in ds.variables for p in (*CURVES[name].retention, *needs)):
+    if not {*CURVES[name].retention, *needs} <= there:
         raise missing(ds, verb, (name,), needs)
     return name
 
 
-def held(ds: xr.Dataset, among: Collection[str], needs: Sequence[str] = ()) -> list[str]:
-    """Curves whose parameters are all there, without those whose parameters are only part of another's.
-
-    Gardner's are part of van Genuchten's; those of Fredlund, Xing & Wang (theta_s, alpha, n, m) are part of van
-    Genuchten's with an m of its own, which has theta_r too.
-    """
-    whole = {
-        name: {*CURVES[name].retention, *(("m",) if name == "van_genuchten" and "m" in ds.variables else ())}
-        for name in among
-        if all(p in ds.variables for p in (*CURVES[name].retention, *needs))
-    }
-    return [name for name, own in whole.items() if not any(own < other for other in whole.values())]
+def holds_a_curve(ds: xr.Dataset, among: Collection[str]) -> bool:
+    """Whether all parameters of retention of at least one curve are there."""
+    there = parameters_in(ds)
+    return any({*CURVES[name].retention} <= there for name in among)
 
 
 def missing(ds: xr.Dataset, verb: str, among: Collection[str], needs: Sequence[str]) -> MissingVariableError:
     """What is missing of the curve that lacks the least, and which functions give it."""
     options = {name: list(dict.fromkeys((*CURVES[name].retention, *needs))) for name in among}
-    nearest = max(options, key=lambda name: sum(p in ds.variables for p in options[name]) / len(options[name]))
-    lacking = [p for p in options[nearest] if p not in ds.variables]
+    there = parameters_in(ds)
+    nearest = max(options, key=lambda name: sum(p in there for p in options[name]) / len(options[name]))
+    lacking = [p for p in options[nearest] if p not in there]
     given = [
         entry.name
         for entry in PTFS.values()
@@ -119,7 +173,6 @@ def heads_of(h: Heads, ds: xr.Dataset) -> tuple[Doubles, bool]:
     UnitsError
         A DataArray without units, or with unknown ones.
     """
-    factor = 1.0
     if isinstance(h, xr.DataArray):
         if h.chunks is not None:
             raise ArgumentError("h is lazy; expected heads that are there: h.load()")
@@ -128,10 +181,9 @@ def heads_of(h: Heads, ds: xr.Dataset) -> tuple[Doubles, bool]:
                 f"h lies along {h.dims}, which the parameters have too; expected heads for all cells: h.values "
                 f"[{HEAD.units}]"
             )
-        factor = converted(h, "h", HEAD).factor
-        h = h.to_numpy()
+        h = in_cm(h, "h").to_numpy()
     try:
-        found = np.asarray(h, np.float64) * factor
+        found = np.array(np.nan) if np.asarray(h).dtype.kind in "bSUmM" else np.asarray(h, np.float64)
     except (TypeError, ValueError):
         found = np.array(np.nan)
     if found.ndim > 1 or not found.size or not np.isfinite(found).all():
@@ -139,24 +191,21 @@ def heads_of(h: Heads, ds: xr.Dataset) -> tuple[Doubles, bool]:
             f"h={h!r}; expected a pressure head, or a sequence of them [cm, negative where the soil is unsaturated], "
             "or a DataArray with units"
         )
-    if HEAD.name in ds.dims or HEAD.name in ds.coords:
-        raise ArgumentError(
-            f"the dataset has a coordinate {HEAD.name!r} already: ds.rename(h=...), or ds.drop_vars('h')"
-        )
+    require_free(ds, (HEAD.name,))
     return found.reshape(-1), found.ndim == 0
 
 
-def converted(array: xr.DataArray, name: str, variable: Variable) -> Conversion:
-    """How to come from the units of an argument to those of the vocabulary."""
-    units = array.attrs.get("units")
-    conversion = variable.conversion(None if units is None else str(units))
+def in_cm(head: xr.DataArray, name: str) -> xr.DataArray:
+    """Heads of an argument in the units of the vocabulary, nodata as NaN."""
+    units = head.attrs.get("units")
+    conversion = HEAD.conversion(None if units is None else str(units))
     if conversion is None:
         found = "no units" if not units else f"units {units!r}"
         raise UnitsError(
-            f"{name} has {found}; expected {variable.units!r} or one of {sorted(variable.accepts)}: "
-            f"{name}.attrs['units'] = {variable.units!r}"
+            f"{name} has {found}; expected {HEAD.units!r} or one of {sorted(HEAD.accepts)}: "
+            f"{name}.attrs['units'] = {HEAD.units!r}"
         )
-    return conversion
+    return decode(head).astype(np.float64) * conversion.factor
 
 
 @dataclass(frozen=True)
@@ -228,6 +277,7 @@ def along_heads(
         Add the flags.
     """
     heads, single = heads_of(h, ds)
+    require_free(ds, (variable.name, *["quality"] * bool(quality)))
     constants = dict(constants or {})
     names = tuple(dict.fromkeys(name for name in (*takes, *checked) if name not in constants))
     cells = [read(ds, VARIABLES[name]) for name in names]

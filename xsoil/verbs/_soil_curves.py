@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
+from xsoil.errors import ArgumentError, MissingVariableError
+from xsoil.verbs._curves import chosen
 from xsoil.vocabulary import VARIABLES
 
 __all__ = ["curve_of", "explain"]
@@ -49,7 +50,7 @@ def curve_of(
     Parameters
     ----------
     curve : str, optional
-        Of `curves`.
+        Of `curves`, or "clapp_hornberger" for "campbell".
     curves : mapping
         Parameters of each curve.
     there : collection of str
@@ -64,17 +65,11 @@ def curve_of(
     ArgumentError
         Those of several are; or m beside n for van Genuchten's curve, whose m is 1 - 1/n.
     """
+    needed = {name: {*parameters} - {*DEFAULTS.get(name, {})} for name, parameters in curves.items()}
     if curve is None:
-        needed = {name: {*parameters} - {*DEFAULTS.get(name, {})} for name, parameters in curves.items()}
         # Gardner's parameters are those of van Genuchten's without n, which may just have been forgotten.
-        told = {name: own for name, own in needed.items() if not any(own < other for other in needed.values())}
-        found = [name for name, own in told.items() if own <= {*there}]
-        if len(found) > 1:
-            choice = " or ".join(f"curve={name!r}" for name in found)
-            raise ArgumentError(f"the parameters of several curves are there; choose one: {choice}")
-        curve = found[0] if found else _nearest(told, there)
-    if curve not in curves:
-        raise UnknownNameError.of("curve", curve, curves)
+        needed = {name: own for name, own in needed.items() if not any(own < other for other in needed.values())}
+    curve = chosen(curve, needed, there) or _nearest(needed, there)
     if curve == "van_genuchten" and "m" in there:
         raise ArgumentError(
             "m is among the parameters, but curve='van_genuchten' takes m = 1 - 1/n (that of Vereecken et al. 1989 is "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Hashable
 from typing import Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ import xarray as xr
 
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.physics.curves import CURVES
-from xsoil.verbs._curves import Curve, Heads, along_heads, curve_of, heads_of, missing
+from xsoil.verbs._curves import Curve, Heads, along_heads, curve_of, heads_of, missing, parameters_in
 from xsoil.verbs._inputs import as_dataset
 from xsoil.vocabulary import Variable
 
@@ -40,7 +41,8 @@ def conductivity(
     h : number, sequence or xr.DataArray
         Pressure heads as in `xsoil.retention`; from 0 (or air entry) on, K is `k_sat`.
     curve : str, optional
-        - "van_genuchten" with Mualem's model [1]_: `k_sat` (or `k_0`), and `l` where it is not 0.5; m is 1 - 1/n
+        - "van_genuchten" with Mualem's model [1]_: `k_sat` (or `k_0`), and `l` where it is not 0.5 (above -2/m, below
+          which K grows as the soil dries); m is 1 - 1/n
         - "fredlund_xing_wang", FXW-M3 [2]_: `k_sat`
         - "brooks_corey" [3]_: `k_sat`; K = k_sat S_e^(3 + 2/lambda)
         - "campbell" or "clapp_hornberger" [4]_: `k_sat`; K = k_sat (theta/theta_s)^(2b + 3)
@@ -103,17 +105,17 @@ def conductivity(
     ds = as_dataset(ds)
     if matching not in (None, "k_sat", "k_0"):
         raise UnknownNameError.of("matching", matching, ("k_sat", "k_0"))
-    name = curve_of(ds, curve, "conductivity")
+    name, there = curve_of(ds, curve, "conductivity"), parameters_in(ds)
     row = CURVES[name]
     scale, highest = "k_sat", np.inf
     constants: dict[str, float] = {}
     if name == "van_genuchten":
-        if "m" in ds.variables:
+        if "m" in there:
             raise ArgumentError(
                 "the dataset holds an m of its own (that of Vereecken et al. 1989 is 1), and Mualem's conductivity has "
                 "m = 1 - 1/n; expected another pedotransfer function, or ds.drop_vars('m') where it is 1 - 1/n"
             )
-        scale = _scale(ds, matching)
+        scale = _scale(there, matching)
         if scale == "k_0":
             highest = MATCHING_HEAD
             heads, _ = heads_of(h, ds)
@@ -122,24 +124,24 @@ def conductivity(
                     f"h={h!r}: k_0 is a matching point, from which conductivity follows below {highest:g} cm only; "
                     "expected drier heads, or k_sat"
                 )
-        if "l" not in ds.variables or (scale == "k_sat" and "k_0" in ds.variables):
+        if "l" not in there or (scale == "k_sat" and "k_0" in there):
             constants["l"] = TORTUOSITY
     elif matching == "k_0":
         raise ArgumentError(f"matching='k_0' belongs to curve='van_genuchten', found {name!r}; expected 'k_sat'")
     takes = tuple(scale if p == "k_sat" else p for p in row.conductivity)
-    if any(p not in ds.variables and p not in constants for p in takes):
+    if any(p not in there and p not in constants for p in takes):
         raise missing(ds, "conductivity", (name,), [p for p in takes if p not in constants])
     return along_heads(
         ds, h, name, CONDUCTIVITY, takes, checked=row.retention, constants=constants, highest=highest, quality=quality
     )
 
 
-def _scale(ds: xr.Dataset, matching: str | None) -> str:
+def _scale(there: Collection[Hashable], matching: str | None) -> str:
     if matching is not None:
         return matching
-    if "k_0" not in ds.variables:
+    if "k_0" not in there:
         return "k_sat"
-    if "k_sat" in ds.variables:
+    if "k_sat" in there:
         raise ArgumentError(
             "the dataset holds k_sat and k_0; choose matching='k_0' (unsaturated soil, with the l that belongs to it) "
             "or matching='k_sat' (with l = 0.5)"

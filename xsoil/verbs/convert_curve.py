@@ -22,7 +22,7 @@ from xsoil.physics.conversion import (
 )
 from xsoil.physics.curves import CURVES, possible
 from xsoil.verbs._cells import map_cells
-from xsoil.verbs._curves import FLAGS, Curve, curve_of
+from xsoil.verbs._curves import FLAGS, Curve, curve_of, parameters_in, require_free
 from xsoil.verbs._inputs import as_dataset, carry, read
 from xsoil.verbs.fit_fredlund_xing_wang import fit_fredlund_xing_wang
 from xsoil.vocabulary import VARIABLES
@@ -164,18 +164,19 @@ def convert_curve(
     ds = as_dataset(ds)
     name = curve_of(ds, curve, "convert_curve")
     target = "campbell" if to == "clapp_hornberger" else to
-    if target not in CURVES:
+    if not isinstance(target, str) or target not in CURVES:
         raise UnknownNameError.of("curve", to, CURVES)
     if target == "fredlund_xing_wang" and method in (None, "fit"):
         return fit_fredlund_xing_wang(ds, curve=curve, quality=quality)
     way = _way(name, target, method)
-    if name == "van_genuchten" and "m" in ds.variables:
+    if name == "van_genuchten" and "m" in parameters_in(ds):
         raise ArgumentError(
             "the dataset holds an m of its own (that of Vereecken et al. 1989 is 1), and conversions have m = 1 - 1/n; "
             "expected another pedotransfer function, or ds.drop_vars('m') where it is 1 - 1/n"
         )
     names = CURVES[name].retention
     wanted = tuple(p for p in CURVES[target].retention if p != "theta_s")
+    require_free(ds, ("theta_s", *wanted, "k_sat", *["quality"] * bool(quality)))
     cells = [read(ds, VARIABLES[p]) for p in names]
     dtype = np.result_type(np.float32, *(array.dtype for array in cells))
     function = _Conversion(_WAYS.index(way), names, wanted, dtype.str)
@@ -199,15 +200,18 @@ def convert_curve(
 
 def _way(name: str, target: str, method: str | None) -> _Way:
     ways = [way for way in _WAYS if name in way.sources and way.to == target]
-    chosen = [way for way in ways if method in (None, way.method)]
-    if chosen:
-        return chosen[0]
-    if ways:
+    for way in ways:
+        if method in (None, way.method):
+            return way
+    methods = [way.method for way in ways] or ["fit"] * (target == "fredlund_xing_wang")
+    if methods:
         raise ArgumentError(
-            f"method={method!r} from {name} to {target}; expected {' or '.join(repr(way.method) for way in ways)}"
+            f"method={method!r} from {name} to {target}; expected {' or '.join(repr(known) for known in methods)}"
         )
-    targets = sorted({way.to for way in _WAYS if name in way.sources} | {"fredlund_xing_wang"})
-    raise ArgumentError(f"no way leads from {name} to {target}; expected {' or '.join(targets)}")
+    targets = sorted({way.to for way in _WAYS if name in way.sources} | {"fredlund_xing_wang"} - {name})
+    raise ArgumentError(
+        f"no way leads from {name} to {target}; expected {' or '.join(targets) or 'parameters of another curve'}"
+    )
 
 
 @dataclass(frozen=True)

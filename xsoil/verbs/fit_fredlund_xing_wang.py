@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.physics.curves import CURVES, possible
 from xsoil.verbs._cells import map_cells
-from xsoil.verbs._curves import Curve, Heads, curve_of, heads_of
+from xsoil.verbs._curves import Curve, Heads, curve_of, heads_of, require_free, retention_of
 from xsoil.verbs._inputs import as_dataset, carry, read
 from xsoil.vocabulary import VARIABLES, Variable
 
@@ -88,8 +88,8 @@ def fit_fredlund_xing_wang(
     """
     ds = as_dataset(ds)
     name = curve_of(ds, curve, "fit_fredlund_xing_wang")
-    free_m = ("m",) if name == "van_genuchten" and "m" in ds.variables else ()
-    names = (*CURVES[name].retention, *free_m)
+    names = retention_of(ds, name)
+    require_free(ds, ("theta_s", *BOUNDS, "k_sat", "fit_rmse", *["quality"] * bool(quality)))
     cells = [read(ds, VARIABLES[p]) for p in names]
     dtype = np.result_type(np.float32, *(array.dtype for array in cells))
     function = _Fit(name, names, _suctions(h, ds), _bounds(bounds), dtype.str)
@@ -156,12 +156,15 @@ def _suctions(h: Heads | None, ds: xr.Dataset) -> tuple[float, ...]:
 
 def _bounds(asked: Mapping[str, Sequence[float]] | None) -> tuple[Pair, ...]:
     chosen: dict[str, Sequence[float]] = dict(BOUNDS)
+    if not isinstance(asked, Mapping | None):
+        raise ArgumentError(f"bounds={asked!r}; expected pairs by name: bounds={{'n': (1.05, 13.5)}}")
     for name, pair in (asked or {}).items():
         if name not in BOUNDS:
             raise UnknownNameError.of("parameter of the fit", name, BOUNDS)
         chosen[name] = pair
     for name, pair in chosen.items():
         least = 1.0 if name == "n" else 0.0
-        if not (len(pair) == 2 and least < pair[0] < pair[1] < np.inf):
+        numbers = np.ndim(pair) == 1 and np.asarray(pair).dtype.kind in "iuf"
+        if not (numbers and len(pair) == 2 and least < pair[0] < pair[1] < np.inf):
             raise ArgumentError(f"bounds of {name!r} are {pair!r}; expected (low, high) with {least:g} < low < high")
     return tuple((float(pair[0]), float(pair[1])) for pair in chosen.values())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from xsoil.physics.curves import CURVES
-from xsoil.verbs._curves import Curve, Heads, along_heads, curve_of
+from xsoil.verbs._curves import Curve, Heads, along_heads, curve_of, retention_of
 from xsoil.verbs._inputs import as_dataset
 from xsoil.vocabulary import VARIABLES
 
@@ -79,5 +78,4 @@ def retention(ds: xr.Dataset, h: Heads, *, curve: Curve | None = None, quality: 
     """
     ds = as_dataset(ds)
     name = curve_of(ds, curve, "retention")
-    free_m = ("m",) if name == "van_genuchten" and "m" in ds.variables else ()
-    return along_heads(ds, h, name, VARIABLES["theta"], (*CURVES[name].retention, *free_m), quality=quality)
+    return along_heads(ds, h, name, VARIABLES["theta"], retention_of(ds, name), quality=quality)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.physics.curves import CURVES, possible
 from xsoil.verbs._cells import map_cells
-from xsoil.verbs._curves import HEAD, Curve, converted, curve_of, held
+from xsoil.verbs._curves import Curve, curve_of, holds_a_curve, in_cm, parameters_in, retention_of
 from xsoil.verbs._inputs import as_dataset, carry, read
 from xsoil.vocabulary import KPA_IN_CM, VARIABLES
 
@@ -161,8 +161,8 @@ _METHODS = {
 def _curve_for(ds: xr.Dataset, method: str, curve: str | None) -> str:
     """The curve whose parameters the dataset holds, or "points"."""
     wanted = _METHODS[method]
-    points = curve is None and method == "retention" and all(p in ds.variables for p in _POINTS)
-    if points and not held(ds, wanted.curves):
+    points = curve is None and method == "retention" and {*_POINTS} <= parameters_in(ds)
+    if points and not holds_a_curve(ds, wanted.curves):
         return "points"
     return curve_of(ds, curve, f"water_limits({method!r})", wanted.curves, wanted.needs)
 
@@ -170,8 +170,7 @@ def _curve_for(ds: xr.Dataset, method: str, curve: str | None) -> str:
 def _inputs_of(curve: str, method: str, ds: xr.Dataset) -> tuple[str, ...]:
     if curve == "points":
         return _POINTS
-    free_m = ("m",) if curve == "van_genuchten" and "m" in ds.variables else ()
-    return (*CURVES[curve].retention, *free_m, *_METHODS[method].needs)
+    return (*retention_of(ds, curve), *_METHODS[method].needs)
 
 
 def _heads(
@@ -190,9 +189,11 @@ def _heads(
             )
             raise ArgumentError(f"{name}={head!r}, but {reason}; leave it out, or use method='retention' with a curve")
         if isinstance(head, xr.DataArray):
-            array = head.astype(np.float64) * converted(head, name, HEAD).factor
-            heads[name] = array.reset_coords(drop=True)
-            continue
+            array = in_cm(head, name).reset_coords(drop=True)
+            if array.ndim or array.chunks is not None:
+                heads[name] = array
+                continue
+            head = array.item()
         if not (np.ndim(head) == 0 and np.isreal(head) and -np.inf < head < 0):
             raise ArgumentError(f"{name}={head!r}; expected a pressure head [cm, negative], or a DataArray with units")
         heads[name] = float(head)
@@ -224,6 +225,9 @@ class _Limits:
             for name in ("field_capacity", "wilting_point"):
                 if name in p:
                     good &= p[name] < 0
+            heads = dict(self.fixed) | p
+            if "field_capacity" in heads and "wilting_point" in heads:
+                good &= heads["field_capacity"] > heads["wilting_point"]
             if self.curve == "points":
                 good &= (p["theta_fc"] > 0) & (p["theta_wp"] >= 0)
             floor = p.get("theta_r", np.zeros_like(theta_wp))
