@@ -77,6 +77,12 @@ def test_missing_parameters_show_keywords_of_the_nearest_curve():
         run(xr.Dataset(), SITE, theta_s=0.4)
 
 
+def test_clapp_and_hornberger_is_campbell():
+    soil = EXAMPLES["campbell"][1]
+    found, named = (run(xr.Dataset(), SITE, curve=curve, **soil) for curve in ("clapp_hornberger", "campbell"))
+    xr.testing.assert_identical(found, named)
+
+
 def test_dims_are_no_parameters():
     members = maps().expand_dims(m=[1, 2])
     found = run(members, weather())

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnknownNameError
+from xsoil.verbs._curves import parameters_in
 from xsoil.verbs._depths import DEPTH
 from xsoil.verbs._inputs import read, require_daily
 from xsoil.verbs._richards_days import ABOVE, BELOW, BOTTOMS, TOPS, Setup, days_of_columns
@@ -79,8 +80,7 @@ def richards_run(
             raise UnknownNameError.of(kind, name, known)
     if given.frost and top != "atmospheric":
         raise ArgumentError(f"frost='snow' with top={top!r}; expected top='atmospheric', on which snow falls")
-    # A dim that is called n or m is no parameter.
-    there = {*given.fixed, *(name for name in given.ds.variables if name not in given.ds.dims)}
+    there = {*given.fixed, *parameters_in(given.ds)}
     curve, given_l = curve_of(curve, CURVES, there)
     roots = ROOT_DEPTH if uptake != "none" else {}
     edges = [table[name][0] for table, name in ((ABOVE, top), (BELOW, bottom)) if name in table]

@@ -93,10 +93,10 @@ def simulate(
     curve : str, optional
         Richards: "van_genuchten" (`theta_r`, `theta_s`, `alpha` [cm-1], `n`, `k_sat`; `l`, 0.5 by default; m = 1 -
         1/n), "fredlund_xing_wang" (`theta_s`, `alpha`, `n`, `m`, `k_sat` [5]_), "brooks_corey" (`theta_r`, `theta_s`,
-        `psi_s` [cm, negative], `lambda`, `k_sat`), "campbell" (`theta_s`, `psi_s`, `b`, `k_sat`), "gardner"
-        (`theta_r`, `theta_s`, `alpha`, `k_sat`), "haverkamp" (`theta_r`, `theta_s`, `a`, `beta`, `k_sat`, `k_a`,
-        `gamma`). By default the one whose parameters are there; "gardner", which might be van Genuchten's without n,
-        must be named.
+        `psi_s` [cm, negative], `lambda`, `k_sat`), "campbell" or "clapp_hornberger" (`theta_s`, `psi_s`, `b`, `k_sat`),
+        "gardner" (`theta_r`, `theta_s`, `alpha`, `k_sat`), "haverkamp" (`theta_r`, `theta_s`, `a`, `beta`, `k_sat`,
+        `k_a`, `gamma`). By default the one whose parameters are there; "gardner", which might be van Genuchten's
+        without n, must be named.
     depths : float or sequence of float, optional
         Richards: depths of theta and h [m], by default those of 0.02, 0.05, 0.10, 0.20 and 0.40 m inside the column.
         h is linear between centres of cells (that of the outermost centre beyond them), then theta(h).
