@@ -233,6 +233,7 @@ def test_faults(small):
     refused(UnknownNameError, "did you mean 'water_balance'", model="waterbalance")
     refused(UnknownNameError, "did you mean 'k_sat'", targets={"ksat": (1, 10)})
     refused(UnknownNameError, "did you mean 'theta_s'", theta_sat=0.5)
+    refused(UnknownNameError, "did you mean 'epochs'", epoch=3)
     refused(ArgumentError, r"targets\['k_sat'\] is 3; expected its bounds", targets={"k_sat": 3})
     refused(ArgumentError, "lies within 0 and 1", targets={"theta_s": (0.3, 50)}, theta_s=None)
     refused(ArgumentError, "the lower one first", targets={"k_sat": (10, 1)})

@@ -142,6 +142,7 @@ class XarraySource:
                 self._stage(kind, ds, pieces, by_piece)
         self._places = np.concatenate(blocks) if blocks else np.empty(0, np.intp)
         self._sorted = np.argsort(self._places, kind="stable")
+        self._static: np.ndarray | None = None
         self._find_faults()
         self.blocks: Sequence[Cells] = [kept for b in blocks if (kept := b[self.status[b] == 0]).size]
 
@@ -200,8 +201,12 @@ class XarraySource:
             return np.ones(block.size, bool)
         found = np.zeros(block.size, bool)
         if self.inputs.predictors is not None:
-            static = self.inputs.predictors.read(np.unravel_index(block, self.inputs.shape))
-            found |= np.isfinite(static).reshape(block.size, -1).any(axis=1)
+            patches = self.inputs.predictors.read(np.unravel_index(block, self.inputs.shape))
+            found |= np.isfinite(patches).reshape(block.size, -1).any(axis=1)
+            if self.resident:
+                if self._static is None:
+                    self._static = np.empty((int(self._staged.starts[-1]), *patches.shape[1:]), np.float32)
+                self._static[self._staged.starts[number] : self._staged.starts[number + 1]] = patches
         for key in self._keys("history"):
             found |= np.isfinite(self._staged.read(key, number)).any(axis=0)
         return found
@@ -273,16 +278,9 @@ class XarraySource:
         return Sample(**self._fields(cells, static, found))
 
     def in_memory(self) -> InMemorySource | XarraySource:
-        """All cells in memory, where they fit the budget: the staged series themselves, not copies."""
+        """All cells in memory, where they fit the budget: what was read, not copies of it."""
         from xsoil.networks.samples import InMemorySource, Sample
 
         if not self.resident or not len(self):
             return self
-        static = None
-        if self.inputs.predictors is not None:
-            for number, block in enumerate(self._staged.blocks):
-                patches = self.inputs.predictors.read(np.unravel_index(block, self.inputs.shape))
-                if static is None:
-                    static = np.empty((self._places.size, *patches.shape[1:]), np.float32)
-                static[self._staged.starts[number] : self._staged.starts[number + 1]] = patches
-        return InMemorySource(Sample(**self._fields(self._places, static, self._staged.arrays)))
+        return InMemorySource(Sample(**self._fields(self._places, self._static, self._staged.arrays)))

@@ -66,15 +66,20 @@ def _bounds(name: str, value: Any, log: bool) -> Bounded:
 
 
 def completed(
-    fixed: Mapping[str, float | xr.DataArray], targets: Mapping[str, Bounded], model: Learnable, series: Sequence[str]
+    fixed: Mapping[str, float | xr.DataArray],
+    targets: Mapping[str, Bounded],
+    model: Learnable,
+    series: Sequence[str],
+    arguments: Sequence[str],
 ) -> dict[str, float | xr.DataArray]:
     """The parameters that are given, with what the model takes by default, or how to give the missing ones.
 
-    `series` are those of the forcing, which stand in for parameters of the same names.
+    `series` are those of the forcing, which stand in for parameters of the same names; `arguments` those of the verb,
+    one of which may have been meant.
     """
     for name, value in fixed.items():
         if name not in model.names:
-            raise UnknownNameError.of("keyword", name, model.names)
+            raise UnknownNameError.of("keyword", name, (*model.names, *arguments))
         for table, what in ((targets, "is learned (targets)"), (series, "is in the forcing")):
             if name in table:
                 raise ArgumentError(f"{name!r} {what} and given ({name}=...); expected one of the two")

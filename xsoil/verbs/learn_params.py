@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -226,7 +227,8 @@ def learn_params(
     observations, forcing = as_dataset(observations), as_dataset(forcing)
     series = forcing_of(forcing, row)
     bounds = targets_of(targets, row)
-    given = completed(fixed, bounds, row, [str(name) for name in series.data_vars])
+    own = [p.name for p in signature(learn_params).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    given = completed(fixed, bounds, row, [str(name) for name in series.data_vars], own)
     known = known_of(given)
     operator = any(name in bounds or name in given for name in OBSERVATION)
     dims = _cells_of(observations)
