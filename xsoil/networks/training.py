@@ -80,8 +80,8 @@ def fit(
     validation_cells: Cells = (),  # type: ignore[assignment]
     *,
     epochs: int = 200,
-    batch_cells: int = 512,
-    learning_rate: float = 3e-3,
+    batch_cells: int = 256,
+    learning_rate: float = 0.01,
     schedule: Literal["plateau", "one_cycle", "constant"] = "plateau",
     patience: int | None = None,
     directory: str | os.PathLike[str] | None = None,
