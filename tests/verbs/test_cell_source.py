@@ -16,6 +16,7 @@ from xsoil.grids.ease import ease_grid
 from xsoil.grids.geobox import locate
 from xsoil.verbs._cell_source import Inputs, XarraySource, observations_per_cell
 from xsoil.verbs._infer import cells_like
+from xsoil.verbs._lazy import map_windows
 from xsoil.verbs._nesting import nest
 from xsoil.verbs._observed import observed_of
 from xsoil.verbs._predictors import predictors_of, series_of_history
@@ -219,3 +220,17 @@ def test_reading_is_lazy(no_compute):
     fine = texture(fine_grid(coarse_grid(5, 4))).chunk(y=10)
     assert predictors_of(fine, inputs_of_maps, DIMS, ring=0).patch == 9
     assert locate(fine).geobox.shape == (49, 40)
+
+
+def test_windows_of_dask_are_the_patches_around_the_earth():
+    coarse, fine = ease_grid("EASE2_M36km")[100:103], ease_grid("EASE2_M09km")[399:411]
+    values = np.arange(12.0 * fine.shape.x, dtype="f4").reshape(12, -1)
+    maps = on_grid(fine, {"sand": values})
+    like = cells_like(on_grid(coarse, {"k_sat": np.zeros(tuple(coarse.shape))}), DIMS)
+    eager = predictors_of(maps, like, DIMS, ring=2)
+    stacked = maps.chunk(y=5, x=700).to_dataarray("channel").data.astype("f4")
+    found = map_windows(stacked, eager.nesting, tuple(coarse.shape)).compute()
+    at = np.unravel_index(np.arange(3 * 964), (3, 964))
+    np.testing.assert_array_equal(found.reshape(-1, 1, 8, 8), eager.read(at))
+    assert found[1, 0, 0, 4, :3].tolist() == [*values[7, -2:], values[7, 0]]  # the seam
+    assert np.isnan(found[0, 0, 0, 0]).all()  # beyond the map
