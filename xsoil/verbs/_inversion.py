@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from xsoil.physics.bounded import Bounded
 from xsoil.verbs._cell_source import XarraySource
 from xsoil.verbs._learnable import Learnable
+from xsoil.verbs._simulate_inputs import OBSERVATION
 
 if TYPE_CHECKING:
     from xsoil.inverse.inverted import Inverted
@@ -23,7 +24,6 @@ __all__ = ["NOT_SEARCHED", "Search", "invert"]
 NOT_SEARCHED = 255
 """Of the search's end: a cell that took no part."""
 
-OBSERVATION = ("obs_scale", "obs_bias")
 LEAST_SQUARES = ("mse", "nse")
 """Losses that the scale and bias of least squares minimise, so that SCE-UA need not search these two."""
 
@@ -71,7 +71,7 @@ class Search:
             linear = (both[0], both[1])
         else:
             searched = list(targets)
-        return sce_ua(
+        found = sce_ua(
             make(searched),
             observed,
             [targets[name] for name in searched],
@@ -81,6 +81,8 @@ class Search:
             seed=self.seed,
             keys=keys,
         )
+        names = searched if linear is None else [*searched, *OBSERVATION]
+        return replace(found, parameters=found.parameters[[names.index(name) for name in targets]])
 
 
 def invert(
