@@ -83,14 +83,21 @@ def test_missing_cells_teach_nothing():
     rain, pet, parameters = world()
     rain[4, 2] = torch.nan
     parameters["theta_s"][3] = 0.1
-    inputs = leaves(*parameters.values())
-    theta = water_balance(rain, pet, dict(zip(PARAMETERS, inputs, strict=True)))["theta"]
-    assert theta[4:, 2].isnan().all()
-    assert theta[:, 3].isnan().all()
-    torch.where(theta.isnan(), 0.0, theta).sum().backward()
-    for leaf in inputs:
-        assert leaf.grad.isfinite().all()
-        assert leaf.grad[3] == 0
+    parameters["k_sat"][4] = torch.nan
+    gradients = []
+    for native in (False, True):
+        inputs = leaves(rain, pet, *parameters.values())
+        theta = water_balance(*inputs[:2], dict(zip(PARAMETERS, inputs[2:], strict=True)), native=native)["theta"]
+        assert theta[:4, 2].isfinite().all()
+        assert theta[4:, 2].isnan().all()
+        assert theta[:, 3:].isnan().all()
+        torch.where(theta.isnan(), 0.0, theta).sum().backward()
+        gradients.append([leaf.grad for leaf in inputs])
+        for leaf in inputs:
+            assert leaf.grad.isfinite().all()
+            assert (leaf.grad[..., 3:] == 0).all()
+    for ours, native in zip(*gradients, strict=True):
+        np.testing.assert_allclose(ours, native, rtol=1e-8, atol=1e-8 * float(native.abs().max()))
 
 
 def test_faults():
@@ -101,8 +108,26 @@ def test_faults():
         water_balance(rain, pet, parameters, outputs=("theta_",))
     with pytest.raises(ArgumentError, match="time, cells"):
         water_balance(rain[:, 0], pet[:, 0], parameters)
-    with pytest.raises(ArgumentError, match="one for each cell"):
-        water_balance(rain, pet, parameters | {"k_sat": torch.ones(3)})
+    for wrong in ({"parameters": parameters | {"k_sat": torch.ones(3)}}, {"initial": torch.ones(3)}):
+        with pytest.raises(ArgumentError, match="one for each cell"):
+            water_balance(rain, pet, **{"parameters": parameters, **wrong})
+    with pytest.raises(UnknownNameError, match="did you mean 'k_sat'"):
+        water_balance(rain, pet, parameters | {"ksat": 3.0})
+    with pytest.raises(ArgumentError, match=r"precipitation is torch\.float16; expected"):
+        water_balance(rain.half(), pet.half(), parameters)
+    with pytest.raises(ArgumentError, match="pet is ndarray; expected"):
+        water_balance(rain, pet.numpy(), parameters)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_one_output_by_its_name_and_a_number_to_begin_with(native):
+    rain, pet, parameters = world()
+    found = water_balance(rain, pet, parameters, initial=0.3, outputs="theta", native=native)
+    expected = water_balance(rain, pet, parameters, initial=torch.full((5,), 0.3), native=native)
+    assert torch.equal(found["theta"], expected["theta"])
+    none = water_balance(rain[:0], pet[:0], parameters, initial=0.3, outputs=("theta", "final_theta"), native=native)
+    assert none["theta"].shape == (0, 5)
+    np.testing.assert_allclose(none["final_theta"], parameters["theta_wp"].clamp(min=0.3))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -169,6 +169,13 @@ def test_faults():
         richards(rain[:, 0], pet[:, 0], 1.0, parameters)
     with pytest.raises(ArgumentError, match="'k_sat' is of shape"):
         richards(rain, pet, 1.0, parameters | {"k_sat": torch.ones(3)})
+    with pytest.raises(UnknownNameError, match="did you mean 'k_sat'"):
+        richards(rain, pet, 1.0, parameters | {"ksat": 3.0})
+    for days, cells in ((0, 1), (1, 0)):
+        with pytest.raises(ArgumentError, match="a day and a column at least"):
+            richards(torch.ones(days, cells), torch.ones(days, cells), 1.0, parameters)
+    with pytest.raises(ArgumentError, match="precipitation is ndarray; expected"):
+        richards(rain.numpy(), pet, 1.0, parameters)
     with pytest.raises(ArgumentError, match="29 nodes"):
         richards(rain, pet, 1.0, parameters, layers=[0, 1])
     with pytest.raises(ArgumentError, match="has 1 layers, but layers names 0 to 1"):

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
 from xsoil.kernels import water_balance as kernel
 from xsoil.kernels.water_balance_adjoint import gradient
-from xsoil.networks.richards import richards
+from xsoil.networks.richards import require_series, richards
 from xsoil.physics.water_balance import water_balance_substep
 from xsoil.threads import available_cores
 
@@ -29,13 +29,16 @@ Tensor = torch.Tensor
 PARAMETERS = ("theta_s", "theta_fc", "theta_wp", "k_sat", "root_depth", "depletion_fraction", "crop_coefficient")
 """Parameters of the water balance, in the order and units of the kernel."""
 
+# Any possible soil: what takes the place of impossible ones (Li et al. 2024).
+_SOIL = (0.5, 0.2, 0.078, 36.0, 1.0, 0.1, 0.5)
+
 
 def water_balance(
     precipitation: Tensor,
     pet: Tensor,
     parameters: Mapping[str, Tensor | float],
     *,
-    initial: Tensor | None = None,
+    initial: Tensor | float | None = None,
     outputs: Sequence[str] = ("theta",),
     substeps: int = 24,
     workers: int | None = None,
@@ -50,7 +53,7 @@ def water_balance(
     parameters : mapping of str to Tensor (cells,) or number
         `theta_s`, `theta_fc`, `theta_wp` [m3 m-3], `k_sat` [cm d-1], `root_depth` [m], `depletion_fraction`,
         `crop_coefficient` [1].
-    initial : Tensor (cells,), optional
+    initial : Tensor (cells,) or number, optional
         Soil moisture before the first day; field capacity by default.
     outputs : sequence of str
         Of "theta" [m3 m-3], "storage" [mm], "actual_et", "runoff", "drainage" [mm d-1], and "final_theta"
@@ -66,41 +69,41 @@ def water_balance(
     -------
     dict of Tensor (time, cells)
         In the dtype of `precipitation`. Cells with impossible parameters, and days from missing forcing on, are NaN:
-        mask them in a loss. On the CPU they then have zero gradients.
+        mask them in a loss. They then have zero gradients.
 
     Raises
     ------
     MissingVariableError, UnknownNameError, ArgumentError
-        Parameters are missing, an output is unknown, or shapes do not agree.
+        Parameters are missing, a parameter or an output is unknown, or shapes or types do not agree.
 
     References
     ----------
     Li et al. (2024), Water Resour. Res., doi:10.1029/2023WR035543.
     """
+    outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     known = (*kernel.SERIES, "final_theta")
-    for name in outputs:
-        if name not in known:
-            raise UnknownNameError.of("output", name, known)
+    for kind, names, choice in (("output", outputs, known), ("parameter", parameters, PARAMETERS)):
+        for name in names:
+            if name not in choice:
+                raise UnknownNameError.of(kind, name, choice)
     missing = [name for name in PARAMETERS if name not in parameters]
     if missing:
         raise MissingVariableError(f"no {missing[0]!r} among {sorted(parameters)}; expected all of {PARAMETERS}")
-    if precipitation.ndim != 2 or precipitation.shape != pet.shape:
-        raise ArgumentError(
-            f"precipitation is of shape {tuple(precipitation.shape)} and pet of {tuple(pet.shape)}; "
-            "expected (time, cells) of both"
-        )
+    require_series(precipitation, pet)
     cells, wide = precipitation.shape[1], torch.float64 if precipitation.device.type == "cpu" else precipitation.dtype
-    values = []
-    for name in PARAMETERS:
-        value = torch.as_tensor(parameters[name], device=precipitation.device).to(wide)
-        if value.ndim > 1 or (value.ndim == 1 and value.shape[0] not in (1, cells)):
-            raise ArgumentError(f"{name!r} is of shape {tuple(value.shape)}; expected ({cells},), one for each cell")
-        values.append(value.expand(cells))
-    start = values[1] if initial is None else initial.to(wide).expand(cells)
+
+    def per_cell(name: str, value: Tensor | float) -> Tensor:
+        tensor = torch.as_tensor(value, device=precipitation.device).to(wide)
+        if tensor.ndim > 1 or (tensor.ndim == 1 and tensor.shape[0] not in (1, cells)):
+            raise ArgumentError(f"{name!r} is of shape {tuple(tensor.shape)}; expected ({cells},), one for each cell")
+        return tensor.expand(cells)
+
+    values = [per_cell(name, parameters[name]) for name in PARAMETERS]
+    start = values[1] if initial is None else per_cell("initial", initial)
     if native is None:
         native = precipitation.device.type != "cpu"
     if native:
-        series = _native(precipitation, pet, values, start, substeps, tuple(outputs))
+        series = _native(precipitation, pet, values, start, substeps, outputs)
     else:
         threads = available_cores() if workers is None else workers
         names = tuple(name for name in outputs if name != "final_theta")
@@ -153,26 +156,33 @@ def _native(
     theta_s, theta_fc, theta_wp, k_sat, root_depth, depletion, crop = values
     possible = (theta_s <= 1) & (theta_s > theta_fc) & (theta_fc > theta_wp) & (theta_wp >= 0) & (k_sat > 0)
     possible = possible & (root_depth > 0) & (depletion >= 0) & (depletion < 1) & (crop >= 0)
+    alive = possible & ~torch.isnan(start)
+    # Cells without a result go along on a soil that has one: a NaN left in the sums would be one in all gradients.
+    values = [
+        torch.where(alive, value, torch.full_like(value, soil)) for value, soil in zip(values, _SOIL, strict=True)
+    ]
+    theta_s, theta_fc, theta_wp, k_sat, root_depth, depletion, crop = values
     depth = 1000.0 * root_depth
     per_depletion = 1.0 / ((1.0 - depletion) * depth * (theta_fc - theta_wp))
     released = -torch.expm1(-10.0 * k_sat / (depth * (theta_s - theta_fc)) / substeps)
     missing = torch.full_like(start, torch.nan)
-    state = torch.where(possible, torch.minimum(torch.maximum(start, theta_wp), theta_s), missing)
+    state = torch.minimum(torch.maximum(torch.where(alive, start, theta_fc), theta_wp), theta_s)
     fixed = (theta_s, theta_fc, theta_wp, depth, per_depletion, released)
     advance = _day(substeps, rain.device.type)
     days: list[tuple[Tensor, ...]] = []
     for day in range(rain.shape[0]):
-        good = (rain[day] >= 0) & (pet[day] >= 0)
-        p = torch.where(good, rain[day], missing.to(rain.dtype)).to(state.dtype)
+        alive = alive & (rain[day] >= 0) & (pet[day] >= 0)
+        none = torch.zeros_like(rain[day])
+        p, e = (torch.where(alive, series[day], none).to(state.dtype) for series in (rain, pet))
         # The sub-steps of a day are run again on the way back instead of being kept.
-        state, *fluxes = checkpoint(advance, state, p, crop * pet[day], *fixed, use_reentrant=False)
-        days.append((state, state * depth, *fluxes))
+        state, *fluxes = checkpoint(advance, state, p, crop * e, *fixed, use_reentrant=False)
+        days.append(tuple(torch.where(alive, value, missing) for value in (state, state * depth, *fluxes)))
     series = {
-        name: torch.stack([row[place] for row in days]).to(rain.dtype)
+        name: torch.stack([row[place] for row in days]).to(rain.dtype) if days else rain.new_empty(rain.shape)
         for place, name in enumerate(("theta", "storage", "runoff", "actual_et", "drainage"))
         if name in outputs
     }
-    return series | {"final_theta": state}
+    return series | {"final_theta": torch.where(alive, state, missing)}
 
 
 @lru_cache(maxsize=8)

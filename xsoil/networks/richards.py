@@ -18,7 +18,7 @@ from xsoil.kernels.richards_curves import CURVES
 from xsoil.physics.richards import grid
 from xsoil.threads import available_cores
 
-__all__ = ["STRESS", "richards"]
+__all__ = ["STRESS", "require_series", "richards"]
 
 Tensor = torch.Tensor
 
@@ -129,19 +129,21 @@ def richards(
     ----------
     Celia, Bouloutas & Zarba (1990), Water Resour. Res. 26, 1483.
     """
+    outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     for kind, name, known in (
         ("curve", curve, CURVES), ("top", top, TOPS), ("bottom", bottom, BOTTOMS), ("uptake", uptake, STRESS),
         *(("output", name, (*DIFFERENTIABLE, *FINAL)) for name in outputs),
     ):  # fmt: skip
         if name not in known:
             raise UnknownNameError.of(kind, name, tuple(known))
-    if precipitation.ndim != 2 or precipitation.shape != pet.shape:
-        raise ArgumentError(
-            f"precipitation is of shape {tuple(precipitation.shape)} and pet of {tuple(pet.shape)}; "
-            "expected (time, cells) of both"
-        )
+    require_series(precipitation, pet)
     days, cells = precipitation.shape
     roots = () if uptake == "none" else ("root_depth", *STRESS[uptake])
+    if not days or not cells:
+        raise ArgumentError(f"precipitation is of shape {(days, cells)}; expected a day and a column at least")
+    for name in parameters:
+        if name not in (*CURVES[curve], *roots):
+            raise UnknownNameError.of(f"parameter of {curve!r} with uptake {uptake!r}", name, (*CURVES[curve], *roots))
     missing = [name for name in (*CURVES[curve], *roots) if name not in parameters]
     if missing:
         raise MissingVariableError(
@@ -192,6 +194,17 @@ def richards(
     series = dict(zip((*names, *FINAL), found, strict=True))
     like, device = precipitation.dtype, precipitation.device
     return {name: series[name].to(device, torch.float64 if name in FINAL else like) for name in outputs}
+
+
+def require_series(precipitation: object, pet: object) -> None:
+    """Raise where the forcing is no pair of tensors (time, cells) in single or double precision."""
+    for name, series in (("precipitation", precipitation), ("pet", pet)):
+        if not isinstance(series, Tensor) or series.dtype not in (torch.float32, torch.float64):
+            kind = series.dtype if isinstance(series, Tensor) else type(series).__name__
+            raise ArgumentError(f"{name} is {kind}; expected a torch.Tensor of float32 or float64 (time, cells)")
+    rain, demand = (tuple(series.shape) for series in (precipitation, pet))  # type: ignore[attr-defined]
+    if len(rain) != 2 or rain != demand:
+        raise ArgumentError(f"precipitation is of shape {rain} and pet of {demand}; expected (time, cells) of both")
 
 
 class _Richards(torch.autograd.Function):

@@ -86,6 +86,7 @@ def richards(
     if not 0 <= depth <= column_depth:
         raise ArgumentError(f"depth={depth} in a column of {column_depth} m; expected one within it")
     roots = () if uptake == "none" else ("root_depth", *STRESS[uptake])
+    needed = (*CURVES[curve], *roots)
     options = {"curve": curve, "depth": depth, "column_depth": column_depth, "uptake": uptake}
 
     def run(
@@ -97,13 +98,14 @@ def richards(
         if lai is None:
             raise MissingVariableError(f"no 'lai' among the forcing {sorted(forcing)} nor among the known parameters")
         found = columns.richards(
-            forcing["precipitation"], forcing["pet"], lai, values, curve=curve, initial=values.pop("initial"),
-            outputs=outputs, depths=(depth,), column_depth=column_depth, uptake=uptake, workers=workers,
+            forcing["precipitation"], forcing["pet"], lai, {name: values[name] for name in needed if name in values},
+            curve=curve, initial=values["initial"], outputs=outputs, depths=(depth,), column_depth=column_depth,
+            uptake=uptake, workers=workers,
         )  # fmt: skip
         return {name: series[:, 0] if name in ("theta", "h") else series for name, series in found.items()}
 
     return SoilModel(
-        "richards", run, (*CURVES[curve], *roots), ("precipitation", "pet"), order=("theta_r", "theta_s"),
+        "richards", run, needed, ("precipitation", "pet"), order=("theta_r", "theta_s"),
         gap=0.05, options=options,
     )  # fmt: skip
 
