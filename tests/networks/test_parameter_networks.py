@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra 'learn' is not installed")
 
 from xsoil.errors import ArgumentError, UnknownNameError  # noqa: E402
+from xsoil.networks import parameter_networks  # noqa: E402
 from xsoil.networks.parameter_networks import InputShapes, network_of  # noqa: E402
 
 
@@ -27,6 +28,20 @@ def test_patches_of_any_size(size):
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
     convolutions = sum(isinstance(layer, torch.nn.Conv2d) for layer in network.modules())
     assert convolutions == {1: 0, 2: 0, 4: 0, 5: 1, 9: 2, 36: 4, 108: 5}[size]
+
+
+@pytest.mark.parametrize("name", ["cnn", "mpr"])
+def test_large_patches_go_in_pieces(name, monkeypatch):
+    network = network_of(name, InputShapes((2, 9, 9)), 2)
+    patch, found = torch.randn(7, 2, 9, 9), []
+    for places in (2**20, 3 * 81):
+        monkeypatch.setattr(parameter_networks, "_PLACES", places)
+        network.zero_grad()
+        value = network(patch)
+        value.square().sum().backward()
+        found.append([value.detach(), *(p.grad.clone() for p in network.parameters())])
+    for whole, pieces in zip(*found, strict=True):
+        torch.testing.assert_close(pieces, whole)
 
 
 def test_patches_need_not_be_square():

@@ -82,6 +82,7 @@ class Batches:
             if start < len(order):
                 rest.append(group.take(order[start:]))
                 waiting += len(order) - start
+            del group  # before the next one but one is read
 
     def _groups(self) -> Iterator[tuple[Sample, NDArray[np.intp]]]:
         """Samples in memory with the order in which their cells come."""

@@ -13,12 +13,17 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from xsoil.errors import ArgumentError, UnknownNameError
 
 __all__ = ["NETWORKS", "InputShapes", "PatchNetwork", "PixelNetwork", "SeriesNetwork", "VectorNetwork", "network_of"]
 
 Tensor = torch.Tensor
+
+
+# Fine cells that go through a network together: some hundred megabytes of features.
+_PLACES = 2**20
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,15 @@ def _check_ring(rows: int, columns: int, ring: int) -> None:
         raise ArgumentError(f"patches of {rows} x {columns} cells with a ring of {ring}; expected cells inside it")
 
 
+def _in_pieces(features: Callable[[Tensor], Tensor], static: Tensor) -> Tensor:
+    """Features of patches; of large ones some cells at a time, computed again on the way back instead of being kept."""
+    places = static.shape[2] * static.shape[3]
+    if len(static) * places <= _PLACES:
+        return features(static)
+    pieces = torch.split(static, max(1, _PLACES // places))
+    return torch.cat([checkpoint(features, piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces])
+
+
 def _transfer(channels: int, width: int) -> nn.Sequential:
     """A network of each fine cell by itself."""
     return nn.Sequential(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
@@ -139,12 +153,15 @@ class PatchNetwork(nn.Module):
         self.closing = _linear_chain([features, hidden, hidden], _last_layer(hidden, outputs))
 
     def forward(self, static: Tensor, history: Tensor | None = None) -> Tensor:
+        found: Tensor = self.closing(_in_pieces(self._features, static))
+        return found
+
+    def _features(self, static: Tensor) -> Tensor:
         fine = _each(self.transfer, static)
         parts = [_inside(static, self.ring).mean(dim=2), _pooled(_inside(fine, self.ring))]
         if len(self.convolutions):
             parts.append(_pooled(self.convolutions(fine).flatten(2)))
-        found: Tensor = self.closing(torch.cat(parts, dim=1))
-        return found
+        return torch.cat(parts, dim=1)
 
 
 class PixelNetwork(nn.Module):
@@ -184,6 +201,9 @@ class PixelNetwork(nn.Module):
         self.closing = _linear_chain([channels, width, hidden], _last_layer(hidden, outputs))
 
     def forward(self, static: Tensor, history: Tensor | None = None) -> Tensor:
+        return _in_pieces(self._features, static)
+
+    def _features(self, static: Tensor) -> Tensor:
         fine = _inside(_each(self.closing, static), self.ring)
         if len(self.how) == 1:
             return POOLS[self.how[0]](fine)
