@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from sheared_oracle import SINU, box, cover, oracle
 
 from xsoil.errors import SoilError
-from xsoil.grids import sheared
+from xsoil.grids import corners, sheared
 from xsoil.grids.ease import EASE_GRIDS, ease_grid
 from xsoil.grids.sheared import ShearedOverlap
 
@@ -281,6 +281,24 @@ def test_no_overlap_has_no_window():
     mean, fraction = overlap.reduce(np.ones((1, 10, 10)), (0, 0), ALL, ALL, "mean")
     assert np.isnan(mean).all()
     assert not fraction.any()
+
+
+def test_lattices_are_kept_for_the_next_variable_and_change_nothing(monkeypatch):
+    source, crs, cell, _ = CASES["albers"]
+    values = np.random.default_rng(0).normal(25.0, 10.0, (1, *source.shape))
+    overlap, built = ShearedOverlap(source, cover(source, crs, cell)), []
+    build = corners.build
+    monkeypatch.setattr(corners, "build", lambda *args: built.append(args[1]) or build(*args))
+    first = overlap.reduce(values, (0, 0), ALL, ALL, "mean")
+    again = overlap.reduce(values, (0, 0), ALL, ALL, "mean")
+    assert len(built) == 1
+    monkeypatch.setattr(corners, "KEPT_BYTES", 0)
+    other = ShearedOverlap(source, cover(source, crs, cell))
+    for _ in range(2):
+        fresh = other.reduce(values, (0, 0), ALL, ALL, "mean")
+    assert len(built) == 3
+    for part in (again, fresh):
+        np.testing.assert_array_equal(part[0], first[0])
 
 
 def test_a_window_is_small_and_sufficient():
