@@ -92,6 +92,12 @@ FAULTS = {
     ),
     "unknown model": (lambda: run_with(model="richard"), UnknownNameError, "did you mean 'richards'"),
     "unknown output": (lambda: run_with(outputs=("theta", "drainag")), UnknownNameError, "did you mean 'drainage'"),
+    "models": (lambda: run_with(model=["richards"]), UnknownNameError, "unknown model"),
+    "output by number": (lambda: run_with(outputs=3), ArgumentError, "outputs=3; expected names"),
+    "no days": (lambda: run_with(forcing=weather().isel(time=[])), TimeError, "no day"),
+    "dim like a result": (
+        lambda: run_with(soil().rename(x="status"), forcing=weather().rename(x="status")), GridMismatchError, "status",
+    ),
     "unknown keyword": (lambda: run_with(thetas=0.5), UnknownNameError, "did you mean 'theta_s'"),
     "option of the other model": (lambda: run_with(column_depth=0.6), ArgumentError, "column_depth with model=.water"),
     "state of the other model": (

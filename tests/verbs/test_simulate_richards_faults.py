@@ -139,6 +139,20 @@ FAULTS = {
     "depth above": (lambda: run(maps(), weather(), depths=-0.1), ArgumentError, "positive downwards"),
     "depth twice": (lambda: run(maps(), weather(), depths=(0.1, 0.1)), ArgumentError, "once"),
     "depths as text": (lambda: run(maps(), weather(), depths="all"), ArgumentError, r"expected numbers \[m\]"),
+    "depths in cm": (
+        lambda: run(maps(), weather(), depths=xr.DataArray([5.0], dims="d", attrs={"units": "cm"})), ArgumentError,
+        r"depths is a DataArray; expected numbers \[m\]",
+    ),
+    "column in cm": (
+        lambda: run(maps(), weather(), column_depth=xr.DataArray(50.0, attrs={"units": "cm"})), ArgumentError,
+        r"column_depth is a DataArray; expected numbers \[m\]",
+    ),
+    "depth of truth": (lambda: run(maps(), weather(), depths=True), ArgumentError, r"expected numbers \[m\]"),
+    "no days": (lambda: run(maps(), weather().isel(time=[])), TimeError, "no day"),
+    "tops": (lambda: run(maps(), weather(), top=["flux"]), UnknownNameError, "unknown top"),
+    "dim like a result": (
+        lambda: run(maps().rename(x="status"), weather().rename(x="status")), GridMismatchError, "the name of one",
+    ),
     "no column": (lambda: run(maps(), weather(), column_depth=0), ArgumentError, "above 0"),
     "column of text": (lambda: run(maps(), weather(), column_depth="deep"), ArgumentError, "column_depth"),
     "no width": (lambda: run(maps(), weather(), widths=[0.1, 0.0]), ArgumentError, "all above 0"),

@@ -158,6 +158,8 @@ def require_daily(ds: xr.Dataset | xr.DataArray, what: str) -> None:
     if "time" not in ds.indexes:
         raise TimeError(f"{what} has no time coordinate; add the dates: ds.assign_coords(time=...)")
     index = ds.indexes["time"]
+    if not index.size:
+        raise TimeError(f"{what} has no day; expected at least one: look at what was selected")
     if index.dtype.kind in "iufUSb" or (index.dtype.kind == "O" and isinstance(index[0], str)):
         raise TimeError(
             f"{what}: time holds {index[0]!r}, expected dates; ds['time'] = pd.to_datetime(...), or xr.decode_cf(ds)"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnknownNameError
+from xsoil.errors import ArgumentError, MissingVariableError, TimeError, UnknownNameError
 from xsoil.verbs._curves import parameters_in
 from xsoil.verbs._depths import DEPTH
 from xsoil.verbs._inputs import read, require_daily
@@ -76,7 +76,7 @@ def richards_run(
     from xsoil.kernels.richards_curves import CURVES
 
     for kind, name, known in (("top", top, TOPS), ("bottom", bottom, BOTTOMS), ("uptake", uptake, UPTAKES)):
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise UnknownNameError.of(kind, name, known)
     if given.frost and top != "atmospheric":
         raise ArgumentError(f"frost='snow' with top={top!r}; expected top='atmospheric', on which snow falls")
@@ -101,7 +101,6 @@ def richards_run(
             raise ArgumentError(f"parameter {name!r} varies with depth; expected one value per column")
     column = column_of(column_depth, widths, layers)
     dims = dims_of(parameters, series, () if layers is None else (layers.dim,))
-    _require_free(dims)
     require_one_grid(given, parameters, series)
     start, told = _initial_state(initial, given, dims, column)
     below = output_depths(depths, column)
@@ -155,15 +154,6 @@ def _series(given: Given, rain: bool, demand: bool, moving: Sequence[str]) -> di
         require_daily(given.forcing, "forcing")
         series["precipitation"] = xr.DataArray(np.zeros(given.forcing.sizes["time"]), dims="time")
     return series
-
-
-def _require_free(dims: tuple[Hashable, ...]) -> None:
-    for dim in dims:
-        if dim in ("depth", NODE):
-            raise GridMismatchError(
-                f"the columns are on a dimension {dim!r}, the name of one of the results; rename it, for example "
-                f"ds.rename({dim}='member')"
-            )
 
 
 def _described(name: str, dtype: np.dtype[Any]) -> Made:

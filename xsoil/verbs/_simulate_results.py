@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xsoil.errors import GridMismatchError
 from xsoil.verbs._lazy import Named, scan_time
 from xsoil.verbs._results import carry_grid_mapping, coordinates, flag_attrs
 from xsoil.verbs._simulate_inputs import Given
@@ -97,6 +98,12 @@ def state_of(name: str, last: str, own: tuple[str, ...] = ()) -> Made:
 
 def results(run: ModelRun, given: Given, skip: int) -> xr.Dataset:
     """Run the model, and give its results coordinates, attributes and grid mapping."""
+    for dim in run.dims:
+        if dim in {*run.outputs, *run.states, *run.coords}:
+            raise GridMismatchError(
+                f"the cells are on a dimension {dim!r}, the name of one of the results; rename it, for example "
+                f"ds.rename({dim}='cell')"
+            )
     values, ends = scan_time(
         run.step,
         [Named(array.data, array.dims) for array in run.series.values()],

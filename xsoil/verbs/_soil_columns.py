@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -65,8 +67,9 @@ def column_of(column_depth: float, widths: Sequence[float] | None, layers: Profi
 
     The soil of a cell is that of the layer that its centre lies in, or of the nearest point.
     """
-    (depth,) = _numbers("column_depth", [column_depth])
-    if not depth > 0:
+    found = _numbers("column_depth", column_depth)
+    depth = float(found[0])
+    if found.size != 1 or not depth > 0:
         raise ArgumentError(f"column_depth={column_depth!r}; expected a depth above 0 [m]")
     if widths is not None:
         thickness = 100.0 * _numbers("widths", widths)
@@ -126,7 +129,7 @@ def output_depths(depths: float | Sequence[float] | None, column: Column) -> Dou
     bottom = column.bottom
     if depths is None:
         return np.array([depth for depth in DEPTHS if depth <= bottom + NEAR] or [bottom / 2])
-    found = _numbers("depths", np.atleast_1d(np.asarray(depths, object)).tolist())
+    found = _numbers("depths", depths)
     below = found[found > bottom + NEAR]
     if below.size:
         raise ArgumentError(
@@ -140,13 +143,15 @@ def output_depths(depths: float | Sequence[float] | None, column: Column) -> Dou
     return np.minimum(found, bottom)
 
 
-def _numbers(name: str, values: Sequence[float]) -> Doubles:
-    try:
-        found = np.array(list(values), np.float64)
-    except (TypeError, ValueError):
-        found = np.array([np.nan])
+def _numbers(name: str, values: Any) -> Doubles:
+    """One number or several [m]; nothing that may have units of its own."""
+    listed = values.tolist() if isinstance(values, np.ndarray) else values
+    listed = list(listed) if isinstance(listed, Sequence) and not isinstance(listed, str) else [listed]
+    plain = all(isinstance(value, Real) and not isinstance(value, (bool, np.bool)) for value in listed)
+    found = np.array(listed if plain else [np.nan], np.float64)
     if found.ndim != 1 or not found.size or not np.isfinite(found).all():
-        raise ArgumentError(f"{name}={values!r}; expected numbers [m]")
+        what = f"a {type(values).__name__}" if isinstance(values, xr.DataArray) else repr(values)
+        raise ArgumentError(f"{name} is {what}; expected numbers [m]")
     return found
 
 

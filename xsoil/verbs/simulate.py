@@ -217,7 +217,7 @@ def simulate(
     >>> column.attrs["curve"], column.attrs["h50"], column.attrs["initial"]
     ('van_genuchten', -800.0, 'h = -100 cm')
     """
-    if model not in OUTPUTS:
+    if not isinstance(model, str) or model not in OUTPUTS:
         raise UnknownNameError.of("model", model, OUTPUTS)
     if frost not in (None, "snow"):
         raise UnknownNameError.of("frost", frost, ("snow",))
@@ -275,6 +275,7 @@ def final_state(ds: xr.Dataset) -> xr.Dataset:
     >>> bool((second.theta == whole.theta.sel(time="2020")).all())
     True
     """
+    ds = as_dataset(ds)
     names = [name for name in ds.data_vars if str(name).startswith("final_")]
     if not names:
         raise MissingVariableError(
@@ -287,6 +288,8 @@ def final_state(ds: xr.Dataset) -> xr.Dataset:
 
 
 def _outputs(outputs: str | Sequence[str], model: str, frost: bool) -> tuple[str, ...]:
+    if not isinstance(outputs, (str, list, tuple)) or not all(isinstance(name, str) for name in outputs):
+        raise ArgumentError(f"outputs={outputs!r}; expected names, such as {', '.join(OUTPUTS[model][:3])}")
     names = tuple(dict.fromkeys([outputs] if isinstance(outputs, str) else outputs))
     known = (*OUTPUTS[model], *FROST_OUTPUTS, "status")
     for name in names:
