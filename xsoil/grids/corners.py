@@ -48,7 +48,7 @@ class Lattice(NamedTuple):
     period: float
 
 
-KEPT, KEPT_BYTES = 16, 2**20
+KEPT, KEPT_BYTES = 4, 8 * 2**20
 """Lattices that are kept for the next variable on the same grids, and how large one may be."""
 
 _CENTRE = (-1 / 16, 9 / 16, 9 / 16, -1 / 16)
