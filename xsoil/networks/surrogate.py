@@ -238,7 +238,8 @@ class Surrogate(Learner):
                 raise ArgumentError(
                     f"{name!r} is to be learned from {low} to {high}, the surrogate knows {own[0]} to {own[1]}"
                 )
-        self.eval().requires_grad_(False)
+        # Nothing differs between training and use here, and cuDNN gives gradients through an LSTM in training only.
+        self.train().requires_grad_(False)
 
         def run(
             forcing: Mapping[str, Tensor], parameters: Mapping[str, Tensor], outputs: Sequence[str]
@@ -255,7 +256,8 @@ class Surrogate(Learner):
                     torch.as_tensor(parameters[name]).double(), torch.tensor(value, dtype=torch.float64)
                 ):
                     raise ArgumentError(f"{name!r} differs from {value}, with which the surrogate was made")
-            return {"theta": self({**forcing, "lai": torch.as_tensor(lai)}, parameters)}
+            device = forcing["precipitation"].device
+            return {"theta": self.to(device)({**forcing, "lai": torch.as_tensor(lai, device=device)}, parameters)}
 
         return SoilModel(
             self.column.name, run, self.column.parameters, self.column.forcing, self.column.order, self.column.gap,
