@@ -14,7 +14,25 @@ import numpy as np
 
 from xsoil.jit import fused_kernel, inlined, kernel
 from xsoil.kernels.elementary import exp, log1p, where
-from xsoil.kernels.richards_curves import CAPACITY, RESIDUAL, SLOPE, THETA, H, K, evaluate
+from xsoil.kernels.richards_curves import (
+    ARID,
+    BENT,
+    CAPACITY,
+    EMPTY,
+    ENTRY,
+    LANDING,
+    NOTHING,
+    OVEN_DRY,
+    POWER,
+    RESIDUAL,
+    SLOPE,
+    STEEPEST,
+    THETA,
+    UNIQUE,
+    H,
+    K,
+    evaluate,
+)  # fmt: skip
 from xsoil.physics.richards import face_conductivity
 from xsoil.physics.root_uptake import feddes, feddes_onset, s_shaped
 
@@ -55,15 +73,13 @@ PATIENCE = 0.01
 # Below this tolerance of theta the residual may also be as large as its round-off, and is brought down to that: heads
 # then depend smoothly on the parameters.
 STRICT, ROUND_OFF = 1e-9, 1e-15
-# Head at which soil is oven dry [cm]; none falls below it.
-OVEN_DRY = -6.3e6
 # Water content that no longer counts where a soil is at its residual.
-NOTHING = 1e-9
-# A wetting cell comes so near to saturation in one iteration [cm]; drier than BENT [cm] it follows a power law, at most
-# to the share MOST of its suction.
-SURE, BENT, MOST = 0.05, 20.0, 0.02
-# Added to dtheta/dh in the Jacobian only: a saturated column between given fluxes has no unique head.
-UNIQUE = 1e-9
+SPARE = 1e-9
+# Roots find nothing where soil holds less than so many times what counts as empty.
+TRACE = 1e5
+# A wetting cell comes so near to saturation in one iteration [cm]; one that follows a power law keeps the share MOST of
+# its suction.
+SURE, MOST = 0.05, 0.02
 
 _face = inlined(face_conductivity)
 _s_shaped = inlined(s_shaped(where))
@@ -204,35 +220,49 @@ def solve(n, nodes):
 
 
 @fused_kernel
-def update(padded, nodes, fixed):
+def update(padded, nodes, fixed, step):
     """Move the heads by the row RIGHT, limited.
 
-    A cell that wets takes the head at which a power law through its present state reaches the water content that the
-    linear step aims at: the dry end of every curve bends so strongly that the linear step overshoots.
+    A cell that wets goes at most to the head at which a power law through its present state reaches the water content
+    that is on its way: the dry end of every curve bends so strongly that the linear step overshoots.
     """
-    h, theta, capacity, right, residual = nodes[H], nodes[THETA], nodes[CAPACITY], nodes[RIGHT], fixed[RESIDUAL]
+    h, theta, capacity, right = nodes[H], nodes[THETA], nodes[CAPACITY], nodes[RIGHT]
+    net, mass, width = nodes[NET], nodes[MASS], nodes[WIDTH]
+    residual, entry, landing, bent = fixed[RESIDUAL], fixed[ENTRY], fixed[LANDING], fixed[BENT]
+    arid, power, steepest, empty = fixed[ARID], fixed[POWER], fixed[STEEPEST], fixed[EMPTY]
     for i in range(padded):
         suction = abs(h[i])
         size = 0.8 * suction
         change = min(max(right[i], -size - 5.0), size + (SURE if h[i] < 0.0 else 5.0))
         above = theta[i] - residual[i]
-        index = min(max(capacity[i] * suction / max(above, 1e-18), 1e-3), 20.0)
-        wetter = max(right[i], 0.0) / max(suction, 1e-3)
-        bent = h[i] * max(exp(-log1p(index * wetter) / index), MOST)
-        dry = (h[i] < -BENT) & (right[i] > 0.0)
-        h[i] = max(bent if dry else h[i] + change, OVEN_DRY)
+        known = above > empty[i]
+        held = max(above, 1e-18) if known else NOTHING
+        index = min(max(capacity[i] * suction / held if known else power[i], 1e-3), steepest[i])
+        # Newton's share of the water that arrives in an empty cell is lost in that which it would pass on.
+        arriving = max(capacity[i] * right[i], step * net[i] / width[i] - (theta[i] - mass[i])) / held
+        wetter = max(index * right[i] / max(suction, 1e-3) if known else arriving, 0.0)
+        curved = max(h[i], arid[i]) * max(exp(-log1p(wetter) / index), MOST)
+        dry = (h[i] < bent[i]) & (right[i] > 0.0)
+        wetted = min(curved if known else min(h[i] + right[i], curved), entry[i] + SURE)
+        lowest = landing[i] if h[i] >= entry[i] else OVEN_DRY
+        h[i] = max(wetted if dry else h[i] + change, lowest)
 
 
 @fused_kernel
-def judge(n, nodes, fixed, tolerance, most):
-    """Count the cells whose residual is not small yet, and those whose water content is further than `most` away."""
+def judge(n, nodes, fixed, tolerance, most, step):
+    """Count the cells whose residual is not small yet, and those whose water content is further than `most` away.
+
+    What roots ask of empty soil in a step of length `step` does not count.
+    """
     theta, mass, width, right, defect = nodes[THETA], nodes[MASS], nodes[WIDTH], nodes[RIGHT], nodes[DEFECT]
-    residual, noise = fixed[RESIDUAL], nodes[NOISE]
+    residual, empty, noise, sink = fixed[RESIDUAL], fixed[EMPTY], nodes[NOISE], nodes[SINK]
     unfinished, far = 0, 0
     for i in range(n):
         # A cell never gives more than half of what its head holds: water below the residual has no head.
-        lack = min(tolerance, 0.5 * max(theta[i] - residual[i], 0.0)) + defect[i]
-        most_up, most_down = width[i] * tolerance + noise[i], width[i] * lack + noise[i]
+        above = max(theta[i] - residual[i], 0.0)
+        lack = min(tolerance, 0.5 * above) + defect[i]
+        asked = step * sink[i] if above < TRACE * empty[i] else 0.0
+        most_up, most_down = width[i] * tolerance + noise[i], width[i] * lack + asked + noise[i]
         unfinished += 0 if (right[i] <= most_up) & (right[i] >= -most_down) else 1
         far += 1 if abs(theta[i] - mass[i]) > most else 0
     return unfinished, far
@@ -295,7 +325,7 @@ def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom
         for i in range(n):
             before[i] = h[i]
         for i in range(n):
-            defect[i] = 0.0 if strict else max(residual[i] - mass[i], 0.0) + NOTHING
+            defect[i] = 0.0 if strict else max(residual[i] - mass[i], 0.0) + SPARE
         flux_top, flux_bottom = 0.0, 0.0
         converged, polished, newton = False, False, 1.0
         if replayed:
@@ -314,7 +344,7 @@ def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom
             )  # fmt: skip
             if strict:
                 blur(n, nodes, trial)
-            unfinished, far = judge(n, nodes, fixed, tolerance, 2.0 * control[REJECT])
+            unfinished, far = judge(n, nodes, fixed, tolerance, 2.0 * control[REJECT], 0.0 if strict else trial)
             if unfinished == 0 and (polished or not strict):
                 converged = True
                 break
@@ -326,7 +356,7 @@ def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom
             if iteration == first_try - 1 and trial > PATIENCE and not replayed:
                 break
             solve(n, nodes)
-            update(padded, nodes, fixed)
+            update(padded, nodes, fixed, trial)
             evaluate(curve, nodes, fixed, padded)
             sums[5] += 1.0
         largest = 0.0
@@ -344,8 +374,11 @@ def advance(curve, n, padded, nodes, fixed, top, top_value, top_k, air_k, bottom
             continue
         used = 0.0
         for i in range(n):
-            mass[i] += right[i]
-            used += sink[i]
+            # Roots get nothing from empty soil.
+            missing = min(mass[i], residual[i]) - SPARE - (mass[i] + right[i])
+            kept = min(max(missing * nodes[WIDTH, i], 0.0), 0.0 if strict or fixed[EMPTY, i] < 0.0 else trial * sink[i])
+            mass[i] += right[i] + kept / nodes[WIDTH, i]
+            used += sink[i] - kept / trial
         sums[0] -= trial * flux_top
         sums[1] += trial * (max(flux_top - top_value, 0.0) if top == ATMOSPHERE else 0.0)
         sums[2] -= trial * flux_bottom

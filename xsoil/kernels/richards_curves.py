@@ -26,12 +26,24 @@ CURVES: Mapping[str, tuple[str, ...]] = {
 
 VAN_GENUCHTEN, FREDLUND_XING_WANG, BROOKS_COREY, CAMPBELL, GARDNER, HAVERKAMP = range(len(CURVES))
 
-# Rows of constants per node: up to ten of the curve, then k_sat and the slope of the chord of K near saturation.
-FIXED = 14
-K_SAT, CHORD, STRAIGHT, RESIDUAL = 10, 11, 12, 13
+# Rows of constants per node: up to ten of the curve; k_sat, slope and length of the chord of K near saturation,
+# residual water content; for Newton: head of the kink at air entry, head where a saturated cell that drains lands
+# first, head below which the curve is bent like a power of h, head at which soil holds NOTHING, that power there, its
+# limit, water content below which soil counts as empty.
+FIXED = 21
+K_SAT, CHORD, STRAIGHT, RESIDUAL, ENTRY, LANDING, BENT, ARID, POWER, STEEPEST, EMPTY = range(10, FIXED)
+
+OVEN_DRY = -6.3e6
+"""Least head [cm]."""
+
+NOTHING = 1e-12
+"""Water content that is known to a few digits only."""
 
 LINEAR = 0.1
 """K is a straight line for heads between -LINEAR and 0 cm: dK/dh of van Genuchten's curve is unbounded there."""
+
+UNIQUE = 1e-9
+"""Least dtheta/dh [cm-1] of saturated soil for Newton: a saturated column between given fluxes has no unique head."""
 
 SMALLEST = 1e-25
 """Least conductivity [cm d-1]."""
@@ -68,6 +80,7 @@ def evaluate(curve, nodes, fixed, width):
             theta[i], capacity[i], k[i], slope[i] = _brooks_corey(
                 h[i], fixed[0, i], fixed[1, i], fixed[2, i], fixed[3, i], fixed[4, i]
             )
+            capacity[i] = capacity[i] if h[i] < fixed[2, i] else UNIQUE
     elif curve == GARDNER:
         for i in range(width):
             theta[i], capacity[i], k[i], slope[i] = _gardner(h[i], fixed[0, i], fixed[1, i], fixed[2, i], fixed[3, i])
@@ -129,8 +142,25 @@ def prepare(curve, parameters, nodes, fixed, width):
             fault = 2
         fixed[K_SAT, i], fixed[CHORD, i], fixed[STRAIGHT, i] = k_sat, 0.0, LINEAR
         fixed[RESIDUAL, i] = 0.0 if curve == FREDLUND_XING_WANG else fixed[0, i]
-        if curve == VAN_GENUCHTEN:
+        fixed[ENTRY, i], fixed[LANDING, i], fixed[BENT, i] = 0.0, OVEN_DRY, -20.0
+        power, scale, exponential = 1.0, -OVEN_DRY, False
+        if curve == BROOKS_COREY or curve == CAMPBELL:
+            fixed[ENTRY, i], fixed[LANDING, i], fixed[BENT, i] = fixed[2, i], 1.05 * fixed[2, i], fixed[2, i]
+            power, scale = fixed[3, i], -fixed[2, i]
+        elif curve == GARDNER:
+            fixed[LANDING, i], fixed[BENT, i] = -0.05 / p[2], -1.0 / p[2]
+            scale, exponential = 1.0 / p[2], True
+        elif curve == HAVERKAMP:
+            power, scale = p[3], math.exp(math.log(p[2]) / p[3])
+        elif curve == VAN_GENUCHTEN:
+            power, scale = p[3] - 1.0, 1.0 / p[2]
             fixed[STRAIGHT, i] = min(max(LINEAR * 20.0 ** ((1.3 - p[3]) / 0.2), LINEAR), 20.0 * LINEAR)
+        decades = -math.log(NOTHING)
+        suction = scale * (decades if exponential else math.exp(min(decades / power, 50.0)))
+        fixed[POWER, i] = decades if exponential else power
+        smooth = curve == VAN_GENUCHTEN or curve == FREDLUND_XING_WANG
+        fixed[ARID, i] = OVEN_DRY if smooth else max(-suction, OVEN_DRY)
+        fixed[STEEPEST, i], fixed[EMPTY, i] = 20.0 if smooth else 1e9, -1.0 if smooth else NOTHING
     if fault == 0:
         for i in range(width):
             nodes[0, i] = -fixed[STRAIGHT, i]
