@@ -308,6 +308,7 @@ def study(sites: Sites, options: argparse.Namespace) -> tuple[pd.DataFrame, pd.D
                 spent[way] = spent.get(way, 0.0) + seconds.get(way, 0.0)
             for name, frame in studies.items():
                 more[name].append(frame.assign(world=sites.name, curve=curve, fold=fold))
+        first = len(table)
         for way in (w for w in WAYS if w in runs):
             run = xr.concat(runs[way], "site").sortby("site")
             part = sites.at(np.flatnonzero(np.isin(sites.soil.site, run.site)))
@@ -321,6 +322,7 @@ def study(sites: Sites, options: argparse.Namespace) -> tuple[pd.DataFrame, pd.D
                     "RMSE of all": squares(run, part) ** 0.5, "seconds": spent[way],
                 }
             )  # fmt: skip
+        print(pd.DataFrame(table[first:]).to_string(index=False, float_format="%.3f"), flush=True)
     return pd.concat(scores), pd.DataFrame(table), {name: pd.concat(f) for name, f in more.items() if f}
 
 
