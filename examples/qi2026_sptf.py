@@ -56,6 +56,7 @@ H50 = -800.0  # of the conventional PTF, which has none
 # Standard deviations of what texture does not tell: of logarithms, of theta_s itself.
 UNTOLD = {"alpha": 1.0, "k_sat": 1.5, "n": 0.5, "m": 0.4, "theta_s": 0.06}
 WINDOWS = (10, 20, 40, 80, 180, 270)
+COLOURS = {"VGM": "C0", "FXW": "C1"}
 WAYS = ("inverse", "SPTF", "conventional PTF", "mean")
 MOISTURE, RAIN = (0.0, 0.1, 0.2, 0.3, 1.0), (0.0, 200.0, 400.0, 800.0, 5000.0)
 
@@ -401,15 +402,16 @@ def figure(scores: pd.DataFrame, more: Mapping[str, pd.DataFrame], path: Path) -
         groups = own.groupby(["way", "curve"], sort=False).rmse
         row[0].boxplot([v.dropna() for _, v in groups], tick_labels=["\n".join(k) for k, _ in groups], showfliers=False)
         row[0].set(title=world, ylabel="RMSE per site [m$^3$ m$^{-3}$]")
-        row[0].tick_params(axis="x", labelsize=7)
+        row[0].tick_params(axis="x", labelsize=7, rotation=90)
         for curve, frame in more["windows"][more["windows"].world == world].groupby("curve"):
             mean = frame.groupby("days").nse.mean()
-            row[1].plot(mean.index, mean, marker="o", label=f"SPTF {curve}")
+            row[1].plot(mean.index, mean, marker="o", color=COLOURS[curve], label=f"SPTF {curve}")
         row[1].set(xlabel="days of history", ylabel="NSE over all test sites")
         row[1].legend(frameon=False)
         if "importance" in more:
             table = more["importance"][more["importance"].world == world]
-            table.groupby(["input", "curve"], sort=False).ratio.mean().unstack().plot.barh(ax=row[2], legend=False)
+            mean = table.groupby(["input", "curve"], sort=False).ratio.mean().unstack()
+            mean.plot.barh(ax=row[2], legend=False, color=COLOURS)
             row[2].axvline(1, color="k", lw=0.8)
         row[2].set(xlabel="error with the input permuted / without", ylabel="")
     fig.savefig(path, dpi=110)
