@@ -21,19 +21,17 @@ from xsoil.kernels.richards_column import (
     HEAD,
     LOWER,
     NET,
-    OVEN_DRY,
     PER_DISTANCE,
     ROOT_K,
     ROOTS,
     S_SHAPED,
     SINK_SLOPE,
     SURE,
-    UNIQUE,
     UPPER,
     WET_HEAD,
     WIDTH,
 )  # fmt: skip
-from xsoil.kernels.richards_curves import CAPACITY, H, K
+from xsoil.kernels.richards_curves import CAPACITY, OVEN_DRY, UNIQUE, H, K
 from xsoil.physics.root_uptake import feddes, feddes_onset, partition, root_fraction, s_shaped
 
 __all__ = [
