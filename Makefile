@@ -57,6 +57,9 @@ experiments: $(VENV)/installed-dev
 	$(BIN)/python examples/soilgrids_to_ease.py --data "$$XSOIL_TEST_DATA" --out experiments-output/soilgrids
 	$(BIN)/python examples/mhm_mpr.py --data "$$XSOIL_TEST_DATA" --out experiments-output/mhm
 	$(BIN)/python examples/li2024_scaling_uncertainty.py --data "$$XSOIL_TEST_DATA" --out experiments-output/li2024
+	$(BIN)/python examples/li2024_synthetic.py --out experiments-output/li2024_synthetic
+	$(BIN)/python examples/li2024_smap.py --data "$$XSOIL_TEST_DATA" --out experiments-output/li2024_smap
+	$(BIN)/python examples/qi2026_sptf.py --data "$$XSOIL_TEST_DATA" --out experiments-output/qi2026
 
 clean:
 	rm -rf demo-output experiments-output docs/_build docs/api
