@@ -178,7 +178,8 @@ def test_saved_files_hold_what_esmf_files_hold(tmp_path, box):
     assert file.xv_a.dims == ("n_a", "nv_a")
     np.testing.assert_array_equal(file.src_grid_dims, box.shape[::-1])
     # Each cell of the source lies in the target whole: what leaves it arrives.
-    np.testing.assert_allclose(file.frac_a, 1.0, rtol=1e-7)
+    # (Areas of sheared pixels and of their pieces are drawn in single precision.)
+    np.testing.assert_allclose(file.frac_a, 1.0, rtol=1e-7 if box is LATLON else 5e-7)
     np.testing.assert_allclose((file.area_a * file.frac_a).sum(), (file.area_b * file.frac_b).sum(), rtol=1e-8)
     assert not list(tmp_path.glob(".*"))
     assert "xv_a" not in xr.load_dataset(save_weights(path, box, to, corners=False, overwrite=True))

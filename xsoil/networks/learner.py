@@ -30,8 +30,8 @@ STRATEGIES = ("end_to_end", "two_step")
 OPERATOR = ("obs_scale", "obs_bias")
 """Parameters A and B of the observation operator; the output "theta_obs" is A theta + B."""
 
-# Cells that a prediction runs at a time, always as many.
-_TOGETHER = 256
+# Cells that a prediction runs at a time, always as many; with a history, of which each takes as long as many cells.
+_TOGETHER, _SEQUENCES = 256, 32
 
 # Entries of `ParameterLearner.describe`.
 _DESCRIBED = {
@@ -253,9 +253,10 @@ class ParameterLearner(Learner):
         scaling, network = copy.deepcopy(self.scaling).eval(), copy.deepcopy(self.network).eval()
         if self.network_name is not None and device.type != "mps":
             scaling, network = scaling.double(), network.double()
-        for start in range(0, n, _TOGETHER):
-            at = slice(start, min(start + _TOGETHER, n))
-            part = {name: _filled(array[at], device) for name, array in given.items()}
+        together = _TOGETHER if history is None else _SEQUENCES
+        for start in range(0, n, together):
+            at = slice(start, min(start + together, n))
+            part = {name: _filled(array[at], together, device) for name, array in given.items()}
             inputs = part.pop("static", None), part.pop("history", None)
             whole = self.scaling.complete(*inputs)
             for name, found in self._bounded(network(*scaling(*inputs)), part).items():
@@ -347,9 +348,9 @@ class ParameterLearner(Learner):
         )
 
 
-def _filled(array: NDArray[Any], device: torch.device) -> Tensor:
-    """Of `_TOGETHER` rows: the last one is repeated."""
-    rows = np.minimum(np.arange(_TOGETHER), len(array) - 1)
+def _filled(array: NDArray[Any], count: int, device: torch.device) -> Tensor:
+    """Of `count` rows: the last one is repeated."""
+    rows = np.minimum(np.arange(count), len(array) - 1)
     return torch.as_tensor(np.ascontiguousarray(array[rows])).to(device)
 
 
