@@ -130,20 +130,6 @@ def test_closed_column_fills_up_and_runs_off():
     assert (values["drainage"] == 0).all()
 
 
-@pytest.mark.parametrize("k_sat", [1.0, 1e5])
-def test_dry_air_gives_no_water(k_sat):
-    """A soil drier than the air (-1e5 cm) neither loses water to it nor gains any; it keeps the rain it can hold."""
-    rain = np.array([0.0, 0.0, 5.0, 0.0, 0.0])
-    values, _, _ = run(
-        rain, np.full(5, 6.0), np.zeros(5), (0.078, 0.43, 0.036, 1.56, k_sat, 0.5), curve="van_genuchten",
-        widths=grid(50.0), uptake="none", initial=-2e5, outputs=("actual_et", "storage", "balance"),
-    )  # fmt: skip
-    assert (values["actual_et"] >= 0).all()
-    assert (values["actual_et"][:2] == 0).all()
-    assert values["actual_et"][2:].sum() > 0
-    assert_allclose(values["storage"][1], values["storage"][0], rtol=1e-8)
-
-
 def test_given_flux_and_head_at_the_top():
     days = 5
     flux, _, _ = run(

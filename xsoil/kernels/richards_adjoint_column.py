@@ -143,10 +143,9 @@ def step_back(
         edge_k[0] += half
         by_surface = -step * for_runoff
     elif dry:
-        if flux_top > 0.0:  # else nothing moves, and nothing depends on anything
-            half = -0.5 * by_flux * ((AIR_HEAD - h[0]) * per_half + 1.0)
-            by_k[0] += half
-            edge_k[1] += half
+        half = -0.5 * by_flux * ((AIR_HEAD - h[0]) * per_half + 1.0)
+        by_k[0] += half
+        edge_k[1] += half
     else:
         by_surface = by_flux
 

@@ -164,12 +164,9 @@ def assemble(n, padded, nodes, step, newton, top, top_value, top_k, air_k, botto
             else:
                 dry = 0.5 * (air_k + k[0])
                 gradient = (AIR_HEAD - h[0]) * per_half + 1.0
-                most = -dry * gradient
-                if top_value > max(most, 0.0):
-                    # A surface drier than the air draws no water from it.
-                    flux_top, by_top = 0.0, 0.0
-                    if most > 0.0:
-                        flux_top, by_top = most, dry * per_half - 0.5 * newton * slope[0] * gradient
+                if top_value > -dry * gradient:
+                    flux_top = -dry * gradient
+                    by_top = dry * per_half - 0.5 * newton * slope[0] * gradient
 
     flux_bottom, by_bottom = 0.0, 0.0
     if bottom == FREE_DRAINAGE:
