@@ -150,8 +150,9 @@ def simulate(
         root_zone_exchange - actual_et - runoff - drainage. `root_zone_exchange` is the water of the soil that joins
         the root zone as it deepens, or (negative) that of the soil it leaves, at the start of the day and at the water
         content of the root zone, so that theta does not change by it. Richards: `actual_et` is precipitation - runoff
-        - inflow + uptake (uptake alone where the top is a flux or a head, which inflow then tells); `drainage` is
-        negative where water rises from below.
+        - inflow + uptake (uptake alone where the top is a flux or a head, which inflow then tells), slightly negative
+        where a soil is drier than the air, for which a head of -1e5 cm stands; `drainage` is negative where water rises
+        from below.
 
         float32 where forcing and parameter maps are (the water balance then steps in single precision on
         differences from the start of the day: theta within 3e-6 of a float64 run; Richards columns work in double
