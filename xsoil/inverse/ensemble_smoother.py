@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xsoil.errors import ArgumentError
 from xsoil.inverse.inverted import STATUS, Inverted
-from xsoil.inverse.problem import Model, call, cell_keys, intervals, observations, slots_of, whole_seed
+from xsoil.inverse.problem import Model, Turns, call, cell_keys, intervals, observations, slots_of, whole_seed
 from xsoil.kernels import smoother
 from xsoil.physics.bounded import Bounded
 from xsoil.threads import available_cores, in_bands, read_only
@@ -130,7 +130,8 @@ def ensemble_smoother(
     waiting = np.flatnonzero(usable.any(axis=0))
     slots = slots_of(waiting.size, members, count, batch)
     width = -(-members // smoother.LANES) * smoother.LANES
-    owner = np.zeros(slots, np.int64)
+    turns = Turns(waiting, slots)
+    owner = turns.owner
     z, trial, start, pull = (np.zeros((slots, n, width)) for _ in range(4))
     noise = np.zeros((slots, count, width), np.float32)
     target, weight = np.zeros((slots, count)), np.zeros((slots, count))
@@ -147,18 +148,15 @@ def ensemble_smoother(
     def in_parts(work: Callable[..., None], which: NDArray[np.int64], *arguments: Any) -> None:
         in_bands(lambda a, b: work(a, b, which, owner, *arguments), which.size, threads)
 
-    active, done = np.empty(0, np.int64), cells - waiting.size
-    taken = 0
+    done = cells - waiting.size
     while True:
-        if active.size < slots and taken < waiting.size:
-            fresh = np.setdiff1d(np.arange(slots), active)[: waiting.size - taken]
-            owner[fresh] = waiting[taken : taken + fresh.size]
-            taken += fresh.size
+        fresh = turns.fill()
+        if fresh.size:
             in_parts(
                 smoother.begin, fresh, seed, keyed, members, mean, deviation, seen, error, z, trial, start, noise,
                 target, weight, live, numbers,
             )  # fmt: skip
-            active = np.sort(np.concatenate([active, fresh]))
+        active = turns.active
         if active.size == 0:
             break
         parameters = np.empty((n, active.size * members))
@@ -168,9 +166,7 @@ def ensemble_smoother(
             smoother.assess, active, seed, keyed, members, mean, deviation, simulated, tolerance, iterations, z, trial,
             start, noise, target, weight, live, numbers, damping, cost, inverse, gram, pull,
         )  # fmt: skip
-        states = numbers[active, smoother.STATE]
-        ended = active[states != smoother.RUNNING]
-        active = active[states == smoother.RUNNING]
+        ended = turns.leave(numbers[active, smoother.STATE] == smoother.RUNNING)
         if ended.size:
             final[owner[ended]] = numbers[ended]
             for code, name in _ENDS.items():

@@ -11,7 +11,7 @@ from xsoil.errors import ArgumentError
 from xsoil.physics.bounded import Bounded
 from xsoil.threads import read_only
 
-__all__ = ["Model", "call", "cell_keys", "intervals", "observations", "slots_of", "whole_seed"]
+__all__ = ["Model", "Turns", "call", "cell_keys", "intervals", "observations", "slots_of", "whole_seed"]
 
 Wide = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -100,6 +100,46 @@ def slots_of(cells: int, runs: int, observations: int, batch: int | None) -> int
         raise ArgumentError(f"batch={batch}; expected a number of cells from 1 on")
     fitting = MEMORY // (8 * max(runs * observations, 1))
     return max(min(batch or fitting, cells), 1)
+
+
+class Turns:
+    """Cells that take turns in a fixed number of slots, so that batches of runs stay full and memory bounded.
+
+    Parameters
+    ----------
+    waiting : (n,) array of int
+        Cells, in the order of their turns.
+    slots : int
+        How many are worked on at a time.
+
+    Attributes
+    ----------
+    owner : (slots,) array of int
+        The cell in each slot.
+    active : array of int
+        Slots that are at work, ascending.
+    """
+
+    def __init__(self, waiting: Whole, slots: int) -> None:
+        self.owner, self.active = np.zeros(slots, np.int64), np.empty(0, np.int64)
+        self._waiting = waiting
+
+    def fill(self) -> Whole:
+        """Give free slots to waiting cells; the slots that were given."""
+        if not self._waiting.size or self.active.size == self.owner.size:
+            return np.empty(0, np.int64)
+        free = np.setdiff1d(np.arange(self.owner.size), self.active)
+        fresh = free[: self._waiting.size]
+        self.owner[fresh] = self._waiting[: fresh.size]
+        self._waiting = self._waiting[fresh.size :]
+        self.active = np.sort(np.concatenate([self.active, fresh]))
+        return fresh
+
+    def leave(self, running: NDArray[np.bool_]) -> Whole:
+        """Free the active slots that no longer run; the slots that were freed."""
+        ended = self.active[~running]
+        self.active = self.active[running]
+        return ended
 
 
 def call(model: Model, parameters: Wide, cells: Whole, observations: int) -> Wide:

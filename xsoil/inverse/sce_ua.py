@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.inverse.inverted import STATUS, Inverted
-from xsoil.inverse.problem import Model, call, cell_keys, intervals, observations, slots_of, whole_seed
+from xsoil.inverse.problem import Model, Turns, call, cell_keys, intervals, observations, slots_of, whole_seed
 from xsoil.kernels import complexes as evolution
 from xsoil.kernels import costs
 from xsoil.physics.bounded import Bounded
@@ -131,7 +131,8 @@ def sce_ua(
     status[known & ~defined] = STATUS["objective_undefined"]
     waiting = np.flatnonzero(defined)
     slots = slots_of(waiting.size, p, count, batch)
-    owner = np.zeros(slots, np.int64)
+    turns = Turns(waiting, slots)
+    owner = turns.owner
     candidate, points, values = np.zeros((slots, p, n)), np.zeros((slots, p, m, n)), np.zeros((slots, p, m))
     kind, step, drawn = np.zeros((slots, p), np.int8), np.zeros((slots, p), np.int64), np.zeros((slots, p), np.int64)
     chosen, history = np.zeros((slots, p, q), np.int64), np.zeros((slots, shuffles + 1))
@@ -145,14 +146,12 @@ def sce_ua(
     def in_parts(work: Callable[..., None], which: NDArray[np.int64], *arguments: Any) -> None:
         in_bands(lambda a, b: work(a, b, which, owner, *arguments), which.size, threads, smallest=64)
 
-    active, done, taken = np.empty(0, np.int64), cells - waiting.size, 0
+    done = cells - waiting.size
     while True:
-        if active.size < slots and taken < waiting.size:
-            fresh = np.setdiff1d(np.arange(slots), active)[: waiting.size - taken]
-            owner[fresh] = waiting[taken : taken + fresh.size]
-            taken += fresh.size
+        fresh = turns.fill()
+        if fresh.size:
             in_parts(evolution.begin, fresh, seed, keyed, candidate, kind, step, drawn, best_value, numbers)
-            active = np.sort(np.concatenate([active, fresh]))
+        active = turns.active
         if active.size == 0:
             break
         runs = kind[active] != evolution.IDLE
@@ -168,9 +167,7 @@ def sce_ua(
             evolution.advance, active, column, value, line, seed, keyed, evaluations, taken_steps, change, extent,
             points, values, candidate, kind, step, chosen, drawn, history, best, best_value, best_line, numbers,
         )  # fmt: skip
-        states = numbers[active, evolution.STATE]
-        ended = active[states != evolution.RUNNING]
-        active = active[states == evolution.RUNNING]
+        ended = turns.leave(numbers[active, evolution.STATE] == evolution.RUNNING)
         if ended.size:
             final[owner[ended]] = numbers[ended]
             for code, name in _ENDS.items():
