@@ -19,7 +19,7 @@ from xsoil.kernels.richards_curves import CURVES
 from xsoil.kernels.richards_days import FLAGS, sweep
 from xsoil.threads import in_bands, read_only
 
-__all__ = ["FLAGS", "SERIES", "Steps", "run"]
+__all__ = ["FLAGS", "SERIES", "Steps", "between", "code_of", "run"]
 
 SERIES = (
     "theta", "h", "storage", "actual_et", "runoff", "drainage", "inflow", "uptake", "balance", "steps", "iterations",
@@ -151,14 +151,14 @@ def run(
     Celia, Bouloutas & Zarba (1990), Water Resour. Res. 26, 1483.
     """
     codes = [
-        _code(*named)
+        code_of(*named)
         for named in (
             ("curve", curve, tuple(CURVES)), ("top", top, TOPS), ("bottom", bottom, (*BOTTOMS, "water_table")),
             ("uptake", uptake, UPTAKES),
         )
     ]  # fmt: skip
     for name in outputs:
-        _code("output", name, SERIES)
+        code_of("output", name, SERIES)
     thickness = np.array(widths, np.float64)
     if thickness.ndim != 1 or not (thickness > 0).all():
         raise ArgumentError(f"widths={widths!r}; expected thicknesses of the cells, all above 0 [cm]")
@@ -189,7 +189,7 @@ def run(
             f"parameters for {layers} cells, but widths has {thickness.size}; expected one per cell or column"
         )
 
-    cells, weights, owners = _between(np.asarray(depths, np.float64), thickness)
+    cells, weights, owners = between(np.asarray(depths, np.float64), thickness)
     limits = np.array(list((dict(CONTROL) | dict(control or {})).values()))
     if limits.size != len(CONTROL):
         raise ArgumentError(f"control={control!r}; expected names of {sorted(CONTROL)}")
@@ -246,7 +246,8 @@ def run(
     return series_out, cast(State, (h, mass, step, balance, status)), steps
 
 
-def _code(kind: str, name: str, known: tuple[str, ...]) -> int:
+def code_of(kind: str, name: str, known: tuple[str, ...]) -> int:
+    """The number that kernels know a name by."""
     if name not in known:
         raise UnknownNameError.of(kind, name, known)
     return known.index(name)
@@ -257,7 +258,7 @@ def _series(array: Wide) -> Wide:
     return array if array.ndim == 2 else array.reshape(-1, 1)
 
 
-def _between(depths: Wide, widths: Wide) -> tuple[NDArray[np.int64], Wide, NDArray[np.int64]]:
+def between(depths: Wide, widths: Wide) -> tuple[NDArray[np.int64], Wide, NDArray[np.int64]]:
     """Per depth: the cell whose centre lies above it, the weight of the next one, the cell it lies in."""
     bottoms = np.cumsum(widths)
     if depths.size and not (depths.min() >= 0 and depths.max() <= bottoms[-1] * (1 + 1e-12)):

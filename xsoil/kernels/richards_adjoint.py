@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xsoil.errors import ArgumentError, UnknownNameError
-from xsoil.kernels.richards import STRIP, State, Steps, run
-from xsoil.kernels.richards import _between as between
+from xsoil.kernels.richards import STRIP, State, Steps, between, code_of, run
 from xsoil.kernels.richards_adjoint_days import FLUXES, finish, sweep_back
 from xsoil.kernels.richards_column import BOTTOMS, TOPS, UPTAKES
 from xsoil.kernels.richards_curves import CURVES, FIXED
@@ -106,10 +105,10 @@ class Columns:
         self.widths = np.array(fixed["widths"], np.float64)
         self.cells, self.bottom = self.widths.size, fixed.get("bottom", "free_drainage")
         self.codes = (
-            _code("curve", fixed["curve"], tuple(CURVES)),
-            _code("top", fixed.get("top", "atmosphere"), TOPS),
-            _code("bottom", "head" if self.bottom == "water_table" else self.bottom, BOTTOMS),
-            _code("uptake", fixed.get("uptake", "s_shaped"), UPTAKES),
+            code_of("curve", fixed["curve"], tuple(CURVES)),
+            code_of("top", fixed.get("top", "atmosphere"), TOPS),
+            code_of("bottom", "head" if self.bottom == "water_table" else self.bottom, BOTTOMS),
+            code_of("uptake", fixed.get("uptake", "s_shaped"), UPTAKES),
         )
         forcing = [np.asarray(a, np.float64) for a in (precipitation, pet, lai, top_value, bottom_value)]
         forcing = [a if a.ndim == 2 else a.reshape(-1, 1) for a in forcing]
@@ -328,12 +327,6 @@ def _by_column(array: ArrayLike | None, cells: int, columns: int) -> Wide:
     """(columns, cells), 0 if there is none."""
     whole = np.zeros((cells, columns)) if array is None else np.broadcast_to(np.asarray(array, float), (cells, columns))
     return np.array(whole.T, order="C")
-
-
-def _code(kind: str, name: str, known: tuple[str, ...]) -> int:
-    if name not in known:
-        raise UnknownNameError.of(kind, name, known)
-    return known.index(name)
 
 
 def _counts(steps: Array) -> NDArray[np.int64]:

@@ -14,6 +14,8 @@ from xsoil.kernels.richards_curves import (
     GARDNER,
     K_SAT,
     LINEAR,
+    LONGEST,
+    PER_N,
     SLOPE,
     SMALLEST,
     STRAIGHT,
@@ -162,12 +164,12 @@ def to_parameters(curve, parameters, nodes, fixed, by_theta, by_k, block, sums, 
         p, into = parameters[:, layer], found[:, layer]
         if curve == VAN_GENUCHTEN:
             length = fixed[STRAIGHT, i]
-            bending = LINEAR < length < 20.0 * LINEAR
+            bending = LINEAR < length < LONGEST * LINEAR
             by_n = sums[3, i] + sums[4, i] / (p[3] * p[3])
             into[0] += sums[0, i]
             into[1] += sums[1, i]
             into[2] += sums[2, i]
-            into[3] += by_n - (sums[STRAIGHT, i] * length * math.log(20.0) / 0.2 if bending else 0.0)
+            into[3] += by_n - (sums[STRAIGHT, i] * length * math.log(LONGEST) / PER_N if bending else 0.0)
             into[4] += sums[5, i] + sums[K_SAT, i]
             into[5] += sums[6, i]
         elif curve == FREDLUND_XING_WANG:

@@ -41,6 +41,8 @@ NOTHING = 1e-12
 
 LINEAR = 0.1
 """K is a straight line for heads between -LINEAR and 0 cm: dK/dh of van Genuchten's curve is unbounded there."""
+LONGEST, PER_N = 20.0, 0.2
+"""Its line is longer for n below 1.3: LONGEST times as long from 1.3 - PER_N down, in between by powers."""
 
 UNIQUE = 1e-9
 """Least dtheta/dh [cm-1] of saturated soil for Newton: a saturated column between given fluxes has no unique head."""
@@ -154,7 +156,7 @@ def prepare(curve, parameters, nodes, fixed, width):
             power, scale = p[3], math.exp(math.log(p[2]) / p[3])
         elif curve == VAN_GENUCHTEN:
             power, scale = p[3] - 1.0, 1.0 / p[2]
-            fixed[STRAIGHT, i] = min(max(LINEAR * 20.0 ** ((1.3 - p[3]) / 0.2), LINEAR), 20.0 * LINEAR)
+            fixed[STRAIGHT, i] = min(max(LINEAR * LONGEST ** ((1.3 - p[3]) / PER_N), LINEAR), LONGEST * LINEAR)
         decades = -math.log(NOTHING)
         suction = scale * (decades if exponential else math.exp(min(decades / power, 50.0)))
         fixed[POWER, i] = decades if exponential else power
