@@ -60,9 +60,10 @@ experiments: $(VENV)/installed-dev
 	$(BIN)/python examples/li2024_synthetic.py --out experiments-output/li2024_synthetic
 	$(BIN)/python examples/li2024_smap.py --data "$$XSOIL_TEST_DATA" --out experiments-output/li2024_smap
 	$(BIN)/python examples/qi2026_sptf.py --data "$$XSOIL_TEST_DATA" --out experiments-output/qi2026
+	for notebook in examples/*.ipynb; do $(BIN)/jupyter execute --inplace "$$notebook" || exit 1; done
 
 clean:
-	rm -rf demo-output experiments-output docs/_build docs/api
+	rm -rf demo-output experiments-output docs/_build docs/api docs/notebooks
 
 # One stamp per set of dependencies: the second call of a target installs nothing.
 $(VENV)/bin/python:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import xsoil
 
 project = "xsoil"
@@ -24,6 +27,14 @@ myst_heading_anchors = 2
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
+
+# The notebooks of the studies lie beside their scripts, stored with their results: hours of computing are not repeated.
+HERE = Path(__file__).parent
+NOTEBOOKS = HERE / "notebooks"
+NOTEBOOKS.mkdir(exist_ok=True)
+for notebook in sorted((HERE.parent / "examples").glob("*.ipynb")):
+    shutil.copyfile(notebook, NOTEBOOKS / notebook.name)
+nb_execution_excludepatterns = ["notebooks/*"]
 
 html_theme = "alabaster"
 html_theme_options = {"description": "Soil maps to soil moisture", "fixed_sidebar": True, "page_width": "1080px"}
