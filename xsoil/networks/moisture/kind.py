@@ -1,0 +1,177 @@
+"""What every kind of soil-moisture model is: fitted to samples, asked for blocks, kept as arrays and plain JSON."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.networks.moisture.inputs import Inputs, Targets
+
+__all__ = ["Kind", "Layout", "Options", "Record", "Samples"]
+
+Layout = Literal["rows", "series", "images"]
+K = TypeVar("K", bound="Kind")
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What a model learns from.
+
+    Attributes
+    ----------
+    x : array
+        Raw predictors, float32, NaN = missing, classes as their codes: rows (n, p), series (cells, days, p), images
+        (days, rows, columns, p).
+    y : array
+        Targets in their units, float32, NaN anywhere: the same shape with t targets in place of p predictors.
+    weights : (n,) array, optional
+        Of the rows (cells, days); 0 leaves one out. None: all weigh 1.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    weights: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.x.shape[:-1] != self.y.shape[:-1]:
+            raise ArgumentError(f"predictors of shape {self.x.shape} and targets of shape {self.y.shape} do not fit")
+        if self.weights is not None and self.weights.shape != self.x.shape[:1]:
+            raise ArgumentError(f"weights of shape {self.weights.shape}; expected ({self.x.shape[0]},)")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, rows: NDArray[Any]) -> Samples:
+        """Those at these positions (or where a mask is True)."""
+        return Samples(self.x[rows], self.y[rows], None if self.weights is None else self.weights[rows])
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a kind: a frozen dataclass of plain JSON values, checked in `__post_init__`."""
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Any:
+        """From keywords; unknown ones are named."""
+        known = [f.name for f in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise UnknownNameError.of("option of this kind", name, known)
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+
+    def describe(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a training went: losses of every epoch (empty for forests), and which epoch's weights are kept."""
+
+    train: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    stopped: str = ""
+
+
+class Kind(ABC):
+    """One kind of soil-moisture model; an instance is one member of an ensemble, before or after its training.
+
+    Parameters
+    ----------
+    options : Options, optional
+        Of the class `options_type`; its defaults if not given.
+
+    Attributes
+    ----------
+    name : str
+        As `fit_moisture_model(kind=...)` has it.
+    layout : {"rows", "series", "images"}
+        Shape of its samples and blocks, see `Samples`.
+    options_type : type of Options
+    distributional : bool
+        Gives a standard deviation beside the mean.
+    most_targets : int
+        How many targets it can learn together.
+    inputs, targets : Inputs, Targets
+        Set by `fit` and `from_arrays`.
+    """
+
+    name: ClassVar[str]
+    layout: ClassVar[Layout] = "rows"
+    options_type: ClassVar[type[Options]] = Options
+    distributional: ClassVar[bool] = False
+    most_targets: ClassVar[int] = 1
+    inputs: Inputs
+    targets: Targets
+
+    def __init__(self, options: Any = None) -> None:
+        self.options: Any = self.options_type() if options is None else options
+        if not isinstance(self.options, self.options_type):
+            raise ArgumentError(
+                f"options {options!r} of kind {self.name!r}; expected {self.options_type.__name__}(...)"
+            )
+        self.record = Record()
+
+    @property
+    def halo(self) -> int:
+        """Cells around a block that its prediction needs (images)."""
+        return 0
+
+    @property
+    def carries_state(self) -> bool:
+        """Whether `predict` takes and gives a state, so that time may come in blocks (series, images)."""
+        return False
+
+    @abstractmethod
+    def fit(
+        self: K,
+        samples: Samples,
+        *,
+        inputs: Inputs,
+        targets: Targets,
+        validation: Samples | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> K:
+        """Learn from `samples`, watch `validation`, keep the best weights; gives itself back.
+
+        Rows (cells, days) without any target, or of weight 0, are not looked at. The same arguments give the same bits.
+        """
+
+    @abstractmethod
+    def predict(self, block: NDArray[np.float32], **state: Any) -> dict[str, Any]:
+        """Predict a block of raw predictors (shaped as `Samples.x`).
+
+        Returns
+        -------
+        dict
+            "mean" (..., t) float32 in the targets' units, NaN where predictors are missing that are needed; "std" the
+            same for kinds that give one; "state" where `carries_state`.
+        """
+
+    @abstractmethod
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that was learned, as arrays for safetensors."""
+
+    def description(self) -> dict[str, Any]:
+        """All else, as plain JSON."""
+        return {"kind": self.name, "options": self.options.describe(), "record": asdict(self.record)}
+
+    @classmethod
+    @abstractmethod
+    def from_arrays(
+        cls: type[K],
+        arrays: Mapping[str, NDArray[Any]],
+        description: Mapping[str, Any],
+        inputs: Inputs,
+        targets: Targets,
+    ) -> K:
+        """From what `arrays` and `description` gave; raises ArgumentError where they do not fit together."""
