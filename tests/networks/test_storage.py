@@ -118,7 +118,7 @@ def edit(path, change):
     ("change", "message"),
     [
         (lambda w: w.update(format="other"), "of format 'other'"),
-        (lambda w: w.update(version=2), "version 2; this xsoil reads 1"),
+        (lambda w: w.update(version=2), "version 2; this xsoil reads version 1"),
         (lambda w: w.update(version="1"), "version '1'"),
         (lambda w: w.update(more=1), "has the keys"),
         (lambda w: w.pop("description"), "has the keys"),

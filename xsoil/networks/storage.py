@@ -10,7 +10,6 @@ described.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -23,22 +22,28 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from xsoil.errors import ArgumentError
+from xsoil.networks.description import DESCRIPTION, read, require_format, require_keys, require_room, text_of
 
 __all__ = ["FORMAT", "VERSION", "load", "save"]
 
 FORMAT = "xsoil learned parameters"
 VERSION = 1
 
-DESCRIPTION, WEIGHTS = "description.json", "weights.safetensors"
-# A description is a page of text; a larger file is none of ours.
-_LONGEST = 16 * 2**20
+WEIGHTS = "weights.safetensors"
 # Bytes of the header of safetensors for each tensor and as a whole, at the most.
 _HEADER = 1024
 
 Tensor = torch.Tensor
 
 
-def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+def save(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Tensor],
+    description: Mapping[str, Any],
+    *,
+    format: str = FORMAT,
+    version: int = VERSION,
+) -> None:
     """Write a model; one that is already there is replaced.
 
     Parameters
@@ -49,6 +54,8 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], descriptio
         E.g. a state dict.
     description : mapping
         Plain JSON: texts, numbers, lists, dicts.
+    format, version : str, int
+        What `load` must be told to read it.
 
     Raises
     ------
@@ -56,16 +63,15 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], descriptio
         The path holds something else, or the description is no JSON.
     """
     path = Path(path)
-    if path.exists() and not (path.is_dir() and ((path / DESCRIPTION).is_file() or not any(path.iterdir()))):
-        raise ArgumentError(f"{path} exists and holds no model of xsoil; choose another path")
+    require_room(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         save_file(plain, scratch / WEIGHTS)
         whole = {
-            "format": FORMAT,
-            "version": VERSION,
+            "format": format,
+            "version": version,
             "weights": {
                 "bytes": (scratch / WEIGHTS).stat().st_size,
                 "sha256": hashlib.sha256((scratch / WEIGHTS).read_bytes()).hexdigest(),
@@ -73,11 +79,7 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], descriptio
             },
             "description": dict(description),
         }
-        try:
-            text = json.dumps(whole, indent=1, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(f"the description is no plain JSON: {error}") from error
-        (scratch / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        (scratch / DESCRIPTION).write_text(text_of(whole), encoding="utf-8")
         path.mkdir(exist_ok=True)
         for name in (WEIGHTS, DESCRIPTION):  # after a crash between the two, the digest does not fit
             os.replace(scratch / name, path / name)
@@ -85,13 +87,17 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], descriptio
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def load(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load(
+    path: str | os.PathLike[str], *, format: str = FORMAT, version: int = VERSION
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a model.
 
     Parameters
     ----------
     path : path
         Folder that `save` wrote.
+    format, version : str, int
+        Those that it was written with; others are refused.
 
     Returns
     -------
@@ -106,16 +112,11 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
     path = Path(path)
     if not (path / DESCRIPTION).is_file() or not (path / WEIGHTS).is_file():
         raise ArgumentError(f"no model of xsoil at {path}; expected a folder with {DESCRIPTION} and {WEIGHTS}")
-    whole = _read(path / DESCRIPTION)
-    if whole.get("format") != FORMAT:
-        raise ArgumentError(f"{path} is of format {whole.get('format')!r}; expected {FORMAT!r}")
-    if whole.get("version") != VERSION:
-        raise ArgumentError(
-            f"{path} is of version {whole.get('version')!r}; this xsoil reads {VERSION}: update it, or learn anew"
-        )
-    _keys(whole, ("format", "version", "weights", "description"), path / DESCRIPTION)
+    whole = read(path)
+    require_format(whole, path, format, version)
+    require_keys(whole, ("format", "version", "weights", "description"), path / DESCRIPTION)
     weights = whole["weights"]
-    _keys(weights, ("bytes", "sha256", "tensors"), path / DESCRIPTION)
+    require_keys(weights, ("bytes", "sha256", "tensors"), path / DESCRIPTION)
     expected = weights["tensors"]
     if not isinstance(expected, dict) or not isinstance(whole["description"], dict):
         raise ArgumentError(f"{path / DESCRIPTION} is damaged: 'tensors' and 'description' should be tables")
@@ -155,25 +156,3 @@ def _bytes(kind: Any, file: Path) -> int:
     for n in shape:
         count *= n
     return count
-
-
-def _read(file: Path) -> dict[str, Any]:
-    if file.stat().st_size > _LONGEST:
-        raise ArgumentError(f"{file} has {file.stat().st_size} bytes; no description of a model is so long")
-
-    def no_number(text: str) -> Any:
-        raise ValueError(f"{text} is no JSON")
-
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_number)
-    except (ValueError, RecursionError) as error:
-        raise ArgumentError(f"{file} is no description of a model: {error}") from error
-    if not isinstance(found, dict):
-        raise ArgumentError(f"{file} is no description of a model: expected a table, found {type(found).__name__}")
-    return found
-
-
-def _keys(table: Any, expected: tuple[str, ...], file: Path) -> None:
-    if not isinstance(table, dict) or set(table) != set(expected):
-        found = sorted(table) if isinstance(table, dict) else table
-        raise ArgumentError(f"{file} has the keys {found}; expected {sorted(expected)}: not written by this xsoil")

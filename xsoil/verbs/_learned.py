@@ -210,9 +210,9 @@ class LearnedParams:
         Weights are written as safetensors, their meaning as JSON, the maps of `.params` as Zarr (computed where they
         are lazy). Data are not written: a loaded model predicts and simulates, but does not evaluate.
         """
-        from xsoil.verbs._model_file import write_model  # it needs this class
+        from xsoil.verbs._learned_file import write_learned  # it needs this class
 
-        write_model(self, path)
+        write_learned(self, path)
 
     def _data(self, what: str) -> Data:
         if self.data is None:

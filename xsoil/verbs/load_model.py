@@ -5,14 +5,13 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
-from xsoil.verbs._learned import LearnedParams
 from xsoil.verbs._model_file import read_model
 
 __all__ = ["load_model"]
 
 
-def load_model(path: str | PathLike[str], *, network: Any = None) -> LearnedParams:
-    """Read a model that `LearnedParams.save` wrote.
+def load_model(path: str | PathLike[str], *, network: Any = None) -> Any:
+    """Read a model that its `save` wrote; what kind it is, the folder says.
 
     Nothing in the folder is executed: weights are safetensors, their meaning is JSON, maps are Zarr.
 
@@ -26,8 +25,9 @@ def load_model(path: str | PathLike[str], *, network: Any = None) -> LearnedPara
 
     Returns
     -------
-    LearnedParams
-        It predicts and simulates as before; what it was learned from is not in the folder, so it does not evaluate.
+    LearnedParams, or another kind of model
+        As it was saved. Learned parameters predict and simulate as before; what they were learned from is not in the
+        folder, so they do not evaluate.
 
     Raises
     ------

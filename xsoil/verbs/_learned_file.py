@@ -1,0 +1,170 @@
+"""The folder of learned parameters: a description (JSON), weights of a network (safetensors) and maps (Zarr)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from xsoil.errors import ArgumentError, SoilError
+from xsoil.networks.description import DESCRIPTION, require_format, require_keys, require_room, text_of
+from xsoil.outputs.zarr import to_zarr
+from xsoil.physics.bounded import Bounded
+from xsoil.verbs._infer import Inference
+from xsoil.verbs._learnable import learnable
+from xsoil.verbs._learned import LearnedParams, Setting
+from xsoil.verbs._training import require_torch
+from xsoil.vocabulary import VARIABLES
+
+if TYPE_CHECKING:
+    from xsoil.networks.learner import ParameterLearner
+
+__all__ = ["FORMAT", "read_learned", "write_learned"]
+
+FORMAT, VERSION = "xsoil learned parameters", 1
+KEYS = (
+    "strategy", "model", "model_options", "targets", "fixed", "fixed_maps", "seed", "warmup", "outputs", "optimizer",
+    "inference", "units", "history", "maps",
+)  # fmt: skip
+INFERENCE = ("predictors", "series", "factor", "ring", "affine", "crs", "order")
+
+
+def write_learned(learned: LearnedParams, path: str | PathLike[str]) -> None:
+    """Write a learned model to a folder; one that is already there is replaced."""
+    folder = Path(path)
+    description = _described(learned)
+    if learned.learner is not None:
+        from xsoil.networks import storage
+
+        whole = {"learner": learned.learner.describe(), "learned": description}
+        storage.save(folder, learned.learner.state_dict(), whole, format=FORMAT, version=VERSION)
+    else:
+        require_room(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        plain: dict[str, Any] = {"format": FORMAT, "version": VERSION, "description": {"learned": description}}
+        (folder / DESCRIPTION).write_text(text_of(plain), encoding="utf-8")
+    for name, ds in _maps(learned).items():
+        to_zarr(ds, folder / f"{name}.zarr", progress=False)
+
+
+def _maps(learned: LearnedParams) -> dict[str, xr.Dataset]:
+    found = {"params": learned.params}
+    if learned.inverse is not None:
+        found["inverse"] = learned.inverse
+    given = {n: v for n, v in learned.setting.fixed.items() if isinstance(v, xr.DataArray)}
+    if given:
+        found["given"] = xr.Dataset(given)
+    return found
+
+
+def _described(learned: LearnedParams) -> dict[str, Any]:
+    setting, inference = learned.setting, learned.setting.inference
+    numbers = {n: float(v) for n, v in setting.fixed.items() if not isinstance(v, xr.DataArray)}
+    maps = [n for n, v in setting.fixed.items() if isinstance(v, xr.DataArray)]
+    record = learned.history
+    history: dict[str, Any] = {"attrs": dict(record.attrs)}
+    for kind, names in (("coords", record.coords), ("data", record.data_vars)):
+        variables = {str(name): record[name] for name in names}
+        history[kind] = {n: [[str(d) for d in v.dims], v.values.tolist(), dict(v.attrs)] for n, v in variables.items()}
+    return {
+        "strategy": setting.strategy,
+        "model": setting.model,
+        "model_options": dict(setting.model_options),
+        "targets": {
+            n: {"low": float(b.low), "high": float(b.high), "log": bool(b.log)}  # type: ignore[arg-type]
+            for n, b in setting.targets.items()
+        },
+        "fixed": numbers,
+        "fixed_maps": maps,
+        "seed": setting.seed,
+        "warmup": setting.warmup,
+        "outputs": dict(setting.outputs),
+        "optimizer": setting.optimizer,
+        "inference": None if inference is None else {name: _plain(getattr(inference, name)) for name in INFERENCE},
+        "units": {name: VARIABLES[name].units for name in (*setting.targets, *setting.fixed)},
+        "history": history,
+        "maps": list(_maps(learned)),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def read_learned(folder: Path, whole: dict[str, Any], network: Any = None) -> LearnedParams:
+    """Read what `write_learned` wrote, given its description; refuses what it does not understand."""
+    learner: ParameterLearner | None = None
+    if "weights" in whole:
+        require_torch()
+        from xsoil.networks import storage
+        from xsoil.networks.learner import ParameterLearner
+
+        tensors, description = storage.load(folder, format=FORMAT, version=VERSION)
+        require_keys(description, ("learner", "learned"), folder / DESCRIPTION)
+        learner = ParameterLearner.rebuilt(description["learner"], tensors, network)
+        learner.eval()
+    else:
+        require_format(whole, folder, FORMAT, VERSION)
+        require_keys(whole, ("format", "version", "description"), folder / DESCRIPTION)
+        description = whole["description"]
+        require_keys(description, ("learned",), folder / DESCRIPTION)
+        if network is not None:
+            raise ArgumentError(f"{folder} holds an inversion, which has no network; leave out network=")
+    return _rebuilt(description["learned"], folder, learner)
+
+
+def _rebuilt(found: Any, folder: Path, learner: ParameterLearner | None) -> LearnedParams:
+    require_keys(found, KEYS, folder / DESCRIPTION)
+    try:
+        row = learnable(found["model"], **found["model_options"])
+        targets = {name: Bounded(b["low"], b["high"], bool(b["log"])) for name, b in found["targets"].items()}
+        for name, units in found["units"].items():
+            if name not in row.names or units != VARIABLES[name].units:
+                raise ArgumentError(f"{folder} was learned with {name!r} in {units!r}, which this xsoil does not know")
+        inference = None
+        if found["inference"] is not None:
+            require_keys(found["inference"], INFERENCE, folder / DESCRIPTION)
+            inference = Inference(**{n: _tupled(v) for n, v in found["inference"].items()})
+        if (inference is None) != (learner is None):
+            raise ArgumentError(f"{folder} is damaged: a network without its inputs, or the other way round")
+        maps = {name: _map(folder, str(name)) for name in found["maps"]}
+        given = maps.get("given", xr.Dataset())
+        fixed: dict[str, Any] = {name: float(value) for name, value in found["fixed"].items()}
+        fixed |= {name: given[name] for name in found["fixed_maps"]}
+        setting = Setting(
+            found["strategy"], found["model"], found["model_options"], targets, fixed, found["seed"], found["warmup"],
+            found["outputs"], found["optimizer"], inference,
+        )  # fmt: skip
+        history = found["history"]
+        record = xr.Dataset(
+            {n: (dims, values, attrs) for n, (dims, values, attrs) in history["data"].items()},
+            {n: (dims, values, attrs) for n, (dims, values, attrs) in history["coords"].items()},
+            history["attrs"],
+        )
+        return LearnedParams(maps["params"], record, setting, maps.get("inverse"), learner)
+    except SoilError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArgumentError(f"{folder} is damaged: {type(error).__name__}: {error}; take another copy") from error
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _map(folder: Path, name: str) -> xr.Dataset:
+    path = folder / f"{name}.zarr"
+    if name not in ("params", "inverse", "given") or not path.is_dir():
+        raise ArgumentError(f"{folder} lacks {path.name}; take a whole copy of the folder")
+    try:
+        found: xr.Dataset = xr.open_zarr(path, chunks=None, decode_coords="all").load()
+    except Exception as error:
+        raise ArgumentError(f"{path} cannot be read ({type(error).__name__}: {error}); take another copy") from error
+    return found
