@@ -4,7 +4,7 @@ Every model is a folder with a ``description.json`` of ``{"format", "version", [
 format names its kind. A new kind takes three steps:
 
 1. write it with ``xsoil.networks.storage.save(folder, tensors, description, format="xsoil ...", version=1)``, which
-   puts the tensors (arrays that are no network's weights too) beside it as safetensors, and replaces nothing but a model;
+   puts the tensors (also arrays that are no network's weights) beside it as safetensors, and replaces only a model;
 2. read it with a function ``reader(folder, whole, network)``: `whole` is all of the JSON, `network` the user's torch
    module or None, and ``storage.load(folder, format=..., version=...)`` returns the checked tensors and description;
 3. add its row to `READERS`: its format, and a function that imports the reader when it is called.
