@@ -148,6 +148,33 @@ def test_richards_is_the_kernel(columns, weather):
     assert np.array_equal(found, series["theta"][9::3].reshape(-1, 2))
 
 
+def test_fluxes_and_storage_are_the_kernel(weather):
+    """All days of an output together; only theta_obs goes through the observation operator."""
+    cells, rows = np.array([3, 1]), np.arange(9, 80, 3)
+    outputs = ("drainage", "theta", "theta_obs", "actual_et", "storage", "runoff")
+    k_sat = np.array([5.0, 90.0])
+    fixed = FIXED | {"obs_scale": 1.5, "obs_bias": 0.1}
+    rain, pet = (array[:80, :4] for array in weather)
+    found = WaterBalance(rain, pet, ["k_sat"], fixed, rows=rows, outputs=outputs, dtype=np.float64)(k_sat[None], cells)
+    series, _ = water_balance.run(
+        rain[:, cells], pet[:, cells],
+        [k_sat if name == "k_sat" else np.full(2, FIXED[name]) for name in WATER_BALANCE], outputs=water_balance.SERIES,
+    )  # fmt: skip
+    series["theta_obs"] = 1.5 * series["theta"] + 0.1
+    assert np.array_equal(found, np.concatenate([series[name][rows] for name in outputs]))
+    soil = {"theta_r": 0.06, "theta_s": 0.43, "alpha": 0.03, "n": 1.6} | {"obs_scale": 1.5, "obs_bias": 0.1}
+    columns = Richards(
+        rain, pet, np.full((80, 4), 1.5), ["k_sat"], soil, widths=WIDTHS, depths=(2.0, 20.0), rows=rows, outputs=outputs
+    )
+    found = columns(k_sat[None], cells)
+    series, _, _ = richards.run(
+        rain[:, cells], pet[:, cells], np.full((80, 1), 1.5), [0.06, 0.43, 0.03, 1.6, k_sat, 0.5],
+        curve="van_genuchten", widths=WIDTHS, depths=(2.0, 20.0), outputs=[n for n in outputs if "obs" not in n],
+    )  # fmt: skip
+    series["theta_obs"] = 1.5 * series["theta"] + 0.1
+    assert np.array_equal(found, np.concatenate([series[name][rows].reshape(-1, 2) for name in outputs]))
+
+
 def test_smoother_recovers_richards(columns):
     rng = np.random.default_rng(4)
     truth = np.array([[1.3, 1.5, 1.8, 2.1], [5.0, 90.0, 20.0, 40.0]])
@@ -168,6 +195,8 @@ def test_smoother_recovers_richards(columns):
         ({"fixed": {**FIXED, "theta_s": np.ones(3)}}, ArgumentError, "one for each of 24"),
         ({"rows": [0, 240]}, ArgumentError, "from 0 to 239"),
         ({"rows": [0.5]}, ArgumentError, "numbers of days"),
+        ({"outputs": ("uptake",)}, UnknownNameError, "unknown output 'uptake'"),
+        ({"outputs": ()}, ArgumentError, "expected one at least"),
         ({"pet": np.ones((3, 2))}, ArgumentError, "expected the same shape"),
         ({"pet": np.ones(3)}, ArgumentError, "expected \\(time, cells\\)"),
     ],

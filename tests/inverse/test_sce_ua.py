@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.inverse.inverted import STATUS
+from xsoil.inverse.objectives import Part
 from xsoil.inverse.sce_ua import sce_ua
 from xsoil.physics.bounded import Bounded
 
@@ -274,11 +275,42 @@ def test_callable_objective(observed):
         sce_ua(curve, seen, BOUNDS, objective=lambda s, o: (s - o) ** 2)
 
 
+def test_parts_of_the_observations(observed):
+    """Two series with objectives and weights of their own, of which some are missing or do not define them."""
+    first = observed[0]
+    n = len(first)
+    seen = np.concatenate([first, 100 * first])
+    seen[n:, 3] = np.nan
+    seen[:n, 4] = 0.2  # constant: no NSE
+    seen[n:, 5] = 100 * first[:, 6]  # pulls another way
+    seen[:n, 7], seen[n:, 7] = 0.2, np.nan
+
+    def both(x, cells):
+        return np.concatenate([curve(x, cells), 100 * curve(x, cells)])
+
+    parts = [Part(slice(n), "nse", 3.0), Part(slice(n, None), "mse", 1e-4)]
+    found = sce_ua(both, seen, BOUNDS, objective=parts)
+    assert found.status[7] == STATUS["objective_undefined"]
+    simulated = both(found.parameters, np.arange(25))
+    nse = ((simulated[:n] - seen[:n]) ** 2).mean(axis=0) / seen[:n].var(axis=0)
+    mse = ((simulated[n:] - seen[n:]) ** 2).mean(axis=0)
+    expected = (3 * nse + 1e-4 * mse) / 3.0001
+    expected[3], expected[4] = nse[3], mse[4]
+    usual = np.setdiff1d(np.arange(25), [7])
+    assert_allclose(found.cost[usual], expected[usual], rtol=1e-9, atol=1e-15)
+    alone = sce_ua(curve, first, BOUNDS, objective="nse")
+    assert np.array_equal(found.parameters[:, 3], alone.parameters[:, 3])
+    one = sce_ua(both, seen, BOUNDS, objective=parts[:1])
+    assert np.array_equal(one.parameters[:, 3], alone.parameters[:, 3])
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
         ({"objective": "nsee"}, UnknownNameError, "did you mean 'nse'"),
-        ({"evaluations": 9}, ArgumentError, "evaluations=9; expected at least 10"),
+        ({"evaluations": 9}, ArgumentError, r"evaluations=9; .* of 2 parameters .*: expected at least 10"),
+        ({"objective": [Part(slice(3), "nsee")]}, UnknownNameError, "did you mean 'nse'"),
+        ({"objective": [Part(slice(3), weight=-1.0)]}, ArgumentError, "weight -1.0 of an objective"),
         ({"complexes": 0}, ArgumentError, "complexes=0"),
         ({"linear": (Bounded(0.5, 1.5), Bounded(-1, 1)), "objective": "kge"}, ArgumentError, "least squares"),
         ({"linear": (Bounded(0.5, 1.5, log=True), Bounded(-1, 1))}, ArgumentError, "log=False"),

@@ -13,13 +13,17 @@ from xsoil.kernels import columns, richards, water_balance
 from xsoil.kernels.richards_curves import CURVES
 from xsoil.threads import available_cores, in_bands, read_only
 
-__all__ = ["OBSERVATION", "WATER_BALANCE", "Richards", "WaterBalance"]
+__all__ = ["OBSERVATION", "OBSERVED", "WATER_BALANCE", "Richards", "WaterBalance"]
 
 WATER_BALANCE = ("theta_s", "theta_fc", "theta_wp", "k_sat", "root_depth", "depletion_fraction", "crop_coefficient")
 """Parameters of the water balance, in the order of its kernel."""
 
 OBSERVATION = {"obs_scale": 1.0, "obs_bias": 0.0}
 """What is observed is obs_scale x the simulation + obs_bias, where either is given."""
+
+OBSERVED = ("theta_obs", "theta", "storage", "actual_et", "runoff", "drainage")
+"""What can be observed: theta through the observation operator, or as it is [m3 m-3], the water in the column [mm] and
+fluxes [mm d-1]."""
 
 # Most runs of one call of the water balance, whose forcing is copied for it: series of a year stay in the second-level
 # cache. Few runs are dealt out to all threads.
@@ -41,8 +45,16 @@ class _Physics:
         needed: Sequence[str],
         optional: Mapping[str, float],
         cells: int,
+        outputs: Sequence[str],
         workers: int | None,
     ) -> None:
+        for name in outputs:
+            if name not in OBSERVED:
+                raise UnknownNameError.of("output", name, OBSERVED)
+        if not outputs or len(set(outputs)) < len(outputs):
+            raise ArgumentError(f"outputs={tuple(outputs)}; expected one at least, each of them once")
+        self._outputs = tuple(outputs)
+        self._series_names = tuple(dict.fromkeys("theta" if name == "theta_obs" else name for name in outputs))
         known = (*needed, *optional, *OBSERVATION)
         for name in (*learned, *fixed):
             if name not in known:
@@ -73,6 +85,12 @@ class _Physics:
         value = self._fixed[name]
         return np.array(value[cells]) if value.size == self._cells > 1 else np.full(cells.size, value.item())
 
+    def _seen(self, parameters: Wide, cells: Whole) -> list[tuple[str, Wide, Wide]]:
+        """Of each output the series that it is seen in, and the scale and bias it is seen through, for every run."""
+        one, none = np.ones(cells.size), np.zeros(cells.size)
+        scale, bias = (self._values(name, parameters, cells) for name in OBSERVATION)
+        return [("theta", scale, bias) if name == "theta_obs" else (name, one, none) for name in self._outputs]
+
 
 def _rows(rows: ArrayLike | None, days: int) -> Whole:
     array = np.arange(days) if rows is None else np.asarray(rows)
@@ -89,7 +107,7 @@ def _forcing(name: str, array: ArrayLike, dtype: type[np.floating[Any]]) -> NDAr
 
 
 class WaterBalance(_Physics):
-    """Soil moisture of the water balance at observed days.
+    """What is observed of the water balance, at observed days.
 
     Parameters
     ----------
@@ -101,6 +119,8 @@ class WaterBalance(_Physics):
         The others, in the units of the vocabulary.
     rows : array of int, optional
         Days that are observed, counted from the first one after `skip`; all by default.
+    outputs : sequence of str
+        Of `OBSERVED`. Simulations are (outputs x days), all days of an output together.
     initial : array (cells,), optional
         Soil moisture before the first day; field capacity by default.
     substeps, skip : int
@@ -124,6 +144,7 @@ class WaterBalance(_Physics):
         fixed: Mapping[str, ArrayLike],
         *,
         rows: ArrayLike | None = None,
+        outputs: Sequence[str] = ("theta_obs",),
         initial: ArrayLike | None = None,
         substeps: int = 24,
         skip: int = 0,
@@ -134,17 +155,17 @@ class WaterBalance(_Physics):
         self._pet = _forcing("pet", pet, dtype)
         if self._rain.shape != self._pet.shape:
             raise ArgumentError(f"precipitation {self._rain.shape} and pet {self._pet.shape}; expected the same shape")
-        super().__init__(learned, fixed, WATER_BALANCE, {}, self._rain.shape[1], workers)
+        super().__init__(learned, fixed, WATER_BALANCE, {}, self._rain.shape[1], outputs, workers)
         self._rows = _rows(rows, self._rain.shape[0] - skip)
         self._initial = None if initial is None else np.array(np.broadcast_to(initial, self._cells), np.float64)
         self._substeps, self._skip = substeps, skip
 
     def __call__(self, parameters: Wide, cells: Whole) -> Wide:
-        """Simulations (observed days, runs); the order of impossible parameters gives NaN."""
+        """Simulations (outputs x observed days, runs); the order of impossible parameters gives NaN."""
         values = [self._values(name, parameters, cells) for name in WATER_BALANCE]
-        scale, bias = (self._values(name, parameters, cells) for name in OBSERVATION)
+        seen = self._seen(parameters, cells)
         start = None if self._initial is None else self._initial[cells]
-        out = np.empty((self._rows.size, cells.size))
+        out = np.empty((len(seen), self._rows.size, cells.size))
         last_day = int(self._rows.max(initial=-1)) + 1 + self._skip  # nothing is observed after it
         gather: Callable[..., None] = columns.gather
         pick: Callable[..., None] = columns.pick
@@ -162,15 +183,17 @@ class WaterBalance(_Physics):
                 series, _ = water_balance.run(
                     rain, pet, [value[at] for value in values],
                     initial=None if start is None else start[at], substeps=self._substeps, skip=self._skip,
+                    outputs=self._series_names,
                 )  # fmt: skip
-                pick(series["theta"], self._rows, scale, bias, at.start, out)
+                for (name, scale, bias), to in zip(seen, out, strict=True):
+                    pick(series[name], self._rows, scale, bias, at.start, to)
 
         in_bands(strips, -(-cells.size // strip), self._workers)
-        return out
+        return out.reshape(-1, cells.size)
 
 
 class Richards(_Physics):
-    """Soil moisture of Richards' equation at observed days and depths.
+    """What is observed of Richards' equation, at observed days and depths.
 
     Parameters
     ----------
@@ -185,9 +208,11 @@ class Richards(_Physics):
     widths : array
         Thicknesses of the cells of a column from the surface down [cm].
     depths : sequence of float
-        Observed depths [cm]. Simulations are (days x depths), all depths of a day together.
+        Observed depths of soil moisture [cm].
     rows : array of int, optional
         Days that are observed, counted from the first one after `skip`; all by default.
+    outputs : sequence of str
+        Of `OBSERVED`. Simulations are (outputs x days x depths), fluxes and storage without depths.
     initial : number
         Head before the first day [cm].
     skip : int
@@ -215,6 +240,7 @@ class Richards(_Physics):
         widths: ArrayLike,
         depths: Sequence[float] = (5.0,),
         rows: ArrayLike | None = None,
+        outputs: Sequence[str] = ("theta_obs",),
         initial: float = -100.0,
         skip: int = 0,
         control: Mapping[str, float] | None = None,
@@ -229,14 +255,16 @@ class Richards(_Physics):
             raise ArgumentError(f"precipitation, pet and lai are of shapes {shapes}; expected the same")
         needed = [name for name in CURVES[curve] if name != "l"]
         optional = {"h50": -800.0, "root_depth": 0.4} | ({"l": 0.5} if "l" in CURVES[curve] else {})
-        super().__init__(learned, fixed, needed, optional, shapes[0][1], workers)
+        super().__init__(learned, fixed, needed, optional, shapes[0][1], outputs, workers)
         self._rows = _rows(rows, shapes[0][0] - skip)
         self._curve, self._widths, self._depths = curve, np.asarray(widths, np.float64), tuple(depths)
         self._initial, self._skip, self._control = initial, skip, control
 
     def __call__(self, parameters: Wide, cells: Whole) -> Wide:
-        """Simulations (observed days x depths, runs); columns that could not be solved are NaN."""
-        out = np.empty((self._rows.size, len(self._depths), cells.size))
+        """Simulations (outputs x observed days x depths, runs); columns that could not be solved are NaN."""
+        moisture = [name.startswith("theta") for name in self._outputs]
+        ends = np.cumsum([self._rows.size * (len(self._depths) if deep else 1) for deep in moisture])
+        out = np.empty((ends[-1], cells.size))
         last_day = int(self._rows.max(initial=-1)) + 1 + self._skip
         for first in range(0, cells.size, COLUMNS):
             at = slice(first, first + COLUMNS)
@@ -247,8 +275,8 @@ class Richards(_Physics):
                 curve=self._curve, widths=self._widths, depths=self._depths,
                 root_depth=100 * self._values("root_depth", part, chosen),
                 stress=[self._values("h50", part, chosen)], initial=self._initial, skip=self._skip,
-                control=self._control, workers=self._workers,
+                outputs=self._series_names, control=self._control, workers=self._workers,
             )  # fmt: skip
-            scale, bias = (self._values(name, part, chosen) for name in OBSERVATION)
-            out[..., at] = scale * series["theta"][self._rows] + bias
-        return out.reshape(-1, cells.size)
+            for end, start, (name, scale, bias) in zip(ends, (0, *ends[:-1]), self._seen(part, chosen), strict=True):
+                out[start:end, at] = (scale * series[name][self._rows] + bias).reshape(end - start, -1)
+        return out

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.errors import ArgumentError
 from xsoil.inverse.inverted import STATUS, Inverted
+from xsoil.inverse.objectives import Objective, Part, defined, evaluate, require_objective
 from xsoil.inverse.problem import Model, Turns, call, cell_keys, intervals, observations, slots_of, whole_seed
 from xsoil.kernels import complexes as evolution
-from xsoil.kernels import costs
 from xsoil.physics.bounded import Bounded
 from xsoil.threads import available_cores, in_bands
 
-__all__ = ["Objective", "sce_ua"]
+__all__ = ["least_evaluations", "sce_ua"]
 
 _ENDS = {
     evolution.CONVERGED: "converged",
@@ -25,8 +25,11 @@ _ENDS = {
 }
 
 Wide = NDArray[np.float64]
-Objective = Callable[[Wide, Wide], ArrayLike]
-"""``objective(simulated (n_observations, k), observed (n_observations, k)) -> cost (k,)``, lower is better."""
+
+
+def least_evaluations(parameters: int, complexes: int | None = None) -> int:
+    """Runs per cell that the first points of all complexes take, without which there is no search."""
+    return (max(parameters, 2) if complexes is None else complexes) * (2 * parameters + 1)
 
 
 def sce_ua(
@@ -34,7 +37,7 @@ def sce_ua(
     observed: ArrayLike,
     bounds: Sequence[Bounded],
     *,
-    objective: str | Objective = "mse",
+    objective: str | Objective | Sequence[Part] = "mse",
     linear: tuple[Bounded, Bounded] | None = None,
     evaluations: int = 3000,
     complexes: int | None = None,
@@ -64,14 +67,14 @@ def sce_ua(
         NaN is missing.
     bounds : sequence of Bounded
         Interval of each parameter, with arrays (cells,) where cells differ.
-    objective : {"mse", "nse", "kge", "ubrmse"} or callable
+    objective : {"mse", "nse", "kge", "ubrmse"}, callable or sequence of Part
         The cost (1 - NSE, 1 - KGE), or ``objective(simulated (n_observations, k), observed (n_observations, k)) ->
-        (k,)``, whose columns must not depend on each other.
+        (k,)``, whose columns must not depend on each other; or one for each part of the observations, with weights.
     linear : (Bounded, Bounded), optional
         Compare scale x simulation + bias with the observations, with the scale and the bias between these bounds that
         make the mean square least. They need no search and become the last two rows of the parameters.
     evaluations : int
-        Runs per cell at most.
+        Runs per cell at most, at least those of `least_evaluations`.
     complexes : int, optional
         n_parameters by default, at least 2. More are slower and surer.
     steps : int, optional
@@ -107,12 +110,16 @@ def sce_ua(
     m, q = 2 * n + 1, n + 1
     taken_steps = m if steps is None else steps
     limits = {"complexes": (p, 1), "steps": (taken_steps, 1), "shuffles": (shuffles, 1)}
-    for name, (given, least) in {**limits, "evaluations": (evaluations, p * m)}.items():
+    for name, (given, least) in limits.items():
         if given < least:
             raise ArgumentError(f"{name}={given}; expected at least {least}")
-    if isinstance(objective, str) and objective not in costs.OBJECTIVES:
-        raise UnknownNameError.of("objective", objective, costs.OBJECTIVES)
-    if linear is not None and objective not in ("mse", "nse"):
+    if evaluations < least_evaluations(n, p):
+        raise ArgumentError(
+            f"evaluations={evaluations}; the first points of {p} complexes of {n} parameters take {p} x (2 x {n} + 1) "
+            f"runs: expected at least {least_evaluations(n, p)}"
+        )
+    require_objective(objective)
+    if linear is not None and not (isinstance(objective, str) and objective in ("mse", "nse")):
         raise ArgumentError(
             f"linear with objective={objective!r}; expected 'mse' or 'nse', which least squares minimise"
         )
@@ -127,9 +134,9 @@ def sce_ua(
 
     status = np.full(cells, STATUS["no_observations"], np.uint8)
     known = np.isfinite(seen).any(axis=0)
-    defined = known & _defined(seen, objective)
-    status[known & ~defined] = STATUS["objective_undefined"]
-    waiting = np.flatnonzero(defined)
+    searched = known & defined(seen, objective)
+    status[known & ~searched] = STATUS["objective_undefined"]
+    waiting = np.flatnonzero(searched)
     slots = slots_of(waiting.size, p, count, batch)
     turns = Turns(waiting, slots)
     owner = turns.owner
@@ -162,7 +169,7 @@ def sce_ua(
         in_parts(evolution.place, active, column, candidate, low, high, logarithmic, parameters, of_cell)
         simulated = call(model, parameters, of_cell, count)
         value, line = np.empty(total), np.zeros((2, total))
-        _evaluate(objective, simulated, of_cell, seen, linear is not None, box, value, line, threads)
+        evaluate(objective, simulated, of_cell, seen, linear is not None, box, value, line, threads)
         in_parts(
             evolution.advance, active, column, value, line, seed, keyed, evaluations, taken_steps, change, extent,
             points, values, candidate, kind, step, chosen, drawn, history, best, best_value, best_line, numbers,
@@ -191,33 +198,3 @@ def sce_ua(
         failed=final[:, evolution.FAILURES],
         status=status,
     )
-
-
-def _defined(seen: Wide, objective: str | Objective) -> NDArray[np.bool_]:
-    """Whether the objective has a value for the observations of each cell, given any."""
-    good = np.isfinite(seen)
-    if objective not in ("nse", "kge"):
-        return np.ones(seen.shape[1], np.bool_)
-    varied = np.where(good, seen, -np.inf).max(axis=0) > np.where(good, seen, np.inf).min(axis=0)
-    if objective == "kge":
-        varied &= np.where(good, seen, 0.0).sum(axis=0) != 0
-    return np.asarray(varied)
-
-
-def _evaluate(
-    objective: str | Objective, simulated: Wide, cells: NDArray[np.int64], seen: Wide, linear: bool, box: Wide,
-    value: Wide, line: Wide, threads: int,
-) -> None:  # fmt: skip
-    """Fill `value` with the cost of every run, and `line` with the best scale and bias."""
-    if isinstance(objective, str):
-        code = costs.OBJECTIVES.index(objective)
-        work: Callable[..., None] = costs.costs
-        in_bands(
-            lambda a, b: work(a, b, code, simulated, cells, seen, linear, box, value, line),
-            cells.size, threads, smallest=512,
-        )  # fmt: skip
-        return
-    found = np.asarray(objective(simulated, seen[:, cells]), np.float64)
-    if found.shape != value.shape:
-        raise ArgumentError(f"the objective returned shape {found.shape}; expected one cost per run, {value.shape}")
-    value[:] = np.where(found < np.inf, found, np.inf)
