@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from datetime import timedelta
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from xsoil.errors import ArgumentError, MissingVariableError, TimeError, UnitsError
-from xsoil.verbs._inputs import as_dataset, carry, decode, read, require_same_grid
+from xsoil.verbs._inputs import as_dataset, carry, read, require_same_grid
 from xsoil.verbs._lazy import Named, scan_time
 from xsoil.verbs._places import require_inside
 from xsoil.verbs._results import flag_attrs
+from xsoil.verbs._time_series import PER_DAY, chosen, microseconds, series_of, since_1970
 from xsoil.vocabulary import Variable, canonical_units
 
 __all__ = ["rootzone"]
 
 SCALE = Variable("T", "d", "time scale of the exponential filter", accepts={"h": 1 / 24})
-DEFAULTS = ("soil_moisture", "theta")
 FLAGS = {"missing_time_scale": 1, "impossible_time_scale": 2, "no_observation": 4}
-DAY, MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
 REFERENCE = (
     "Wagner et al. (1999), Remote Sens. Environ., https://doi.org/10.1016/S0034-4257(99)00036-X; "
     "Albergel et al. (2008), Hydrol. Earth Syst. Sci., https://doi.org/10.5194/hess-12-1323-2008"
@@ -96,15 +93,15 @@ def rootzone(
     array([0.1  , 0.205, 0.205, 0.164])
     """
     ds = as_dataset(ds)
-    name = _chosen(ds, variable)
-    series, units = _series(ds, name)
-    times = _microseconds(ds.indexes.get("time"), name)
+    name = chosen(ds, variable)
+    series, units = series_of(ds, name)
+    times = microseconds(ds.indexes.get("time"), name)
     scale = _scale(T, ds[[name]])
     others = [dim for dim in series.dims if dim != "time"]
     dims = (*(dim for dim in scale.dims if dim not in others), *others)
     before, end = ([], times[0]) if initial is None else _before(initial, ds[[name]], dims, units, times[0])
 
-    steps = np.diff(times, prepend=end) / (DAY / MICROSECOND)
+    steps = np.diff(times, prepend=end) / PER_DAY
     maps = [scale, *before]
     values, states = scan_time(
         _exponential_filter,
@@ -167,67 +164,6 @@ def _exponential_filter(
     return [values.reshape(-1, *shape)], end
 
 
-def _chosen(ds: xr.Dataset, variable: str | None) -> str:
-    found = [str(name) for name, array in ds.data_vars.items() if "time" in array.dims]
-    if variable is not None:
-        if variable not in ds.data_vars:
-            raise MissingVariableError(f"no {variable!r} among {sorted(map(str, ds.data_vars))}")
-        return variable
-    default = next((name for name in DEFAULTS if name in ds.data_vars), None)
-    if default is not None:
-        return default
-    if len(found) != 1:
-        raise MissingVariableError(
-            f"no 'soil_moisture' or 'theta' among {sorted(map(str, ds.data_vars))}, of which {found or 'none'} have a "
-            "dimension 'time'; choose one with variable=..."
-        )
-    return found[0]
-
-
-def _series(ds: xr.Dataset, name: str) -> tuple[xr.DataArray, str]:
-    array = ds[name]
-    if array.dtype.kind not in "fiu" or {"flag_values", "flag_masks", "flag_meanings"} & set(array.attrs):
-        what = f"type {array.dtype}" if array.dtype.kind not in "fiu" else "classes or flags"
-        raise ArgumentError(f"{name!r} has {what}, of which there is no mean; expected a series of soil moisture")
-    if "time" not in array.dims:
-        raise TimeError(f"{name!r} has no dimension 'time' among {[str(d) for d in array.dims]}; rename it")
-    units = str(array.attrs.get("units", "")).strip()
-    if not units:
-        raise UnitsError(f"{name!r} has no units; for example: ds[{name!r}].attrs['units'] = 'm3 m-3'")
-    array = decode(array)
-    if array.dtype.kind != "f":
-        array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
-    return array, units
-
-
-def _microseconds(index: Any, name: str) -> np.ndarray:
-    """Times since 1970 as whole numbers; they must be dates in strict order."""
-    if index is None:
-        raise TimeError(f"{name!r} has no time coordinate; add the dates: ds.assign_coords(time=...)")
-    if index.size == 0:
-        raise TimeError(f"{name!r} has no times; expected at least one")
-    if index.dtype.kind != "M" and not hasattr(index[0], "calendar"):
-        raise TimeError(
-            f"{name!r}: time holds {index[0]!r}, expected dates; ds['time'] = pd.to_datetime(...), or xr.decode_cf(ds)"
-        )
-    times = _since_1970(index.to_numpy())
-    wrong = np.flatnonzero(np.diff(times) <= 0)
-    if wrong.size or index.hasnans:
-        at = int(wrong[0]) + 1 if wrong.size else 0
-        raise TimeError(
-            f"{name!r}: time is missing, unsorted or repeated at {index[at]}; "
-            "use ds.sortby('time') and ds.drop_duplicates('time')"
-        )
-    return times
-
-
-def _since_1970(times: np.ndarray) -> np.ndarray:
-    """Whole microseconds since 1970, the same for one time whatever its resolution."""
-    if times.dtype.kind == "M":
-        return times.astype("datetime64[us]").astype(np.int64)
-    return np.array([round((t - type(t)(1970, 1, 1)) / MICROSECOND) for t in times.ravel()]).reshape(times.shape)
-
-
 def _scale(T: float | xr.DataArray, ds: xr.Dataset) -> xr.DataArray:
     """Time scale in days, on the grid of the series."""
     if not isinstance(T, xr.DataArray):
@@ -266,7 +202,7 @@ def _before(
             f"initial: final_time is {end.dtype} on {end.dims}, expected one date; use xr.decode_cf(initial)"
         )
     # One number, read here and now where it comes from a file: it tells whether the runs follow each other.
-    at = int(_since_1970(end.values))
+    at = int(since_1970(end.values))
     if at >= start:
         raise TimeError(f"initial ends at {end.values}, expected a time before the first of the series")
     return [value, weight], at
