@@ -165,6 +165,13 @@ class Kind(ABC):
         """All else, as plain JSON."""
         return {"kind": self.name, "options": self.options.describe(), "record": asdict(self.record)}
 
+    def read_record(self, description: Mapping[str, Any]) -> None:
+        """Take the record from a description."""
+        try:
+            self.record = Record(**description["record"])
+        except (KeyError, TypeError) as error:
+            raise ArgumentError(f"the description of a model of kind {self.name!r} is damaged ({error})") from error
+
     @classmethod
     @abstractmethod
     def from_arrays(
