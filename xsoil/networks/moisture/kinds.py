@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from xsoil.networks.moisture.kind import Kind
+from xsoil.networks.moisture.multitask_lstm import MultitaskLstm
 from xsoil.networks.moisture.perceptrons import Dense, Prob, WideDeep
 from xsoil.networks.moisture.random_forest import RandomForest
 
 __all__ = ["KINDS"]
 
-KINDS: Mapping[str, type[Kind]] = MappingProxyType({kind.name: kind for kind in (Dense, Prob, WideDeep, RandomForest)})
+KINDS: Mapping[str, type[Kind]] = MappingProxyType(
+    {kind.name: kind for kind in (Dense, Prob, WideDeep, RandomForest, MultitaskLstm)}
+)
 """A new kind is one more class here."""

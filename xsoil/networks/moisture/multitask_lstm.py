@@ -224,9 +224,10 @@ class MultitaskLstm(Kind):
         if self.options.anchor is not None:
             for name, row in zip(self.options.anchor, found, strict=True):
                 values = x[..., self.inputs.names.index(name)]
-                known = np.isfinite(values if row is found[0] else np.where(values > 0, values, np.nan))
-                first = values[np.arange(len(x)), known.argmax(axis=1)]
-                row[:] = np.where(known.any(axis=1)[:, None], first[:, None], row)
+                known = np.isfinite(values) & ((values > 0) | (row is found[0]))
+                day = known.argmax(axis=1)
+                there, first = (array[np.arange(len(x)), day][:, None] for array in (known, values))
+                row[:] = np.where(there, first, row)
         return found[0], found[1]
 
     def _sample(self, samples: Samples, first: int) -> Sample:
