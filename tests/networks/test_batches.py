@@ -94,6 +94,19 @@ def test_in_memory_the_blocks_do_not_show():
     assert all(torch.equal(a.cells, b.cells) for a, b in zip(one, other, strict=True))
 
 
+def test_in_memory_a_copy_of_the_cells_does_not_show():
+    """Where the budget holds the cells twice they are laid out anew; batches are the same, whole and row by row."""
+    source = InMemorySource(Streamed().read(np.arange(100)[::-1]))
+    cells = np.arange(10, 90, 2)
+    copied, as_it_is = (epoch(source, cells, budget=factor * source.sample.nbytes) for factor in (2, 1))
+    for a, b in zip(copied, as_it_is, strict=True):
+        assert torch.equal(a.cells, b.cells)
+        assert torch.equal(a.static, b.static)
+        assert a.forcing["pet"].is_contiguous()
+        assert torch.equal(a.forcing["pet"], b.forcing["pet"])
+        assert torch.equal(a.observed["theta"].nan_to_num(-1), b.observed["theta"].nan_to_num(-1))
+
+
 def test_some_cells_and_no_cells():
     found = epoch(Streamed(), np.array([3, 90, 17]), batch=2)
     assert sorted(torch.cat([b.cells for b in found]).tolist()) == [3, 17, 90]

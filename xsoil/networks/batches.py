@@ -22,8 +22,9 @@ _PROBE = 64
 class Batches:
     """Batches of some cells of a source, as samples of tensors; an iteration is an epoch.
 
-    Cells of a source in memory are shuffled as a whole. Else blocks are shuffled, as many as a quarter of the budget
-    holds are read together, a group ahead in a thread of their own, and shuffled among themselves.
+    Cells of a source in memory are shuffled as a whole, from a copy of them where the budget holds all twice. Else
+    blocks are shuffled, as many as a quarter of the budget holds are read together, a group ahead in a thread of
+    their own, and shuffled among themselves.
 
     Parameters
     ----------
@@ -50,7 +51,12 @@ class Batches:
         self.cells = np.unique(np.asarray(cells, np.intp))
         count = -(-self.cells.size // batch_cells)
         self._edges = [self.cells.size * i // count for i in range(count + 1)] if count else [0]
-        self._pieces = [self.cells] if isinstance(source, InMemorySource) else self._cut(memory_budget)
+        self._own: tuple[Sample, NDArray[np.intp]] | None = None
+        if isinstance(source, InMemorySource):
+            self._own = source.sample, source.positions(self.cells)
+            if 2 * source.sample.nbytes <= memory_budget:
+                self._own = source.sample.take(self._own[1]).by_cell(), np.arange(self.cells.size)
+        self._pieces = [self.cells] if self._own else self._cut(memory_budget)
 
     def _cut(self, memory_budget: float) -> list[Cells]:
         """The own cells of each block, in pieces that fit a group."""
@@ -91,9 +97,10 @@ class Batches:
         def shuffled(n: int) -> NDArray[np.intp]:
             return np.arange(n) if rng is None else rng.permutation(n)
 
-        if isinstance(self.source, InMemorySource):
-            if self.cells.size:
-                yield self.source.sample, self.source.positions(self.cells)[shuffled(self.cells.size)]
+        if self._own is not None:
+            sample, positions = self._own
+            if positions.size:
+                yield sample, positions[shuffled(positions.size)]
             return
         groups: list[list[Cells]] = []
         room = 0

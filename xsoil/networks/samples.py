@@ -91,7 +91,11 @@ class Sample:
 
     def take(self, positions: NDArray[np.integer[Any]]) -> Sample:
         """The cells at these positions, copied."""
-        return self._mapped(lambda array, axis: np.take(array, positions, axis=axis))
+        return self._mapped(lambda array, axis: _taken(array, positions, axis))
+
+    def by_cell(self) -> Sample:
+        """The same with the series of each cell together in memory, from where cells are taken ten times as fast."""
+        return self._mapped(lambda array, axis: np.asfortranarray(array) if axis else array)
 
     def tensors(self, device: torch.device | str = "cpu") -> Sample:
         """The same as tensors on `device`, in single precision on Apple's, which have no other."""
@@ -116,6 +120,12 @@ class Sample:
             else:
                 new[row.name] = None if values[0] is None else np.concatenate(values, axis=0)
         return Sample(**new)
+
+
+def _taken(array: Array, positions: NDArray[np.integer[Any]], axis: int) -> Array:
+    if axis and array.ndim == 2 and array.flags.f_contiguous:
+        return np.ascontiguousarray(np.take(array.T, positions, axis=0).T)
+    return np.take(array, positions, axis=axis)
 
 
 def _native(array: Array) -> Array:
