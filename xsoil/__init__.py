@@ -10,6 +10,7 @@ from xsoil.grids.geobox import grid_of
 from xsoil.ptfs import PTFS
 from xsoil.verbs import (
     LearnedParams,
+    MoistureModel,
     apply_weights,
     compare_scaling,
     conductivity,
@@ -20,6 +21,7 @@ from xsoil.verbs import (
     evaluate,
     final_state,
     fit_fredlund_xing_wang,
+    fit_moisture_model,
     learn_params,
     list_ptfs,
     load_model,
@@ -42,6 +44,7 @@ __all__ = [
     "PTFS",
     "VARIABLES",
     "LearnedParams",
+    "MoistureModel",
     "SoilAccessor",
     "Split",
     "apply_weights",
@@ -58,6 +61,7 @@ __all__ = [
     "evaluate",
     "final_state",
     "fit_fredlund_xing_wang",
+    "fit_moisture_model",
     "grid_of",
     "learn_params",
     "list_ptfs",

@@ -15,6 +15,7 @@ from xsoil.outputs.cog import Overview
 from xsoil.ptfs.ptf import PTF
 from xsoil.verbs._curves import Curve, Heads
 from xsoil.verbs._learned import LearnedParams
+from xsoil.verbs._moisture_model import MoistureModel
 from xsoil.verbs.compare_scaling import FRAMEWORKS
 from xsoil.verbs.convert_curve import Method as Conversion
 from xsoil.verbs.downscale import Method
@@ -230,6 +231,29 @@ class SoilAccessor:
             accelerator=accelerator, error_std=error_std, members=members, iterations=iterations,
             evaluations=evaluations, memory_budget=memory_budget, directory=directory, resume=resume,
             progress=progress, **fixed,
+        )  # fmt: skip
+
+    def fit_moisture_model(
+        self,
+        *,
+        kind: str,
+        target: str = "soil_moisture",
+        predictors: Sequence[str],
+        split: Split | None = None,
+        weights: str | Sequence[str | None] | None = None,
+        seed: int = 0,
+        ensemble: Literal["balanced", "per_class"] = "balanced",
+        categorical: Sequence[str] = (),
+        missing: Literal["indicator", "nan"] = "indicator",
+        validation: float = 0.15,
+        options: Mapping[str, Any] | None = None,
+        progress: bool = True,
+    ) -> MoistureModel:
+        """Learn soil moisture at stations from what is known everywhere; see `xsoil.fit_moisture_model`."""
+        return verbs.fit_moisture_model(
+            self._ds, kind=kind, target=target, predictors=predictors, split=split, weights=weights, seed=seed,
+            ensemble=ensemble, categorical=categorical, missing=missing, validation=validation, options=options,
+            progress=progress,
         )  # fmt: skip
 
     def rootzone(

@@ -3,6 +3,7 @@
 from xsoil.outputs.cog import to_cog
 from xsoil.outputs.zarr import to_zarr
 from xsoil.verbs._learned import LearnedParams
+from xsoil.verbs._moisture_model import MoistureModel
 from xsoil.verbs.apply_weights import apply_weights
 from xsoil.verbs.compare_scaling import compare_scaling
 from xsoil.verbs.conductivity import conductivity
@@ -12,6 +13,7 @@ from xsoil.verbs.depth_mean import depth_mean
 from xsoil.verbs.downscale import downscale
 from xsoil.verbs.evaluate import evaluate
 from xsoil.verbs.fit_fredlund_xing_wang import fit_fredlund_xing_wang
+from xsoil.verbs.fit_moisture_model import fit_moisture_model
 from xsoil.verbs.learn_params import learn_params
 from xsoil.verbs.load_model import load_model
 from xsoil.verbs.ptf import list_ptfs, ptf
@@ -25,6 +27,7 @@ from xsoil.verbs.water_limits import water_limits
 
 __all__ = [
     "LearnedParams",
+    "MoistureModel",
     "apply_weights",
     "compare_scaling",
     "conductivity",
@@ -35,6 +38,7 @@ __all__ = [
     "evaluate",
     "final_state",
     "fit_fredlund_xing_wang",
+    "fit_moisture_model",
     "learn_params",
     "list_ptfs",
     "load_model",

@@ -32,7 +32,15 @@ def _learned(folder: Path, whole: dict[str, Any], network: Any) -> Any:
     return read_learned(folder, whole, network)
 
 
-READERS: Mapping[str, Reader] = MappingProxyType({"xsoil learned parameters": _learned})
+def _moisture(folder: Path, whole: dict[str, Any], network: Any) -> Any:
+    from xsoil.verbs._moisture_model import read_moisture_model
+
+    return read_moisture_model(folder, whole, network)
+
+
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {"xsoil learned parameters": _learned, "xsoil soil-moisture model": _moisture}
+)
 """Readers by format."""
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.networks.moisture.inputs import Inputs, Targets
 from xsoil.networks.moisture.kind import Kind
-from xsoil.networks.moisture.kinds import KINDS
 
 __all__ = ["Ensemble", "balanced_weights"]
 
@@ -89,6 +88,8 @@ class Ensemble:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Ensemble:
         """From what `arrays` and `describe` gave."""
+        from xsoil.networks.moisture.kinds import KINDS  # some kinds load torch, which a prediction may not need
+
         try:
             inputs = Inputs.from_description(description["inputs"])
             targets = Targets.from_description(description["targets"])

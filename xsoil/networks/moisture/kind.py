@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -17,6 +18,8 @@ __all__ = ["Kind", "Layout", "Options", "Record", "Samples"]
 
 Layout = Literal["rows", "series", "images"]
 K = TypeVar("K", bound="Kind")
+
+_LOSSES = ("train", "validation", "seconds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +133,11 @@ class Kind(ABC):
         """Whether `predict` takes and gives a state, so that time may come in blocks (series, images)."""
         return False
 
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """Of the state of a cell, where `carries_state`."""
+        return ()
+
     @abstractmethod
     def fit(
         self: K,
@@ -163,12 +171,18 @@ class Kind(ABC):
 
     def description(self) -> dict[str, Any]:
         """All else, as plain JSON."""
-        return {"kind": self.name, "options": self.options.describe(), "record": asdict(self.record)}
+        record = asdict(self.record)
+        for name in _LOSSES:  # JSON has no word for what is no number
+            record[name] = [value if math.isfinite(value) else None for value in record[name]]
+        return {"kind": self.name, "options": self.options.describe(), "record": record}
 
     def read_record(self, description: Mapping[str, Any]) -> None:
         """Take the record from a description."""
         try:
-            self.record = Record(**description["record"])
+            record = dict(description["record"])
+            for name in _LOSSES:
+                record[name] = [math.nan if value is None else float(value) for value in record[name]]
+            self.record = Record(**record)
         except (KeyError, TypeError) as error:
             raise ArgumentError(f"the description of a model of kind {self.name!r} is damaged ({error})") from error
 

@@ -74,7 +74,7 @@ class RandomForest(Kind):
         progress: bool = False,
     ) -> RandomForest:
         """See `Kind.fit`; the validation rows are not used, nor a bar of progress."""
-        from sklearn.ensemble import RandomForestRegressor  # type: ignore[import-untyped]
+        from sklearn.ensemble import RandomForestRegressor
 
         self.inputs, self.targets = inputs, targets
         rows = np.isfinite(samples.y[:, 0])
@@ -96,13 +96,12 @@ class RandomForest(Kind):
         """See `Kind.predict`."""
         from xsoil.kernels.forest import forest_mean  # numba loads on first use
 
-        trees: Any = [self._trees[name] for name in _ARRAYS]
+        trees = [self._trees[name] for name in _ARRAYS]
         out = np.empty(len(block))
         for start in range(0, len(block), _TOGETHER):
             part = block[start : start + _TOGETHER]
-            forest_mean(
-                self.inputs.encode(part), *(self._trees[name] for name in _ARRAYS), out[start : start + _TOGETHER]
-            )
+            arrays: Any = (self.inputs.encode(part), *trees, out[start : start + _TOGETHER])
+            forest_mean(*arrays)
         mean = out.astype(np.float32)
         mean[~self.inputs.complete(block)] = np.nan
         return {"mean": mean[:, None]}

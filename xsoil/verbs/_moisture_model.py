@@ -1,0 +1,202 @@
+"""`MoistureModel`: what `fit_moisture_model` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from xsoil.errors import ArgumentError
+from xsoil.evaluation.splits import Split
+from xsoil.verbs._inputs import as_dataset
+from xsoil.verbs._moisture_inputs import read_target
+from xsoil.verbs._moisture_rows import predict_rows
+from xsoil.verbs._results import carry_grid_mapping, coordinates
+from xsoil.verbs.evaluate import evaluate
+from xsoil.vocabulary import VARIABLES
+
+if TYPE_CHECKING:
+    from xsoil.networks.moisture.ensemble import Ensemble
+    from xsoil.networks.moisture.kind import Kind
+
+__all__ = ["MoistureModel", "MoistureSamples", "read_moisture_model"]
+
+Predict = Callable[..., tuple[Any, tuple[Hashable, ...]]]
+PREDICT: Mapping[str, Predict] = MappingProxyType({"rows": predict_rows})
+"""How a model of each layout is applied to a dataset: ``(ensemble, ds, members=...)`` gives an array
+(1 + std + members, *dims) and its dims."""
+
+
+@dataclass(frozen=True)
+class MoistureSamples:
+    """What a model was trained on, as long as it is at hand (not after loading)."""
+
+    ds: xr.Dataset
+    split: Split
+
+
+@dataclass(frozen=True, repr=False)
+class MoistureModel:
+    """A model of soil moisture: one member, or an ensemble of them.
+
+    Attributes
+    ----------
+    ensemble : Ensemble
+        The members, arrays only.
+    references : str
+        Of the kind.
+    samples : MoistureSamples or None
+        None after loading.
+    """
+
+    ensemble: Ensemble
+    references: str = ""
+    samples: MoistureSamples | None = field(default=None, repr=False)
+
+    @property
+    def kind(self) -> str:
+        """Name of the kind."""
+        return self.ensemble.first.name
+
+    @property
+    def members(self) -> Mapping[str, Kind]:
+        """The members by what their classes were weighted by ("unweighted" for none)."""
+        return self.ensemble.members
+
+    @property
+    def target(self) -> str:
+        """Name of what is predicted."""
+        return self.ensemble.targets.names[0]
+
+    @property
+    def predictors(self) -> Mapping[str, str | None]:
+        """Names and units of the predictors; None for classes."""
+        return {row.name: row.units for row in self.ensemble.inputs.predictors}
+
+    @property
+    def history(self) -> xr.Dataset:
+        """Losses of training and validation by member and epoch; NaN after a member's last epoch."""
+        records = [member.record for member in self.members.values()]
+        epochs = max((len(record.train) for record in records), default=0)
+        rows = {}
+        for name in ("train", "validation", "seconds"):
+            table = np.full((len(records), epochs), np.nan)
+            for line, record in zip(table, records, strict=True):
+                line[: len(getattr(record, name))] = getattr(record, name)
+            rows[name] = (("member", "epoch"), table)
+        best = ("member", [record.best_epoch for record in records])
+        return xr.Dataset(rows | {"best_epoch": best}, {"member": list(self.members), "epoch": np.arange(epochs)})
+
+    def predict(self, ds: xr.Dataset | xr.DataArray, *, members: bool = False) -> xr.Dataset:
+        """Soil moisture wherever there are predictors.
+
+        Parameters
+        ----------
+        ds : xr.Dataset
+            The predictors of the training, with the same names, on any dims; those that lack a dim (static maps, say)
+            hold along it. Units are those of the training, or are converted by the vocabulary.
+        members : bool
+            Also the members of an ensemble, ``<target>_members``, on a dim ``member``.
+
+        Returns
+        -------
+        xr.Dataset
+            ``<target>`` and, of kinds with a distribution and of ensembles, ``<target>_std``: the root of the members'
+            mean variance plus the variance between them (forests and "wide_deep": only the latter). float32, in the
+            target's units, time first. Lazy where `ds` is, then one task per block; chunks do not change the numbers,
+            and a cluster sends the model to a worker once. NaN where all predictors are missing, with
+            ``missing="nan"`` where one is.
+
+        Raises
+        ------
+        MissingVariableError, UnitsError
+            Predictors other than those of the training, or in units that cannot be converted to theirs.
+        """
+        ds = as_dataset(ds)
+        found, dims = PREDICT[self.ensemble.first.layout](self.ensemble, ds, members=members)
+        name = self.target
+        row = VARIABLES.get(name)
+        units = self.ensemble.targets.units[0]
+        attrs: dict[str, Any] = dict(row.attrs) if row is not None else {"units": units, "long_name": name}
+        attrs["comment"] = f"predicted by a model of kind {self.kind!r}, {len(self.members)} member(s)"
+        if self.references:
+            attrs["references"] = self.references
+        out = {name: (dims, found[0], attrs)}
+        if self.ensemble.has_std:
+            text = f"standard deviation of the prediction of {attrs['long_name']}"
+            out[f"{name}_std"] = (dims, found[1], {"units": units, "long_name": text})
+        own = {}
+        if members:
+            text = f"{attrs['long_name']}, members of the ensemble"
+            array = found[1 + self.ensemble.has_std :]
+            out[f"{name}_members"] = (("member", *dims), array, {"units": units, "long_name": text})
+            own["member"] = list(self.members)
+        wanted = [n for n in self.predictors if n in ds.variables]
+        result = coordinates((ds, dims)).assign(out).assign_coords(own)
+        return carry_grid_mapping(result, ds[wanted])
+
+    def evaluate(self) -> xr.Dataset:
+        """Metrics in the sets of the split: train, temporal, spatial, spatio_temporal, those of them that it has.
+
+        Returns
+        -------
+        xr.Dataset
+            `r rmse ubrmse bias nse kge n` of `xsoil.evaluate` on (set, dims of the cells); of samples without time one
+            number per set. NaN where a cell is not of the set, or has no target in it.
+
+        Raises
+        ------
+        ArgumentError
+            A loaded model, which has no samples.
+        """
+        if self.samples is None:
+            raise ArgumentError(
+                "a loaded model has no samples; use xsoil.evaluate(model.predict(samples), samples, variable=...)"
+            )
+        ds, split = self.samples.ds, self.samples.split
+        observed = read_target(ds, self.target)[0].rename(self.target)
+        predicted = self.predict(ds)[[self.target]]
+        over: Any = "time" if "time" in observed.dims else list(observed.dims)
+        found = []
+        for which in split.sets:
+            part = observed
+            cells = split.cells_of(which)
+            if cells is not None:
+                part = part.where(cells)
+            if "time" in part.dims:
+                part = part.isel(time=np.flatnonzero(split.days_of(which, ds.indexes["time"])))
+                found.append(evaluate(predicted.sel(time=part["time"]), part, dims=over))
+            else:
+                found.append(evaluate(predicted, part, dims=over))
+        dim = xr.Variable("set", np.array(split.sets))
+        return xr.concat(found, dim, coords="minimal", compat="override", combine_attrs="override")
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model to a folder (safetensors and JSON, never pickle); see `xsoil.load_model`.
+
+        Samples are not written: a loaded model predicts, but does not evaluate.
+        """
+        from xsoil.networks.moisture.files import write_ensemble
+
+        write_ensemble(path, self.ensemble, {"references": self.references})
+
+    def __repr__(self) -> str:
+        std = ", with standard deviation" if self.ensemble.has_std else ""
+        names = ", ".join(self.predictors)
+        return f"<MoistureModel {self.target}: {self.kind}, {len(self.members)} member(s){std}; from {names}>"
+
+
+def read_moisture_model(folder: Path, whole: dict[str, Any], network: Any) -> MoistureModel:
+    """Read a model that `MoistureModel.save` wrote; a row of `READERS`."""
+    from xsoil.networks.moisture.files import read_ensemble
+
+    if network is not None:
+        raise ArgumentError(f"the model at {folder} is none of a network of the user's; leave out network=...")
+    ensemble, more = read_ensemble(folder)
+    return MoistureModel(ensemble, str(more.get("references", "")))
