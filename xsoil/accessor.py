@@ -237,7 +237,7 @@ class SoilAccessor:
         self,
         *,
         kind: str,
-        target: str = "soil_moisture",
+        target: str | Sequence[str] = "soil_moisture",
         predictors: Sequence[str],
         split: Split | None = None,
         weights: str | Sequence[str | None] | None = None,
@@ -245,15 +245,16 @@ class SoilAccessor:
         ensemble: Literal["balanced", "per_class"] = "balanced",
         categorical: Sequence[str] = (),
         missing: Literal["indicator", "nan"] = "indicator",
-        validation: float = 0.15,
+        validation: Any = 0.15,
+        members: int = 1,
         options: Mapping[str, Any] | None = None,
         progress: bool = True,
     ) -> MoistureModel:
         """Learn soil moisture at stations from what is known everywhere; see `xsoil.fit_moisture_model`."""
         return verbs.fit_moisture_model(
             self._ds, kind=kind, target=target, predictors=predictors, split=split, weights=weights, seed=seed,
-            ensemble=ensemble, categorical=categorical, missing=missing, validation=validation, options=options,
-            progress=progress,
+            ensemble=ensemble, categorical=categorical, missing=missing, validation=validation, members=members,
+            options=options, progress=progress,
         )  # fmt: skip
 
     def rootzone(

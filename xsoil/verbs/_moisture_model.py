@@ -30,7 +30,7 @@ __all__ = ["MoistureModel", "MoistureSamples", "read_moisture_model"]
 Predict = Callable[..., tuple[Any, tuple[Hashable, ...]]]
 PREDICT: Mapping[str, Predict] = MappingProxyType({"rows": predict_rows})
 """How a model of each layout is applied to a dataset: ``(ensemble, ds, members=...)`` gives an array
-(1 + std + members, *dims) and its dims."""
+(targets x (1 + std + members), *dims) and its dims."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class MoistureModel:
         return self.ensemble.members
 
     @property
-    def target(self) -> str:
-        """Name of what is predicted."""
-        return self.ensemble.targets.names[0]
+    def targets(self) -> tuple[str, ...]:
+        """Names of what is predicted."""
+        return self.ensemble.targets.names
 
     @property
     def predictors(self) -> Mapping[str, str | None]:
@@ -120,23 +120,25 @@ class MoistureModel:
         """
         ds = as_dataset(ds)
         found, dims = PREDICT[self.ensemble.first.layout](self.ensemble, ds, members=members)
-        name = self.target
-        row = VARIABLES.get(name)
-        units = self.ensemble.targets.units[0]
-        attrs: dict[str, Any] = dict(row.attrs) if row is not None else {"units": units, "long_name": name}
-        attrs["comment"] = f"predicted by a model of kind {self.kind!r}, {len(self.members)} member(s)"
-        if self.references:
-            attrs["references"] = self.references
-        out = {name: (dims, found[0], attrs)}
-        if self.ensemble.has_std:
-            text = f"standard deviation of the prediction of {attrs['long_name']}"
-            out[f"{name}_std"] = (dims, found[1], {"units": units, "long_name": text})
-        own = {}
-        if members:
-            text = f"{attrs['long_name']}, members of the ensemble"
-            array = found[1 + self.ensemble.has_std :]
-            out[f"{name}_members"] = (("member", *dims), array, {"units": units, "long_name": text})
-            own["member"] = list(self.members)
+        each = 1 + self.ensemble.has_std + (len(self.members) if members else 0)
+        out: dict[str, Any] = {}
+        for i, (name, units) in enumerate(zip(self.targets, self.ensemble.targets.units, strict=True)):
+            rows = found[i * each : (i + 1) * each]
+            row = VARIABLES.get(name)
+            attrs: dict[str, Any] = dict(row.attrs) if row is not None else {"units": units, "long_name": name}
+            attrs["comment"] = f"predicted by a model of kind {self.kind!r}, {len(self.members)} member(s)"
+            if self.references:
+                attrs["references"] = self.references
+            out[name] = (dims, rows[0], attrs)
+            if self.ensemble.has_std:
+                text = f"standard deviation of the prediction of {attrs['long_name']}"
+                out[f"{name}_std"] = (dims, rows[1], {"units": units, "long_name": text})
+            if members:
+                text = f"{attrs['long_name']}, members of the ensemble"
+                first = i * each + 1 + self.ensemble.has_std
+                array = found[first : first + len(self.members)]
+                out[f"{name}_members"] = (("member", *dims), array, {"units": units, "long_name": text})
+        own = {"member": list(self.members)} if members else {}
         wanted = [n for n in self.predictors if n in ds.variables]
         result = coordinates((ds, dims)).assign(out).assign_coords(own)
         return carry_grid_mapping(result, ds[wanted])
@@ -147,8 +149,9 @@ class MoistureModel:
         Returns
         -------
         xr.Dataset
-            `r rmse ubrmse bias nse kge n` of `xsoil.evaluate` on (set, dims of the cells); of samples without time one
-            number per set. NaN where a cell is not of the set, or has no target in it.
+            `r rmse ubrmse bias nse kge n` of `xsoil.evaluate` on (set, dims of the cells), with several targets also on
+            `target`; of samples without time one number per set. NaN where a cell is not of the set, or has no target
+            in it.
 
         Raises
         ------
@@ -160,22 +163,26 @@ class MoistureModel:
                 "a loaded model has no samples; use xsoil.evaluate(model.predict(samples), samples, variable=...)"
             )
         ds, split = self.samples.ds, self.samples.split
-        observed = read_target(ds, self.target)[0].rename(self.target)
-        predicted = self.predict(ds)[[self.target]]
-        over: Any = "time" if "time" in observed.dims else list(observed.dims)
-        found = []
-        for which in split.sets:
-            part = observed
-            cells = split.cells_of(which)
-            if cells is not None:
-                part = part.where(cells)
-            if "time" in part.dims:
-                part = part.isel(time=np.flatnonzero(split.days_of(which, ds.indexes["time"])))
-                found.append(evaluate(predicted.sel(time=part["time"]), part, dims=over))
-            else:
-                found.append(evaluate(predicted, part, dims=over))
-        dim = xr.Variable("set", np.array(split.sets))
-        return xr.concat(found, dim, coords="minimal", compat="override", combine_attrs="override")
+        predicted = self.predict(ds)
+        per_target = []
+        for target in self.targets:
+            observed = read_target(ds, target)[0].rename(target)
+            over: Any = "time" if "time" in observed.dims else list(observed.dims)
+            found = []
+            for which in split.sets:
+                part, simulated = observed, predicted[[target]]
+                if (cells := split.cells_of(which)) is not None:
+                    part = part.where(cells)
+                if "time" in part.dims:
+                    part = part.isel(time=np.flatnonzero(split.days_of(which, ds.indexes["time"])))
+                    simulated = simulated.sel(time=part["time"])
+                found.append(evaluate(simulated, part, dims=over))
+            dim = xr.Variable("set", np.array(split.sets))
+            per_target.append(xr.concat(found, dim, coords="minimal", compat="override", combine_attrs="override"))
+        if len(per_target) == 1:
+            return per_target[0]
+        names = xr.Variable("target", np.array(self.targets))
+        return xr.concat(per_target, names, coords="minimal", compat="override", combine_attrs="drop_conflicts")
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to a folder (safetensors and JSON, never pickle); see `xsoil.load_model`.
@@ -189,7 +196,9 @@ class MoistureModel:
     def __repr__(self) -> str:
         std = ", with standard deviation" if self.ensemble.has_std else ""
         names = ", ".join(self.predictors)
-        return f"<MoistureModel {self.target}: {self.kind}, {len(self.members)} member(s){std}; from {names}>"
+        return (
+            f"<MoistureModel {', '.join(self.targets)}: {self.kind}, {len(self.members)} member(s){std}; from {names}>"
+        )
 
 
 def read_moisture_model(folder: Path, whole: dict[str, Any], network: Any) -> MoistureModel:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -11,20 +12,17 @@ import xarray as xr
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.evaluation.splits import Split
 from xsoil.verbs._inputs import as_dataset
-from xsoil.verbs._moisture_inputs import predictor_rows, read_target
+from xsoil.verbs._moisture_inputs import predictor_rows
 from xsoil.verbs._moisture_model import MoistureModel, MoistureSamples
-from xsoil.verbs._moisture_rows import Rows, rows_of
+from xsoil.verbs._moisture_training import fit_rows
 from xsoil.verbs._training import require_torch
 
 __all__ = ["fit_moisture_model"]
 
-UNWEIGHTED = "unweighted"
-"""Name of the member whose rows weigh alike."""
-
 ENSEMBLES = ("balanced", "per_class")
 
-LEAST_ROWS = 20
-"""Of a class that gets a member of its own."""
+FIT: Mapping[str, Callable[..., Any]] = MappingProxyType({"rows": fit_rows})
+"""How a model of each layout is trained: gives an `Ensemble`."""
 
 _POEHLS = "Poehls et al. (2025), https://doi.org/10.1016/j.jhydrol.2024.132624"
 REFERENCES: Mapping[str, str] = dict.fromkeys(("dense", "prob", "wide_deep", "random_forest"), _POEHLS)
@@ -34,7 +32,7 @@ def fit_moisture_model(
     samples: xr.Dataset,
     *,
     kind: str,
-    target: str = "soil_moisture",
+    target: str | Sequence[str] = "soil_moisture",
     predictors: Sequence[str],
     split: Split | None = None,
     weights: str | Sequence[str | None] | None = None,
@@ -42,7 +40,8 @@ def fit_moisture_model(
     ensemble: Literal["balanced", "per_class"] = "balanced",
     categorical: Sequence[str] = (),
     missing: Literal["indicator", "nan"] = "indicator",
-    validation: float = 0.15,
+    validation: Any = 0.15,
+    members: int = 1,
     options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> MoistureModel:
@@ -57,8 +56,9 @@ def fit_moisture_model(
     kind : str
         ``"dense"``: a small network with a normal distribution as output; ``"prob"``: the same with a Bayesian layer;
         ``"wide_deep"``: a larger network beside a linear model; ``"random_forest"``.
-    target : str
-        What is learned, in any units that the vocabulary converts, else with any units.
+    target : str or sequence of str
+        What is learned, in any units that the vocabulary converts, else with any units. Several for kinds that learn
+        them together.
     predictors : sequence of str
         Names. Variables that declare classes (``flag_values``), are known to hold them (`texture_class`), or are named
         in `categorical` become a column for each class; all others need units, which a prediction must then have.
@@ -81,6 +81,8 @@ def fit_moisture_model(
     validation : float
         Share of the training cells that decide when to stop (of rows, where there are few cells). Forests leave these
         out too, so that all kinds learn from the same rows; 0 uses all.
+    members : int
+        Of an ensemble: so many of each in `weights`, from seeds `seed`, `seed` + 1, ...
     options : mapping, optional
         Of the kind: `hidden`, `epochs`, `batch_rows`, `learning_rate`, `patience`, `schedule` of networks; `draws`,
         `prior_sd`, `kl_weight` of "prob"; `dropout` of "wide_deep"; `trees`, `max_depth`, `min_samples_leaf`,
@@ -132,52 +134,35 @@ def fit_moisture_model(
     True
     """
     require_torch()
-    from xsoil.networks.moisture.ensemble import Ensemble
-    from xsoil.networks.moisture.inputs import Inputs, Targets
-    from xsoil.networks.moisture.kind import Samples
     from xsoil.networks.moisture.kinds import KINDS
 
     if kind not in KINDS:
         raise UnknownNameError.of("kind of soil-moisture model", kind, KINDS)
     if ensemble not in ENSEMBLES:
         raise UnknownNameError.of("way of making an ensemble", ensemble, ENSEMBLES)
-    _check(validation, seed)
+    for name, value, least in (("seed", seed, 0), ("members", members, 1)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ArgumentError(f"{name}={value!r}; expected a whole number of at least {least}")
     chosen = KINDS[kind](KINDS[kind].options_type.of(options or {}))
     ds, split = as_dataset(samples), split or Split()
     if not isinstance(split, Split):
         raise ArgumentError(f"split is {type(split).__name__}; expected xsoil.Split")
+    targets = [target] if isinstance(target, str) else list(target)
+    if not targets or len(targets) > chosen.most_targets:
+        raise ArgumentError(f"target={target!r}; a model of kind {kind!r} learns {chosen.most_targets} at the most")
     names = _strata(weights)
     strata = [name for name in names if name is not None]
-    rows = predictor_rows(ds, predictors, categorical, [target], strata)
-    units = read_target(ds, target)[1]
-    table = rows_of(
-        ds, rows, [target], strata=strata, categorical=categorical, split=split, validation=validation, seed=int(seed)
-    )
-    learning = ~table.held
-    inputs = Inputs.fit(rows, table.x[learning], missing=missing)
-    complete = inputs.complete(table.x)
-    if not (complete & learning).any():
-        raise ArgumentError(f"no row of the training has all of {list(inputs.names)}; take missing='indicator'")
-    targets = Targets.fit([target], [units], table.y[learning & complete])
-    members = {}
-    for name, weight in _member_weights(table, names, ensemble, learning & complete).items():
-        member = type(chosen)(chosen.options)
-        parts = [
-            Samples(table.x[part], table.y[part], None if weight is None else weight[part])
-            for part in (learning & complete, table.held & complete)
-        ]
-        watched = parts[1] if len(parts[1]) and (weight is None or parts[1].weights.any()) else None  # type: ignore[union-attr]
-        members[name] = member.fit(
-            parts[0], inputs=inputs, targets=targets, validation=watched, seed=int(seed), progress=progress
-        )
-    return MoistureModel(Ensemble(members), REFERENCES.get(kind, ""), MoistureSamples(ds, split))
-
-
-def _check(validation: float, seed: int) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ArgumentError(f"seed={seed!r}; expected a whole number of at least 0")
-    if not isinstance(validation, (int, float)) or not 0 <= validation < 1:
-        raise ArgumentError(f"validation={validation!r}; expected a share of the training cells, from 0 to below 1")
+    if chosen.layout != "rows" and (strata or ensemble != "balanced"):
+        raise ArgumentError(f"weights={weights!r} with kind {kind!r}, which reads {chosen.layout}; expected none")
+    rows = predictor_rows(ds, predictors, categorical, targets, strata)
+    more: dict[str, Any] = {}
+    if chosen.layout == "rows":
+        more = {"weights": names, "ensemble": ensemble, "categorical": categorical}
+    found = FIT[chosen.layout](
+        ds, chosen, rows, targets, split=split, validation=validation, members=int(members), missing=missing,
+        seed=int(seed), progress=progress, **more,
+    )  # fmt: skip
+    return MoistureModel(found, REFERENCES.get(kind, ""), MoistureSamples(ds, split))
 
 
 def _strata(weights: str | Sequence[str | None] | None) -> tuple[str | None, ...]:
@@ -186,28 +171,3 @@ def _strata(weights: str | Sequence[str | None] | None) -> tuple[str | None, ...
     if not names or len(set(names)) < len(names):
         raise ArgumentError(f"weights={weights!r}; expected names of variables, each once, or None")
     return names
-
-
-def _member_weights(
-    table: Rows, names: Sequence[str | None], ensemble: str, learning: np.ndarray[Any, Any]
-) -> dict[str, np.ndarray[Any, Any] | None]:
-    """Weights of all rows for each member by its name."""
-    from xsoil.networks.moisture.ensemble import balanced_weights
-
-    found: dict[str, np.ndarray[Any, Any] | None] = {}
-    for name in names:
-        if name is None:
-            found[UNWEIGHTED] = None
-            continue
-        values, continuous = table.strata[name]
-        if ensemble == "balanced":
-            found[name] = balanced_weights(values, continuous=continuous)
-            continue
-        if continuous:
-            raise ArgumentError(f"ensemble='per_class' by {name!r}, which holds no classes; name it in categorical")
-        codes, counts = np.unique(values[learning & np.isfinite(values)], return_counts=True)
-        for code in codes[counts >= LEAST_ROWS]:
-            found[f"{name}={code:g}"] = (values == code).astype(np.float32)
-    if not found:
-        raise ArgumentError(f"no class of {list(names)} has {LEAST_ROWS} training rows; take ensemble='balanced'")
-    return found
