@@ -21,6 +21,7 @@ from xsoil.errors import (
     UnknownNameError,
 )
 from xsoil.evaluation.splits import Split
+from xsoil.physics.bounded import Bounded
 from xsoil.verbs.evaluate import evaluate
 from xsoil.verbs.learn_params import learn_params
 from xsoil.verbs.load_model import load_model
@@ -270,12 +271,36 @@ def test_faults(small):
         "several observed variables",
         observations=xr.Dataset({"soil_moisture": observed, "theta": observed}),
     )
+    both = xr.Dataset({"soil_moisture": observed, "drainage": forcing.pet.isel(time=slice(0, None, 3))})
+    weights = {"soil_moisture": 1, "drainage": 1}
+    refused(ArgumentError, r"no error_std of 'drainage' \[mm d-1\]", weights=weights, observations=both)
+    errors = {"soil_moisture": 0.02, "drainage": 0.0}
+    refused(ArgumentError, "error_std=0.0 of 'drainage'", weights=weights, observations=both, error_std=errors)
+    refused(UnknownNameError, "did you mean 'drainage'", weights=weights, observations=both, error_std={"drinage": 1})
+    sce = {"optimizer": "sce_ua"}
+    refused(UnknownNameError, "observed variable with a loss 'runoff'", loss={"runoff": "mse"}, **sce)
+    refused(ArgumentError, "no loss for 'soil_moisture'", loss={}, **sce)
+    refused(UnknownNameError, "did you mean 'mse'", loss="rmse", **sce)
+    refused(ArgumentError, "loss='kge' with optimizer='ies'", loss="kge")
     refused(
         ArgumentError,
-        "an inversion compares one series",
-        weights={"soil_moisture": 1, "theta": 1},
-        observations=xr.Dataset({"soil_moisture": observed, "theta": observed}),
+        r"evaluations=20 to search 3 parameters .*'k_sat'.* at least 21, the first",
+        loss="kge",
+        evaluations=20,
+        **sce,
     )
+    refused(ArgumentError, r"evaluations=5 to search 1 parameters \['k_sat'\]; .* at least 6", evaluations=5, **sce)
+    refused(ArgumentError, "members=4 to search 3 parameters .* at least 5, two more", members=4)
+    refused(ArgumentError, "iterations=0", iterations=0)
+    refused(ArgumentError, "draws=True with strategy='inverse', optimizer='sce_ua'", draws=True, **sce)
+    refused(UnknownNameError, "did you mean 'surrogate'", physics="surogate")
+    refused(ArgumentError, "physics='surrogate' with model='water_balance'", physics="surrogate")
+    high = xr.full_like(observed[0], 900.0).drop_vars("time").assign_attrs(units="cm d-1")
+    refused(UnitsError, "'k_sat' has no units", targets={"k_sat": (1, high.drop_attrs())})
+    refused(ArgumentError, "a bound of 'k_sat' varies with time", targets={"k_sat": (1, observed)})
+    refused(ArgumentError, "bounds of 'k_sat' are in no cell", targets={"k_sat": (901, high)})
+    refused(GridMismatchError, "the bound 'k_sat_low': 'x' has 3", targets={"k_sat": (1, high.isel(x=slice(3)))})
+    refused(ArgumentError, "is a Bounded of arrays", targets={"k_sat": Bounded(np.ones(2), 9.0)})
     refused(UnknownNameError, "unknown observed variable", weights={"snow": 1})
     refused(ArgumentError, r"weights\['soil_moisture'\] is -1", weights={"soil_moisture": -1})
     refused(ArgumentError, "seed=-1", seed=-1)

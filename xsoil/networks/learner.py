@@ -19,7 +19,7 @@ from xsoil.networks.parameter_networks import InputShapes, network_of
 from xsoil.networks.samples import Sample
 from xsoil.networks.scaling import InputScaling
 from xsoil.networks.soil_models import SoilModel, soil_model
-from xsoil.physics.bounded import Bounded, bounded
+from xsoil.physics.bounded import Bounded, bounded, ends_of
 
 __all__ = ["OPERATOR", "STRATEGIES", "ParameterLearner"]
 
@@ -125,7 +125,10 @@ class ParameterLearner(Learner):
     def forward(
         self, static: Tensor | None, history: Tensor | None = None, known: Mapping[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """Learned parameters (n,) from unscaled predictors; `known` are parameters they must be in order with."""
+        """Learned parameters (n,) from unscaled predictors.
+
+        `known` are parameters that they must be in order with, and bounds of single cells, by the names of `ends_of`.
+        """
         return self._bounded(self.network(*self.scaling(static, history)), known or {})
 
     def _bounded(self, z: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -143,13 +146,19 @@ class ParameterLearner(Learner):
         """Parameters between their bounds, and in the order that the model needs."""
         found: dict[str, Tensor] = {}
         order, gap = self.model.order, self.model.gap
+
+        def end(name: str, which: int) -> Any:
+            of_cells = known.get(ends_of(name)[which])
+            if of_cells is None:
+                return (self.targets[name].low, self.targets[name].high)[which]
+            return torch.as_tensor(of_cells, dtype=z[name].dtype)
+
         for name in sorted(z, key=lambda name: order.index(name) if name in order else -1):
-            low: Any = self.targets[name].low
-            high: Any = self.targets[name].high
+            low, high = end(name, 0), end(name, 1)
             if name in order:
                 place = order.index(name)
                 below: list[Any] = [found.get(n, known.get(n)) for n in order[:place]]
-                above: list[Any] = [self.targets[n].high if n in z else known.get(n) for n in order[place + 1 :]]
+                above: list[Any] = [end(n, 1) if n in z else known.get(n) for n in order[place + 1 :]]
                 for value in below:
                     if value is not None:
                         low = torch.clamp(torch.as_tensor(value, dtype=z[name].dtype) + gap, min=low)
@@ -179,7 +188,8 @@ class ParameterLearner(Learner):
         return scale, bias
 
     def _run(self, sample: Sample, parameters: Mapping[str, Tensor], outputs: tuple[str, ...]) -> dict[str, Tensor]:
-        values = {n: value for n, value in {**sample.known, **parameters}.items() if n not in OPERATOR}
+        others = {*OPERATOR, *(end for name in self.targets for end in ends_of(name))}
+        values = {n: value for n, value in {**sample.known, **parameters}.items() if n not in others}
         missing = [name for name in self.model.forcing if name not in sample.forcing]
         if missing:
             raise MissingVariableError(f"no {missing[0]!r} among the forcing {sorted(sample.forcing)}")
@@ -260,8 +270,11 @@ class ParameterLearner(Learner):
             inputs = part.pop("static", None), part.pop("history", None)
             whole = self.scaling.complete(*inputs)
             for name, found in self._bounded(network(*scaling(*inputs)), part).items():
-                value = torch.where(whole, found, torch.nan).cpu().float().double().numpy()
-                out[name][at] = value[: at.stop - at.start].clip(self.targets[name].low, self.targets[name].high)
+                value = torch.where(whole, found, torch.nan).cpu().float().double().numpy()[: at.stop - at.start]
+                low, high = (np.asarray(given[end])[at] for end in ends_of(name)) if ends_of(name)[0] in given else (
+                    self.targets[name].low, self.targets[name].high
+                )  # fmt: skip
+                out[name][at] = value.clip(low, high)
         return out
 
     def describe(self) -> dict[str, Any]:

@@ -270,8 +270,9 @@ def _closed(learner: Learner, loop: Loop, folder: Path, patience: int, excluded:
     finite = np.where(np.isfinite(validation), validation, np.inf)
     if not np.isfinite(finite).any():
         raise ArgumentError(
-            f"the loss was {validation[0]} in the first epoch: the physics gave no number; look at forcing, known "
-            "parameters and bounds, or lower learning_rate"
+            f"the loss was {validation[0]} in the first epoch: the physics gave no number, or the observations define "
+            "no loss (constant ones have neither NSE nor KGE); look at them, at forcing, known parameters and bounds, "
+            "or lower learning_rate"
         )
     state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
     prefix = "learner."

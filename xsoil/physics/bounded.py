@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from xsoil.errors import ArgumentError
 from xsoil.physics.elementary import NUMPY, Elementary
 
-__all__ = ["EDGE", "Bounded", "bounded", "to_bounded", "to_unbounded"]
+__all__ = ["EDGE", "Bounded", "bounded", "ends_of", "to_bounded", "to_unbounded"]
 
 EDGE = 1e-6
 """Values nearer to a bound than this share of the interval get the logit of this share, which is finite."""
@@ -93,6 +93,11 @@ def to_unbounded(x: Any, low: Any, high: Any, log: bool, functions: Elementary =
 def to_bounded(z: Any, low: Any, high: Any, log: bool, functions: Elementary = NUMPY) -> Any:
     """Inverse of `to_unbounded`; never leaves the bounds, for any z."""
     return _built(functions)[3](z, low, high, log)
+
+
+def ends_of(name: str) -> tuple[str, str]:
+    """Names of the bounds of a parameter where cells have their own, among what is known of the cells."""
+    return f"{name}_low", f"{name}_high"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,12 @@ __all__ = ["FAULTS", "Inputs", "XarraySource", "observations_per_cell"]
 
 FAULTS: Mapping[str, int] = {
     "no_observations": 1, "missing_forcing": 2, "missing_predictors": 4, "missing_parameter": 8,
+    "constant_observations": 128,
 }  # fmt: skip
-"""Why a cell takes no part, as bits."""
+"""Why a cell takes no part, as bits. A bound of a cell's own that is missing or impossible is a missing parameter."""
+
+LEAST_VARIANCE = 1e-12
+"""Observations that vary by less than this share of their mean square are constant but for rounding."""
 
 BLOCK_BYTES = 64 * 2**20
 """What cells that are read together hold at most, where they are not all in memory."""
@@ -37,7 +41,9 @@ class Inputs:
     forcing : xr.Dataset
         Series of the model on time and the dims of the cells (or time alone), without coordinates.
     known : mapping of str to xr.DataArray
-        Given parameters, numbers or maps on (some of) the dims.
+        Given parameters, and bounds of single cells, numbers or maps on (some of) the dims.
+    varying : collection of str
+        Observed variables of which constant series are of no use.
     predictors, history
         What a network reads; None for an inversion.
     """
@@ -47,6 +53,7 @@ class Inputs:
     known: Mapping[str, xr.DataArray]
     predictors: Predictors | None = None
     history: Series | None = None
+    varying: Collection[str] = ()
 
     @property
     def dims(self) -> tuple[Hashable, ...]:
@@ -186,10 +193,14 @@ class XarraySource:
                 values = self._staged.read(key, number)
                 good &= ((values >= 0) & (values < np.inf)).all(axis=0)
             self.status[block[~good]] |= FAULTS["missing_forcing"]
-            seen = np.zeros(block.size, bool)
+            seen, useful = np.zeros(block.size, bool), np.zeros(block.size, bool)
             for name in self.inputs.observed.outputs:
-                seen |= np.isfinite(self._staged.read(("observed", name), number)).any(axis=0)
+                values = self._staged.read(("observed", name), number)
+                there = np.isfinite(values).any(axis=0)
+                seen |= there
+                useful |= there & _varied(values) if name in self.inputs.varying else there
             self.status[block[~seen]] |= FAULTS["no_observations"]
+            self.status[block[seen & ~useful]] |= FAULTS["constant_observations"]
             there = self._has_predictors(number, block)
             self.status[block[~there]] |= FAULTS["missing_predictors"]
 
@@ -284,3 +295,12 @@ class XarraySource:
         if not self.resident or not len(self):
             return self
         return InMemorySource(Sample(**self._fields(self._places, self._static, self._staged.arrays)))
+
+
+def _varied(values: np.ndarray) -> np.ndarray:
+    """Which columns (time, n) hold finite values that vary."""
+    there = np.isfinite(values)
+    count = np.maximum(there.sum(axis=0), 1)
+    wide = np.where(there, values, 0.0).astype(np.float64)
+    off = np.where(there, wide - wide.sum(axis=0) / count, 0.0)
+    return np.asarray((off**2).sum(axis=0) > LEAST_VARIANCE * (wide**2).sum(axis=0))

@@ -48,6 +48,8 @@ class Inference:
         The grid of the training.
     order : sequence of str
         Given parameters that the learned ones must be in order with.
+    ends : sequence of str
+        Bounds of parameters that differ from cell to cell.
     """
 
     predictors: Mapping[str, str | None]
@@ -57,6 +59,7 @@ class Inference:
     affine: tuple[float, ...] | None
     crs: str | None
     order: tuple[str, ...]
+    ends: tuple[str, ...] = ()
 
     def run(
         self,
@@ -77,10 +80,16 @@ class Inference:
                 "bring the predictors, or to=..., to such a grid"
             )
         series = series_of_history(history, like, dims, self.series or None)
-        given = numbers({name: known[name] for name in self.order if name in known})
-        limits = {str(n): read(given, VARIABLES[str(n)]) for n in given.data_vars}
+        limits = {n: read(numbers({n: known[n]}), VARIABLES[n]) for n in self.order if n in known}
+        limits |= {name: known[name] for name in self.ends}  # type: ignore[misc]
         for name, array in limits.items():
-            require_same_grid(like, array, f"parameter {name!r}")
+            hint = "; or give the bounds of these cells: targets=..." if name in self.ends else ""
+            if foreign := [str(d) for d in array.dims if d not in dims]:
+                raise GridMismatchError(f"{name!r} is on {foreign}, the cells on {[str(d) for d in dims]}{hint}")
+            try:
+                require_same_grid(like, array, f"{'bound' if hint else 'parameter'} {name!r}")
+            except GridMismatchError as error:
+                raise GridMismatchError(f"{error}{hint}") from error
         learner.eval()
         arrays = _apply(learner, static, series, limits, like, dims)
         data = {name: (dims, array, VARIABLES[name].attrs) for name, array in zip(learner.targets, arrays, strict=True)}

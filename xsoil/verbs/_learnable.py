@@ -68,7 +68,7 @@ class Learnable:
     simulate : mapping
         The same as keywords of `xsoil.simulate`.
     forward : callable
-        ``forward(forcing, learned, fixed, rows)``, the model of an inversion.
+        ``forward(forcing, learned, fixed, rows, outputs)``, the model of an inversion.
     reference : str
         Where the model, and learning its parameters, is described.
     values, defaults : mapping of str to float
@@ -113,10 +113,14 @@ def learnable(
         steps = int(substeps)
         options = {"substeps": steps}
 
-        def forward(forcing: Any, learned: Sequence[str], fixed: Any, rows: np.ndarray) -> Model:
+        def forward(
+            forcing: Any, learned: Sequence[str], fixed: Any, rows: np.ndarray, outputs: Sequence[str]
+        ) -> Model:
             from xsoil.inverse.forward_models import WaterBalance
 
-            return WaterBalance(forcing["precipitation"], forcing["pet"], learned, fixed, rows=rows, substeps=steps)
+            return WaterBalance(
+                forcing["precipitation"], forcing["pet"], learned, fixed, rows=rows, outputs=outputs, substeps=steps
+            )
 
         return Learnable(
             model, PARAMETERS, ("precipitation", "pet"), WATER_BALANCE_BOUNDS | OPERATOR_BOUNDS,
@@ -137,7 +141,7 @@ def _richards(curve: str, depth: float, column_depth: float) -> Learnable:
         raise ArgumentError(f"depth={depth!r} in a column of {column_depth!r} m; expected one within it, both in m")
     options = {"curve": curve, "depth": float(depth), "column_depth": float(column_depth)}
 
-    def forward(forcing: Any, learned: Sequence[str], fixed: Any, rows: np.ndarray) -> Model:
+    def forward(forcing: Any, learned: Sequence[str], fixed: Any, rows: np.ndarray, outputs: Sequence[str]) -> Model:
         from xsoil.inverse.forward_models import Richards
         from xsoil.physics.richards import grid
 
@@ -148,7 +152,7 @@ def _richards(curve: str, depth: float, column_depth: float) -> Learnable:
         given.pop("lai", None)
         return Richards(
             forcing["precipitation"], forcing["pet"], lai, learned, given, curve=curve,
-            widths=grid(100.0 * column_depth), depths=(100.0 * depth,), rows=rows,
+            widths=grid(100.0 * column_depth), depths=(100.0 * depth,), rows=rows, outputs=outputs,
         )  # fmt: skip
 
     own = RICHARDS_BOUNDS.get(curve, {})

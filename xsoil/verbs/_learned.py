@@ -12,11 +12,12 @@ import xarray as xr
 
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.evaluation.splits import Split
-from xsoil.physics.bounded import Bounded
+from xsoil.physics.bounded import Bounded, ends_of
 from xsoil.verbs._infer import Inference
 from xsoil.verbs._inputs import as_dataset
 from xsoil.verbs._learnable import learnable
 from xsoil.verbs._observed import Observed
+from xsoil.verbs._targets import ends_from
 from xsoil.verbs.evaluate import evaluate
 from xsoil.verbs.simulate import simulate
 
@@ -35,6 +36,8 @@ class Setting:
     targets : mapping of str to Bounded
     fixed : mapping of str to number or DataArray
         Given parameters, as they were given.
+    ends : mapping of str to DataArray
+        Bounds of targets whose cells differ; see `Targets`.
     """
 
     strategy: str
@@ -47,6 +50,7 @@ class Setting:
     outputs: Mapping[str, str]
     optimizer: str | None = None
     inference: Inference | None = None
+    ends: Mapping[str, xr.DataArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,19 +72,25 @@ class LearnedParams:
     params : xr.Dataset
         The learned parameters on the grid of the observations, with units and grid mapping; lazy where the predictors
         are. `status` [CF `flag_masks`] says which cells took no part in the learning, and why. Of an inversion also
-        ``<name>_spread`` (the posterior's standard deviation, ensemble smoother only), `cost` (its mean squared
-        misfit, per error variance with the ensemble smoother), `iterations`, `evaluations` and `search_status`.
+        how the search of every cell went: `search_status` (converged, budget_spent, stalled ...), `cost` (the loss; of
+        the ensemble smoother the mean square of its errors per error variance, about 1 where model and errors are
+        right), `iterations`, `evaluations` and `failed_runs`. The ensemble smoother's parameters are the mean of the
+        posterior, taken where parameters have no bounds; ``<name>_spread`` is its standard deviation.
     history : xr.Dataset
         Of a network the losses of training and validation, learning rate and seconds of every epoch; of an inversion
         the number of cells by how their search ended.
     inverse : xr.Dataset or None
         Of the strategy "two_step": the parameters of the inversion, on the grid of the observations.
+    draws : xr.Dataset or None
+        Of the ensemble smoother with ``draws=True``: draws of the posterior on (member, dims of the cells), parameters
+        that `xsoil.simulate` takes as they are; NaN where the member's runs failed.
     """
 
     params: xr.Dataset
     history: xr.Dataset
     setting: Setting
     inverse: xr.Dataset | None = None
+    draws: xr.Dataset | None = None
     learner: ParameterLearner | None = field(default=None, repr=False)
     data: Data | None = field(default=None, repr=False)
 
@@ -90,6 +100,7 @@ class LearnedParams:
         *,
         to: object = None,
         history: xr.Dataset | None = None,
+        targets: Mapping[str, Any] | None = None,
         **fixed: float | xr.DataArray,
     ) -> xr.Dataset:
         """Parameters of other places, or from other maps.
@@ -103,6 +114,9 @@ class LearnedParams:
             in training. By default the grid of the training, continued over all of `ds`.
         history : xr.Dataset, optional
             The series of the training, where there were any, of any length.
+        targets : mapping, optional
+            Bounds of the parameters that were learned between bounds of each cell, as in training:
+            ``{"theta_s": (0.32, map)}``. By default those of the training, for its cells.
         **fixed : float or xr.DataArray
             Given parameters that the learned ones must be in order with (theta_fc below theta_s, say), where they
             differ from those of the training.
@@ -131,7 +145,15 @@ class LearnedParams:
         for name in fixed:
             if name not in self.setting.fixed:
                 raise UnknownNameError.of("given parameter", name, self.setting.fixed)
-        known = dict(self.setting.fixed) | fixed
+        known = dict(self.setting.fixed) | fixed | dict(self.setting.ends)
+        for name, pair in dict(targets or {}).items():
+            if ends_of(name)[0] not in self.setting.ends:
+                own = [n for n in self.setting.targets if ends_of(n)[0] in self.setting.ends]
+                raise ArgumentError(
+                    f"targets names {name!r}; expected bounds of {own or 'none'}, the parameters that were learned "
+                    "between bounds of each cell"
+                )
+            known |= ends_from(name, pair, self.setting.targets[name].log)
         return inference.run(self.learner, as_dataset(ds), to=to, history=history, known=known)
 
     def simulate(

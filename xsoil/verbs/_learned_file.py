@@ -17,6 +17,7 @@ from xsoil.physics.bounded import Bounded
 from xsoil.verbs._infer import Inference
 from xsoil.verbs._learnable import learnable
 from xsoil.verbs._learned import LearnedParams, Setting
+from xsoil.verbs._results import carry_grid_mapping, coordinates
 from xsoil.verbs._training import require_torch
 from xsoil.vocabulary import VARIABLES
 
@@ -28,9 +29,9 @@ __all__ = ["FORMAT", "read_learned", "write_learned"]
 FORMAT, VERSION = "xsoil learned parameters", 1
 KEYS = (
     "strategy", "model", "model_options", "targets", "fixed", "fixed_maps", "seed", "warmup", "outputs", "optimizer",
-    "inference", "units", "history", "maps",
+    "inference", "units", "history", "maps", "ends",
 )  # fmt: skip
-INFERENCE = ("predictors", "series", "factor", "ring", "affine", "crs", "order")
+INFERENCE = ("predictors", "series", "factor", "ring", "affine", "crs", "order", "ends")
 
 
 def write_learned(learned: LearnedParams, path: str | PathLike[str]) -> None:
@@ -56,9 +57,15 @@ def _maps(learned: LearnedParams) -> dict[str, xr.Dataset]:
     found = {"params": learned.params}
     if learned.inverse is not None:
         found["inverse"] = learned.inverse
-    given = {n: v for n, v in learned.setting.fixed.items() if isinstance(v, xr.DataArray)}
-    if given:
-        found["given"] = xr.Dataset(given)
+    if learned.draws is not None:
+        found["draws"] = learned.draws
+    maps = {**learned.setting.fixed, **learned.setting.ends}
+    given = {n: v for n, v in maps.items() if isinstance(v, xr.DataArray)}
+    if given:  # all on the cells of the result, whose coordinates and grid mapping they take
+        dims = learned.params["status"].dims
+        data = {n: xr.Variable(v.dims, v.data, v.attrs) for n, v in given.items()}
+        bare = coordinates((learned.params, dims)).assign(data)
+        found["given"] = carry_grid_mapping(bare, learned.params)
     return found
 
 
@@ -87,6 +94,7 @@ def _described(learned: LearnedParams) -> dict[str, Any]:
         "optimizer": setting.optimizer,
         "inference": None if inference is None else {name: _plain(getattr(inference, name)) for name in INFERENCE},
         "units": {name: VARIABLES[name].units for name in (*setting.targets, *setting.fixed)},
+        "ends": list(setting.ends),
         "history": history,
         "maps": list(_maps(learned)),
     }
@@ -140,7 +148,7 @@ def _rebuilt(found: Any, folder: Path, learner: ParameterLearner | None) -> Lear
         fixed |= {name: given[name] for name in found["fixed_maps"]}
         setting = Setting(
             found["strategy"], found["model"], found["model_options"], targets, fixed, found["seed"], found["warmup"],
-            found["outputs"], found["optimizer"], inference,
+            found["outputs"], found["optimizer"], inference, {name: given[name] for name in found["ends"]},
         )  # fmt: skip
         history = found["history"]
         record = xr.Dataset(
@@ -148,7 +156,7 @@ def _rebuilt(found: Any, folder: Path, learner: ParameterLearner | None) -> Lear
             {n: (dims, values, attrs) for n, (dims, values, attrs) in history["coords"].items()},
             history["attrs"],
         )
-        return LearnedParams(maps["params"], record, setting, maps.get("inverse"), learner)
+        return LearnedParams(maps["params"], record, setting, maps.get("inverse"), maps.get("draws"), learner)
     except SoilError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -161,7 +169,7 @@ def _tupled(value: Any) -> Any:
 
 def _map(folder: Path, name: str) -> xr.Dataset:
     path = folder / f"{name}.zarr"
-    if name not in ("params", "inverse", "given") or not path.is_dir():
+    if name not in ("params", "inverse", "given", "draws") or not path.is_dir():
         raise ArgumentError(f"{folder} lacks {path.name}; take a whole copy of the folder")
     try:
         found: xr.Dataset = xr.open_zarr(path, chunks=None, decode_coords="all").load()

@@ -15,7 +15,7 @@ from xsoil.verbs._inversion import NOT_SEARCHED
 from xsoil.verbs._results import carry_grid_mapping, coordinates, flag_attrs
 from xsoil.vocabulary import VARIABLES
 
-__all__ = ["FLAGS", "described", "inversion_maps", "search_ends", "status_of"]
+__all__ = ["FLAGS", "described", "draws_of", "inversion_maps", "search_ends", "status_of"]
 
 FLAGS = {**FAULTS, "validation": 16, "kept_for_test": 32, "in_no_set": 64}
 
@@ -68,6 +68,7 @@ def inversion_maps(
     attrs["cost"] = {"long_name": "misfit of the parameters"}
     attrs["iterations"] = {"long_name": "steps of the search", "units": "1"}
     attrs["evaluations"] = {"long_name": "runs of the model", "units": "1"}
+    attrs["failed_runs"] = {"long_name": "runs of the model without a result", "units": "1"}
     attrs["search_status"] = {
         "long_name": "end of the search",
         "flag_values": np.array(list(ends.values()), np.uint8),
@@ -79,6 +80,19 @@ def inversion_maps(
         values = values.astype(np.float32) if values.dtype.kind == "f" else values
         data[name] = (dims, values.reshape(shape), attrs[name])
     return described(coordinates((like, dims)).assign(data), status, dims, like, strategy, reference)
+
+
+def draws_of(
+    draws: Mapping[str, np.ndarray], like: xr.Dataset, dims: tuple[Hashable, ...], reference: str
+) -> xr.Dataset | None:
+    """The posterior ensembles (members, cells) of an inversion, on `member` and the dims of the cells."""
+    if not draws:
+        return None
+    shape = tuple(like.sizes[d] for d in dims)
+    data = {
+        name: (("member", *dims), values.reshape(-1, *shape), VARIABLES[name].attrs) for name, values in draws.items()
+    }
+    return carry_grid_mapping(coordinates((like, dims)).assign(data), like).assign_attrs(references=reference)
 
 
 def search_ends(maps: Mapping[str, np.ndarray]) -> xr.Dataset:

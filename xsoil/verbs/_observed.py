@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,13 @@ from xsoil.evaluation.splits import days_since
 from xsoil.verbs._inputs import as_dataset, read, require_same_grid
 from xsoil.vocabulary import VARIABLES
 
-__all__ = ["MOISTURE", "Observed", "observed_of"]
+__all__ = ["MOISTURE", "VARYING", "Observed", "errors_of", "losses_of", "observed_of", "weights_of"]
 
 MOISTURE = ("soil_moisture", "theta_obs", "theta")
 """Names under which soil moisture is observed; the first two are seen through the observation operator."""
 FLUXES = ("storage", "actual_et", "runoff", "drainage")
+VARYING = ("nse", "kge")
+"""Losses that constant observations do not define."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,48 @@ def observed_of(
     at = np.flatnonzero(counts)
     data = xr.Dataset({name: array.isel(time=at) for name, array in bare.items()})
     return Observed(data, outputs, found[at], dims)
+
+
+def losses_of(loss: Any, observed: Mapping[str, str]) -> dict[str, Any]:
+    """The loss of each observed variable, from one for all or one for each."""
+    from xsoil.kernels.costs import OBJECTIVES
+
+    given = dict(loss) if isinstance(loss, Mapping) else dict.fromkeys(observed, loss)
+    for name in given:
+        if name not in observed:
+            raise UnknownNameError.of("observed variable with a loss", name, observed)
+    missing = [name for name in observed if name not in given]
+    if missing:
+        raise ArgumentError(f"no loss for {missing[0]!r} among those of {sorted(given)}; give one for each variable")
+    for one in given.values():
+        if not callable(one) and one not in OBJECTIVES:
+            raise UnknownNameError.of("loss", one, OBJECTIVES)
+    return given
+
+
+def weights_of(weights: Mapping[str, float] | None, observed: Mapping[str, str]) -> dict[str, float]:
+    """The weight of each observed variable."""
+    return {name: 1.0 if weights is None else float(weights[name]) for name in observed}
+
+
+def errors_of(error_std: float | Mapping[str, float], observed: Mapping[str, str]) -> dict[str, float]:
+    """Standard deviation of the errors of each observed variable; one number is that of soil moisture."""
+    if isinstance(error_std, Mapping):
+        for name in error_std:
+            if name not in observed:
+                raise UnknownNameError.of("observed variable with an error_std", name, observed)
+    given = dict(error_std) if isinstance(error_std, Mapping) else dict.fromkeys(
+        (name for name in observed if name in MOISTURE), error_std
+    )  # fmt: skip
+    for name in observed:
+        units = VARIABLES[name].units
+        if name not in given:
+            example = {n: 0.02 if n in MOISTURE else 0.5 for n in observed}
+            raise ArgumentError(f"no error_std of {name!r} [{units}]; give one for each variable: error_std={example}")
+        value = given[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value < np.inf:
+            raise ArgumentError(f"error_std={value!r} of {name!r}; expected a standard deviation above 0 [{units}]")
+    return {name: float(given[name]) for name in observed}
 
 
 def _chosen(ds: xr.Dataset, weights: Mapping[str, float] | None) -> list[str]:

@@ -19,7 +19,7 @@ from xsoil.vocabulary import VARIABLES
 if TYPE_CHECKING:
     from xsoil.networks.learner import ParameterLearner
 
-__all__ = ["behind_surrogate", "draw_validation", "require_names", "require_torch", "train"]
+__all__ = ["behind_surrogate", "draw_validation", "require_network", "require_torch", "train"]
 
 WITH_RING = ("cnn", "mpr")
 """Networks that are told how many cells of a patch are neighbours."""
@@ -35,17 +35,17 @@ def require_torch() -> None:
         )
 
 
-def require_names(network: Any, loss: Any) -> None:
-    """Raise where networks cannot be had, or names of the network or the loss are unknown, before anything is read."""
+def require_network(network: Any) -> None:
+    """Raise where networks cannot be had, or this one is none, before anything is read."""
     require_torch()
-    from xsoil.networks.losses import LOSSES
     from xsoil.networks.parameter_networks import NETWORKS
 
-    if isinstance(network, str) and network not in NETWORKS:
+    if isinstance(network, type):
+        raise ArgumentError(
+            f"network is the class {network.__name__}; expected a module of it: {network.__name__}(...)"
+        )
+    if network not in NETWORKS if isinstance(network, str) else not hasattr(network, "state_dict"):
         raise UnknownNameError.of("network", network, NETWORKS)
-    for name in loss.values() if isinstance(loss, Mapping) else [loss]:
-        if isinstance(name, str) and name not in LOSSES:
-            raise UnknownNameError.of("loss", name, LOSSES)
 
 
 def behind_surrogate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from os import PathLike
@@ -13,21 +13,29 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, UnknownNameError
-from xsoil.evaluation._places import cell_dims
+from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
 from xsoil.evaluation.splits import Split
 from xsoil.verbs._cell_source import FAULTS, Inputs, XarraySource, observations_per_cell
 from xsoil.verbs._infer import Inference, cells_like, geometry_of
-from xsoil.verbs._inputs import as_dataset, require_same_grid
-from xsoil.verbs._inversion import Search, invert
+from xsoil.verbs._inputs import as_dataset
+from xsoil.verbs._inversion import invert
+from xsoil.verbs._learn_inputs import (
+    cells_of,
+    check_numbers,
+    faults_of,
+    require_one_grid,
+    search_of,
+    through,
+    training_cells,
+)
 from xsoil.verbs._learnable import forcing_of, learnable
 from xsoil.verbs._learned import Data, LearnedParams, Setting
-from xsoil.verbs._learned_maps import described, inversion_maps, search_ends, status_of
-from xsoil.verbs._observed import observed_of
+from xsoil.verbs._learned_maps import described, draws_of, inversion_maps, search_ends, status_of
+from xsoil.verbs._observed import VARYING, losses_of, observed_of
 from xsoil.verbs._predictors import predictors_of, series_of_history
 from xsoil.verbs._simulate_inputs import OBSERVATION
 from xsoil.verbs._targets import completed, known_of, targets_of
-from xsoil.verbs._training import behind_surrogate, draw_validation, require_names, train
+from xsoil.verbs._training import behind_surrogate, draw_validation, require_network, train
 
 __all__ = ["learn_params"]
 
@@ -43,6 +51,7 @@ def learn_params(
     strategy: Literal["end_to_end", "two_step", "inverse"] = "end_to_end",
     network: Any = "cnn",
     model: str = "water_balance",
+    physics: Literal["direct", "surrogate"] = "direct",
     targets: Mapping[str, Any] | Sequence[str] | str | None = None,
     split: Split | None = None,
     seed: int = 0,
@@ -66,9 +75,10 @@ def learn_params(
     patience: int | None = None,
     schedule: Literal["plateau", "one_cycle", "constant"] = "plateau",
     accelerator: str = "cpu",
-    error_std: float = 0.02,
+    error_std: float | Mapping[str, float] = 0.02,
     members: int = 64,
     iterations: int = 20,
+    draws: bool = False,
     evaluations: int = 3000,
     memory_budget: float = 4e9,
     directory: str | PathLike[str] | None = None,
@@ -105,11 +115,15 @@ def learn_params(
         The model; see `xsoil.simulate`. Richards columns have an atmospheric top, free drainage and S-shaped uptake,
         and start at -100 cm; they need `lai` in the forcing or as a keyword. "richards_surrogate": a network is trained
         through a `surrogate` of them, in place of their solver, with which the result is simulated and evaluated.
+    physics : {"direct", "surrogate"}
+        Of Richards columns: gradients of the solver itself, or through a `surrogate`; "surrogate" is the same as
+        ``model="richards_surrogate"``.
     targets : mapping, sequence of str or str, optional
         What is learned: ``{"k_sat": (1, 1000), ...}`` with bounds in the units of the vocabulary, or names alone with
-        bounds that suit Li et al. (2024) or those of Qi et al. (2026) [4]_. k_sat, k_0 and alpha, of Richards columns
-        also n and h50, are learned on a logarithmic scale. Default: `k_sat`, and `obs_scale` and `obs_bias` of the
-        observation operator; of Richards columns the parameters of the curve and `h50`.
+        bounds that suit Li et al. (2024) or those of Qi et al. (2026) [4]_. A bound may be a map on the cells, with
+        units: ``{"theta_s": (0.32, observations.max("time", keep_attrs=True).clip(0.41))}``. k_sat, k_0 and alpha, of
+        Richards columns also n and h50, are learned on a logarithmic scale. Default: `k_sat`, and `obs_scale` and
+        `obs_bias` of the observation operator; of Richards columns the parameters of the curve and `h50`.
     split : Split, optional
         Cells and times of training and of test; all by default.
     seed : int
@@ -117,10 +131,13 @@ def learn_params(
     optimizer : {"ies", "sce_ua"}
         Of the inversion: iterative ensemble smoother [2]_ (posterior mean and spread) or SCE-UA [3]_.
     loss : str, callable or mapping
-        "mse", "nse", "kge", "ubrmse", or a function of the user's, for all observed variables or for each; of networks
-        and SCE-UA (the ensemble smoother has the mean square of its errors).
+        "mse", "nse", "kge", "ubrmse", or a function of the user's, for all observed variables or for each: what
+        "end_to_end" and SCE-UA make least. A function gets (time, cells) and gives a cost for each cell: of networks
+        ``cost(simulated, observed, valid)`` on tensors, of SCE-UA ``cost(simulated, observed)`` on arrays with NaN.
+        (The ensemble smoother has the squares of its errors; the network of "two_step" those of parameters.)
     weights : mapping of str to float, optional
-        Names the observed variables and their weights, where there are several (networks only).
+        Names the observed variables and their weights, where there are several. What counts is the weighted mean of
+        the losses; with the ensemble smoother a weight multiplies the squares of a variable's errors.
     mask : xr.DataArray of bool, optional
         On (time, cells) or some of these; False leaves an observation out (frozen soil, quality flags).
     ring : int
@@ -146,10 +163,14 @@ def learn_params(
         stops (20 by default, with "one_cycle" never); how the learning rate goes on: "plateau" (halved where the loss
         no longer falls), "one_cycle" (up to `learning_rate` and down to zero over all epochs) or "constant"; "cpu",
         "gpu" or "auto".
-    error_std : float
-        Standard deviation of the errors of the observations ("ies") [m3 m-3].
-    members, iterations, evaluations : int
-        Of the ensemble smoother, and runs per cell of SCE-UA.
+    error_std : float or mapping of str to float
+        Standard deviation of the errors of the observations ("ies") [m3 m-3], or of each observed variable.
+    members, iterations : int
+        Of the ensemble smoother: size of an ensemble, and steps at most.
+    draws : bool
+        Keep the posterior ensembles of the ensemble smoother, as `.draws`.
+    evaluations : int
+        Runs per cell of SCE-UA, which needs max(n, 2) x (2 n + 1) to begin with n searched parameters.
     memory_budget : float
         What series and predictors may take in memory [bytes]; beyond it they are kept in a scratch file (in `directory`
         where given, else the system's place), and read in blocks.
@@ -166,7 +187,7 @@ def learn_params(
     Returns
     -------
     LearnedParams
-        `.params`, `.predict(ds)`, `.simulate(forcing)`, `.evaluate()`, `.history`, `.save(path)`.
+        `.params`, `.predict(ds)`, `.simulate(forcing)`, `.evaluate()`, `.history`, `.draws`, `.save(path)`.
 
     Raises
     ------
@@ -180,9 +201,9 @@ def learn_params(
     Notes
     -----
     Series are held in single precision. The model runs from the first day of the forcing to the last day of training.
-    A cell takes no part where it has no observation in the training times (too few for the loss), a day without (or
-    with negative) forcing, no predictor, or a given parameter that is missing ("two_step": a search without a result);
-    `status` of the result says so.
+    A cell takes no part where it has no observation in the training times (too few for the loss, or constant ones,
+    of which NSE and KGE are not defined), a day without (or with negative) forcing, no predictor, or a given parameter
+    or bound that is missing ("two_step": a search without a result); `status` of the result says so.
 
     References
     ----------
@@ -210,30 +231,30 @@ def learn_params(
     for kind, name, names in (("strategy", strategy, STRATEGIES), ("optimizer", optimizer, OPTIMIZERS)):
         if name not in names:
             raise UnknownNameError.of(kind, name, names)
-    _check(
-        ring=ring, warmup=warmup, seed=seed, validation=validation, error_std=error_std, memory_budget=memory_budget
-    )  # fmt: skip
+    check_numbers(ring=ring, warmup=warmup, seed=seed, validation=validation, memory_budget=memory_budget)
     if resume and directory is None:
         raise ArgumentError("resume=True without a directory; name the one of the training to continue")
-    if (model == "richards_surrogate") != (surrogate is not None):
+    if draws and (strategy == "end_to_end" or optimizer != "ies"):
         raise ArgumentError(
-            f"model={model!r} with surrogate={type(surrogate).__name__}; expected model='richards_surrogate' together "
-            "with a surrogate that xsoil.networks.surrogate.fit_surrogate(...) made, or none of both"
+            f"draws=True with strategy={strategy!r}, optimizer={optimizer!r}; expected 'inverse' or 'two_step' with "
+            "'ies', which has a posterior to draw from"
         )
+    model = through(model, physics, surrogate)
     if surrogate is None:
         row = learnable(model, substeps=substeps, curve=curve, depth=depth, column_depth=column_depth)
     else:
         row, fixed = behind_surrogate(surrogate, strategy, fixed)
     observations, forcing = as_dataset(observations), as_dataset(forcing)
     series = forcing_of(forcing, row)
-    bounds = targets_of(targets, row)
+    wanted_targets = targets_of(targets, row)
+    bounds, ends = wanted_targets.bounds, wanted_targets.ends
     own = [p.name for p in signature(learn_params).parameters.values() if p.kind is p.KEYWORD_ONLY]
     given = completed(fixed, bounds, row, [str(name) for name in series.data_vars], own)
     known = known_of(given)
     operator = any(name in bounds or name in given for name in OBSERVATION)
-    dims = _cells_of(observations)
+    dims = cells_of(observations)
     like = cells_like(observations, dims)
-    _require_one_grid(like, series, known, dims)
+    require_one_grid(like, series, known, ends, dims)
     observed = observed_of(observations, series, dims, weights=weights, mask=mask, warmup=warmup, operator=operator)
     unseen = [name for name in OBSERVATION if name in bounds]
     if unseen and "theta_obs" not in observed.outputs.values():
@@ -241,8 +262,17 @@ def learn_params(
             f"{unseen} are to be learned, but {list(observed.outputs)} is not seen through them; rename the series "
             "that is to 'soil_moisture', or choose other targets"
         )
+    losses, search = losses_of(loss, observed.outputs), None
+    if strategy != "inverse":
+        require_network(network)
+    if strategy != "end_to_end":
+        search = search_of(
+            optimizer, seed=int(seed), observed=observed.outputs, loss=loss, losses=losses, weights=weights,
+            error_std=error_std, members=members, iterations=iterations, evaluations=evaluations, draws=draws,
+        )  # fmt: skip
+        search.require(bounds)
     split = split or Split()
-    wanted = _training_cells(split, like, dims)
+    wanted = training_cells(split, like, dims)
     training = observed.on(split.days_of("train", series.indexes["time"][observed.days]))
     if not training.days.size:
         raise ArgumentError(
@@ -254,37 +284,37 @@ def learn_params(
             "no training cell has an observation in the training times: all are NaN; look at mask, split and nodata"
         )
     learning = strategy != "inverse"
-    if learning:
-        require_names(network, loss)
-    if strategy != "end_to_end":
-        _require_invertible(training.outputs)
     static = reading = None
     if learning:
         static = None if ds is None else predictors_of(as_dataset(ds), like, dims, ring=ring)
         reading = series_of_history(history, like, dims)
         if static is None and reading is None:
             raise MissingVariableError("no predictors: ds has no variable with numbers; give maps, or history=...")
-    inputs = Inputs(training, series.drop_vars(list(series.coords)), known, static, reading)
+    uses = search is None or search.optimizer == "sce_ua"
+    varying = [name for name, one in losses.items() if uses and one in VARYING]
+    inputs = Inputs(training, series.drop_vars(list(series.coords)), {**known, **ends}, static, reading, varying)
     setting = Setting(
         strategy, row.name, dict(row.options), bounds, given, int(seed), int(warmup), dict(observed.outputs),
-        optimizer if strategy != "end_to_end" else None,
+        optimizer if strategy != "end_to_end" else None, ends=ends,
     )  # fmt: skip
-    search = Search(optimizer, int(seed), error_std, members, iterations, evaluations, loss)
     place = None if directory is None else Path(directory)
     if place is not None:
         place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="xsoil-", dir=place) as scratch:
         source = XarraySource(inputs, wanted & seen, int(training.days.max()) + 1, memory_budget, Path(scratch))
         if not len(source):
-            raise ArgumentError(f"no cell can be learned from: {_faults(source.status)}")
+            raise ArgumentError(f"no cell can be learned from: {faults_of(source.status)}")
         maps: dict[str, np.ndarray] = {}
-        if strategy != "end_to_end":
-            maps = invert(source, row, bounds, search, progress=progress)
+        ensembles = None
+        if search is not None:
+            maps, drawn = invert(source, row, bounds, search, progress=progress)
+            ensembles = draws_of(drawn, like, dims, row.reference)
         cells = draw_validation(source.cells, validation if learning else 0, int(seed))
         status = status_of(source.status, split, like, dims, wanted & ~seen, cells[1])
         if not learning:
             params = inversion_maps(maps, status, bounds, like, dims, strategy, row.reference)
-            return LearnedParams(params, search_ends(maps), setting, data=Data(forcing, observed, like, split))
+            data = Data(forcing, observed, like, split)
+            return LearnedParams(params, search_ends(maps), setting, draws=ensembles, data=data)
         source.parameters = {name: maps[name] for name in bounds} if maps else {}
         learner, record, excluded = train(
             source, bounds, cells, model=row, surrogate=surrogate, strategy=strategy, network=network,
@@ -299,80 +329,13 @@ def learn_params(
     limits = tuple(n for n in order if n not in bounds) if set(order) & set(bounds) else ()
     inference = Inference(
         {} if static is None else static.units, {} if reading is None else reading.units, factor, ring, affine, crs,
-        limits,
+        limits, tuple(ends),
     )  # fmt: skip
     predictors = xr.Dataset() if ds is None else as_dataset(ds)
-    found = inference.run(learner, predictors, to=like, history=history, known=setting.fixed)
+    found = inference.run(learner, predictors, to=like, history=history, known={**setting.fixed, **ends})
     params = described(found, status, dims, like, strategy, row.reference)
     first = inversion_maps(maps, status, bounds, like, dims, "inverse", row.reference) if maps else None
     return LearnedParams(
-        params, record, replace(setting, inference=inference), first, learner, Data(forcing, observed, like, split)
-    )
-
-
-def _check(
-    *, ring: int, warmup: int, seed: int, validation: float, error_std: float, memory_budget: float
-) -> None:  # fmt: skip
-    for name, value in (("ring", ring), ("warmup", warmup), ("seed", seed)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-            raise ArgumentError(f"{name}={value!r}; expected a whole number of at least 0")
-    if not isinstance(validation, (int, float)) or not 0 <= validation < 1:
-        raise ArgumentError(f"validation={validation!r}; expected a share of the training cells, from 0 to below 1")
-    if not isinstance(error_std, (int, float)) or not 0 < error_std < np.inf:
-        raise ArgumentError(f"error_std={error_std!r}; expected a standard deviation above 0 [m3 m-3]")
-    if not isinstance(memory_budget, (int, float)) or not memory_budget > 0:
-        raise ArgumentError(f"memory_budget={memory_budget!r}; expected bytes")
-
-
-def _cells_of(observations: xr.Dataset) -> tuple[Hashable, ...]:
-    """The dims of the cells: those of the grid, or all but time."""
-    dims = cell_dims(observations)
-    others = [str(d) for d in observations.dims if d not in dims and d != "time"]
-    if others:
-        raise ArgumentError(
-            f"the observations have the dims {others} beside time and {[str(d) for d in dims]}; choose one layer of "
-            "them: .isel(...), or ds.soil.depth_mean(...)"
-        )
-    return dims
-
-
-def _require_one_grid(
-    like: xr.Dataset, series: xr.Dataset, known: Mapping[str, xr.DataArray], dims: tuple[Hashable, ...]
-) -> None:
-    given: list[tuple[str, xr.Dataset | xr.DataArray]] = [("forcing", series)]
-    given += [(f"parameter {name!r}", array) for name, array in known.items()]
-    for what, obj in given:
-        if foreign := [str(d) for d in obj.dims if d not in (*dims, "time")]:
-            raise GridMismatchError(
-                f"{what} is on {foreign}, the observations on {[str(d) for d in dims]}; rename its dims, or bring both "
-                "to one grid with ds.soil.upscale(...)"
-            )
-        require_same_grid(like, obj, what)
-
-
-def _training_cells(split: Split, like: xr.Dataset, dims: tuple[Hashable, ...]) -> np.ndarray:
-    """The training cells of the split in the order of the observations' dims."""
-    if not isinstance(split, Split):
-        raise ArgumentError(f"split is {type(split).__name__}; expected xsoil.Split")
-    cells = split.train
-    if cells is None:
-        return np.ones([like.sizes[d] for d in dims], bool)
-    if set(cells.dims) != set(dims):
-        raise GridMismatchError(
-            f"the split is of cells on {[str(d) for d in cells.dims]}, the observations are on {[str(d) for d in dims]}"
-        )
-    require_same_grid(like, cells, "split")
-    return np.asarray(cells.transpose(*dims).to_numpy())
-
-
-def _require_invertible(outputs: Mapping[str, str]) -> None:
-    if list(outputs.values()) not in (["theta"], ["theta_obs"]):
-        raise ArgumentError(
-            f"an inversion compares one series of soil moisture, found {list(outputs)}; choose it with "
-            "weights={'soil_moisture': 1}, or strategy='end_to_end'"
-        )
-
-
-def _faults(status: np.ndarray) -> str:
-    found = {name: int(((status & bit) != 0).sum()) for name, bit in FAULTS.items()}
-    return ", ".join(f"{count} cells with {name}" for name, count in found.items() if count) or "none is left"
+        params, record, replace(setting, inference=inference), first, ensembles, learner,
+        Data(forcing, observed, like, split),
+    )  # fmt: skip

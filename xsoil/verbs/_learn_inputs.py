@@ -1,0 +1,120 @@
+"""What `learn_params` was called with: which arguments go together, which cells there are, which inversion it is."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xsoil.errors import ArgumentError, GridMismatchError, UnknownNameError
+from xsoil.evaluation._places import cell_dims
+from xsoil.evaluation.splits import Split
+from xsoil.verbs._cell_source import FAULTS
+from xsoil.verbs._inputs import require_same_grid
+from xsoil.verbs._inversion import Search
+from xsoil.verbs._observed import errors_of, weights_of
+
+__all__ = [
+    "cells_of", "check_numbers", "faults_of", "require_one_grid", "search_of", "through", "training_cells",
+]  # fmt: skip
+
+PHYSICS = ("direct", "surrogate")
+
+
+def check_numbers(*, ring: int, warmup: int, seed: int, validation: float, memory_budget: float) -> None:
+    for name, value in (("ring", ring), ("warmup", warmup), ("seed", seed)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+            raise ArgumentError(f"{name}={value!r}; expected a whole number of at least 0")
+    if not isinstance(validation, (int, float)) or not 0 <= validation < 1:
+        raise ArgumentError(f"validation={validation!r}; expected a share of the training cells, from 0 to below 1")
+    if not isinstance(memory_budget, (int, float)) or not memory_budget > 0:
+        raise ArgumentError(f"memory_budget={memory_budget!r}; expected bytes")
+
+
+def cells_of(observations: xr.Dataset) -> tuple[Hashable, ...]:
+    """The dims of the cells: those of the grid, or all but time."""
+    dims = cell_dims(observations)
+    others = [str(d) for d in observations.dims if d not in dims and d != "time"]
+    if others:
+        raise ArgumentError(
+            f"the observations have the dims {others} beside time and {[str(d) for d in dims]}; choose one layer of "
+            "them: .isel(...), or ds.soil.depth_mean(...)"
+        )
+    return dims
+
+
+def require_one_grid(
+    like: xr.Dataset,
+    series: xr.Dataset,
+    known: Mapping[str, xr.DataArray],
+    ends: Mapping[str, xr.DataArray],
+    dims: tuple[Hashable, ...],
+) -> None:
+    """Raise unless forcing, given parameters and bounds of cells are on the cells of the observations."""
+    given: list[tuple[str, xr.Dataset | xr.DataArray]] = [("forcing", series)]
+    given += [(f"parameter {name!r}", array) for name, array in known.items()]
+    given += [(f"the bound {name!r}", array) for name, array in ends.items()]
+    for what, obj in given:
+        if foreign := [str(d) for d in obj.dims if d not in (*dims, "time")]:
+            raise GridMismatchError(
+                f"{what} is on {foreign}, the observations on {[str(d) for d in dims]}; rename its dims, or bring both "
+                "to one grid with ds.soil.upscale(...)"
+            )
+        require_same_grid(like, obj, what)
+
+
+def training_cells(split: Split, like: xr.Dataset, dims: tuple[Hashable, ...]) -> np.ndarray:
+    """The training cells of the split in the order of the observations' dims."""
+    if not isinstance(split, Split):
+        raise ArgumentError(f"split is {type(split).__name__}; expected xsoil.Split")
+    cells = split.train
+    if cells is None:
+        return np.ones([like.sizes[d] for d in dims], bool)
+    if set(cells.dims) != set(dims):
+        raise GridMismatchError(
+            f"the split is of cells on {[str(d) for d in cells.dims]}, the observations are on {[str(d) for d in dims]}"
+        )
+    require_same_grid(like, cells, "split")
+    return np.asarray(cells.transpose(*dims).to_numpy())
+
+
+def through(model: str, physics: str, surrogate: Any) -> str:
+    """The model, which `physics` may say too to be a surrogate; raises where that is missing or too many."""
+    if physics not in PHYSICS:
+        raise UnknownNameError.of("physics", physics, PHYSICS)
+    if physics == "surrogate" and model == "richards":
+        model = "richards_surrogate"
+    if physics == "surrogate" and model != "richards_surrogate":
+        raise ArgumentError(
+            f"physics='surrogate' with model={model!r}; expected model='richards', whose solver it spares"
+        )
+    if (model == "richards_surrogate") != (surrogate is not None):
+        raise ArgumentError(
+            f"model={model!r} with surrogate={type(surrogate).__name__}; expected model='richards_surrogate' together "
+            "with a surrogate that xsoil.networks.surrogate.fit_surrogate(...) made, or none of both"
+        )
+    return model
+
+
+def search_of(
+    optimizer: str, *, seed: int, observed: Mapping[str, str], loss: Any, losses: Mapping[str, Any],
+    weights: Mapping[str, float] | None, error_std: float | Mapping[str, float], members: int, iterations: int,
+    evaluations: int, draws: bool,
+) -> Search:  # fmt: skip
+    """The inversion, with what it needs of each observed output."""
+    if optimizer == "ies" and any(one != "mse" for one in losses.values()):
+        raise ArgumentError(
+            f"loss={loss!r} with optimizer='ies', which makes squares of errors least (error_std=...); expected "
+            "optimizer='sce_ua', or strategy='end_to_end'"
+        )
+    errors = errors_of(error_std, observed) if optimizer == "ies" else {}
+    given = (errors, losses, weights_of(weights, observed))
+    by_output = [{observed[name]: value for name, value in table.items()} for table in given]
+    return Search(optimizer, seed, *by_output, members, iterations, evaluations, draws)
+
+
+def faults_of(status: np.ndarray) -> str:
+    found = {name: int(((status & bit) != 0).sum()) for name, bit in FAULTS.items()}
+    return ", ".join(f"{count} cells with {name}" for name, count in found.items() if count) or "none is left"
