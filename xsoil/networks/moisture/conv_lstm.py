@@ -1,0 +1,248 @@
+"""Convolutional LSTM on daily maps (Rabiei et al. 2024), kind "convlstm"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from xsoil.errors import ArgumentError, UnitsError, UnknownNameError
+from xsoil.networks.loop import SCHEDULES
+from xsoil.networks.moisture.image_training import ImageLearner, TileSource, window
+from xsoil.networks.moisture.inputs import Inputs, Targets
+from xsoil.networks.moisture.kind import Kind, Layout, Options, Record, Samples
+from xsoil.networks.training import fit
+
+__all__ = ["ConvLstm", "ConvLstmOptions"]
+
+Floats = NDArray[np.float32]
+
+# Cells along the side of what a prediction runs at a time, and days: what bounds its memory.
+_TILE, _DAYS = 64, 4
+
+
+@dataclass(frozen=True)
+class ConvLstmOptions(Options):
+    """Options of kind "convlstm".
+
+    Attributes
+    ----------
+    filters : tuple of int
+        Of each layer (the paper: ten layers of 16 to 64).
+    kernel : int
+        Side of the convolutions, odd.
+    attention : tuple of int
+        Layers, counted from 1, that are followed by attention to channels (the paper: 2 and 5).
+    window : int
+        Side of the window whose mean the attention looks at, odd.
+    dropout : float
+        Share of the channels that is dropped after each layer in training.
+    depthwise : bool
+        Convolve each channel by itself and then mix them: fewer weights.
+    look_back : int
+        Days that a map is predicted from, its own included.
+    alpha, beta : float
+        Weights of the root mean square error of the first target and of 1 - R^2 with the last one.
+    patch, context : int
+        Side of the tiles of the training, and how many cells around one are read too, without their targets.
+    epochs, batch_tiles : int
+    learning_rate : float
+    schedule : str
+        See `xsoil.networks.training.fit`.
+    patience : int, optional
+        Epochs without a better validation after which training stops; by default 20, with "one_cycle" none.
+    """
+
+    filters: tuple[int, ...] = (16, 32)
+    kernel: int = 3
+    attention: tuple[int, ...] = (2,)
+    window: int = 9
+    dropout: float = 0.2
+    depthwise: bool = False
+    look_back: int = 3
+    alpha: float = 1.0
+    beta: float = 1.0
+    patch: int = 16
+    context: int = 4
+    epochs: int = 20
+    batch_tiles: int = 32
+    learning_rate: float = 0.005
+    schedule: Literal["plateau", "one_cycle", "constant"] = "one_cycle"
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.filters or min(self.filters) < 1:
+            raise ArgumentError(f"filters={self.filters}; expected numbers of filters, one for each layer")
+        if not all(1 <= at <= len(self.filters) for at in self.attention):
+            raise ArgumentError(f"attention={self.attention}; expected layers from 1 to {len(self.filters)}")
+        for name in ("kernel", "window"):
+            if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
+                raise ArgumentError(f"{name}={getattr(self, name)}; expected an odd number")
+        if not 0 <= self.dropout < 1:
+            raise ArgumentError(f"dropout={self.dropout}; expected 0 or more and below 1")
+        if self.alpha < 0 or self.beta < 0 or not self.alpha:
+            raise ArgumentError(f"alpha={self.alpha}, beta={self.beta}; expected alpha above 0 and beta 0 or more")
+        for name, least in (("look_back", 1), ("patch", 1), ("context", 0), ("epochs", 1), ("batch_tiles", 1)):
+            if getattr(self, name) < least:
+                raise ArgumentError(f"{name}={getattr(self, name)}; expected {least} or more")
+        if self.schedule not in SCHEDULES:
+            raise UnknownNameError.of("schedule", self.schedule, SCHEDULES)
+
+
+class ConvLstm(Kind):
+    """Layers of convolutional LSTM over the last days, with attention to channels over a fixed window [1]_.
+
+    Two targets share the output: the error is that of the first (a model's soil moisture, say), the correlation that
+    with the second (a satellite's). A map does not depend on how it is cut into blocks, but for rounding: beyond the
+    map everything is 0, and a block is read with as many cells around it as its prediction depends on (`halo`).
+
+    The first days, which have no look-back, are NaN.
+
+    References
+    ----------
+    .. [1] Rabiei et al. (2024), preprints 202412.1356.
+    """
+
+    name: ClassVar[str] = "convlstm"
+    layout: ClassVar[Layout] = "images"
+    options_type: ClassVar[type[Options]] = ConvLstmOptions
+    most_targets: ClassVar[int] = 2
+
+    weights: dict[str, Floats]
+    """What the network learned."""
+
+    @property
+    def halo(self) -> int:
+        """See `Kind`: of each layer one convolution a day, of each attention half its window."""
+        options = self.options
+        return int(
+            len(options.filters) * options.look_back * (options.kernel // 2)
+            + len(options.attention) * (options.window // 2)
+        )
+
+    @property
+    def look_back(self) -> int:
+        """Days that a map is predicted from, its own included."""
+        return int(self.options.look_back)
+
+    def fit(
+        self,
+        samples: Samples,
+        *,
+        inputs: Inputs,
+        targets: Targets,
+        validation: Samples | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> ConvLstm:
+        """See `Kind`."""
+        self.inputs, self.targets = inputs, targets
+        if len(set(targets.units)) > 1:
+            raise UnitsError(
+                f"targets {list(targets.names)} in {list(targets.units)} share one output; expected the same units"
+            )
+        options = self.options
+        source = TileSource([samples] if validation is None else [samples, validation], inputs, targets, options)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            learner = ImageLearner(len(inputs.columns), targets.names, options)
+        numbers = np.arange(len(source), dtype=np.intp)
+        history = fit(
+            learner, source, numbers[: source.counts[0]], numbers[source.counts[0] :], epochs=options.epochs,
+            batch_cells=options.batch_tiles, learning_rate=options.learning_rate, schedule=options.schedule,
+            patience=options.patience, progress=progress, seed=seed,
+        )  # fmt: skip
+        self.record = Record(history.train, history.validation, history.seconds, history.best_epoch, history.stopped)
+        state = learner.network.state_dict().items()
+        self.weights = {n: t.detach().numpy().copy() for n, t in state if t.is_floating_point()}
+        return self
+
+    def predict(self, block: Floats, **state: Any) -> dict[str, Any]:
+        """Predict maps of raw predictors.
+
+        Parameters
+        ----------
+        block : (look_back - 1 + days, halo + rows + halo, halo + columns + halo, p) array
+            With the days before, and the cells around.
+        inside : (halo + rows + halo, halo + columns + halo) array of bool, optional
+            Where there is a map; all by default.
+        workers : int
+            Threads.
+
+        Returns
+        -------
+        dict
+            "mean" (days, rows, columns, t).
+        """
+        halo, back = self.halo, self.look_back - 1
+        x = np.asarray(block, np.float32)
+        days, rows, columns = (n - lost for n, lost in zip(x.shape[:3], (back, 2 * halo, 2 * halo), strict=True))
+        if min(days, rows, columns) < 1:
+            raise ArgumentError(
+                f"a block of shape {x.shape}; expected {back} days before and {halo} cells around what is predicted"
+            )
+        inside = np.ones(x.shape[1:3], bool) if state.get("inside") is None else np.asarray(state["inside"], bool)
+        out = np.empty((days, rows, columns), np.float32)
+        network = self._network()
+        with torch.inference_mode(), _threads(int(state.get("workers", 1))):
+            for row in range(0, rows, _TILE):
+                for column in range(0, columns, _TILE):
+                    size = min(_TILE, rows - row), min(_TILE, columns - column)
+                    cut, _ = window(x.shape[1:3], (row, column), (size[0] + 2 * halo, size[1] + 2 * halo))
+                    there = torch.from_numpy(inside[cut].astype(np.float32))[None, None]
+                    for day in range(0, days, _DAYS):
+                        last = min(day + _DAYS, days)
+                        encoded = self.inputs.encode(x[(slice(day, last + back), *cut)])
+                        maps = torch.from_numpy(np.ascontiguousarray(np.moveaxis(encoded, -1, 1)))
+                        series = torch.stack([maps[d : d + back + 1] for d in range(last - day)])
+                        found = network(series, there.expand(len(series), -1, -1, -1)).numpy()
+                        inner = found[:, halo : halo + size[0], halo : halo + size[1]]
+                        out[day:last, row : row + size[0], column : column + size[1]] = inner
+        values = out * np.float32(self.targets.sd[0]) + np.float32(self.targets.mean[0])
+        whole = self.inputs.complete(x[back:, halo : halo + rows, halo : halo + columns])
+        values = np.where(whole, values, np.float32(np.nan))[..., None]
+        return {"mean": np.repeat(values, len(self.targets.names), axis=-1)}
+
+    def _network(self) -> torch.nn.Module:
+        learner = ImageLearner(len(self.inputs.columns), self.targets.names, self.options)
+        learner.network.load_state_dict({n: torch.from_numpy(a) for n, a in self.weights.items()}, strict=False)
+        return learner.network.eval()
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """See `Kind`."""
+        return dict(self.weights)
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any], inputs: Inputs, targets: Targets
+    ) -> ConvLstm:
+        """See `Kind`."""
+        try:
+            self = cls(ConvLstmOptions.of(description["options"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArgumentError(f"the description of the ConvLSTM is damaged: {error}") from error
+        self.read_record(description)
+        self.inputs, self.targets = inputs, targets
+        state = ImageLearner(len(inputs.columns), targets.names, self.options).network.state_dict().items()
+        expected = {name: tuple(tensor.shape) for name, tensor in state if tensor.is_floating_point()}
+        if (found := {name: array.shape for name, array in arrays.items()}) != expected:
+            differing = sorted(n for n in {*found, *expected} if found.get(n) != expected.get(n))
+            raise ArgumentError(f"arrays {differing[:3]} ... are not those of this ConvLSTM: another shape, or missing")
+        self.weights = {name: np.array(array, np.float32) for name, array in arrays.items()}
+        return self
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """So many threads for tensor operations."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
