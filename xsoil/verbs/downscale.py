@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -11,6 +11,8 @@ import xarray as xr
 from xsoil.errors import ArgumentError
 from xsoil.grids.reduce import OPERATORS, Reduction
 from xsoil.verbs import _inputs, _regrid
+from xsoil.verbs._moisture_maps import model_map
+from xsoil.verbs._moisture_model import MoistureModel
 
 Method = Literal["nearest", "bilinear", "cubic", "conservative"]
 METHODS: Mapping[str, str] = MappingProxyType(
@@ -23,13 +25,18 @@ METHODS: Mapping[str, str] = MappingProxyType(
 def downscale(
     ds: xr.Dataset | xr.DataArray,
     to: object,
-    method: Method | Mapping[str, Method] = "bilinear",
+    method: Method | Mapping[str, Method] | MoistureModel = "bilinear",
     *,
+    covariates: xr.Dataset | xr.DataArray | Sequence[xr.Dataset | xr.DataArray] | None = None,
+    conserve: bool | str = False,
+    mask: xr.Dataset | xr.DataArray | None = None,
+    sampling: Literal["nearest", "bilinear", "cubic"] = "nearest",
+    members: bool = False,
     region: object = None,
     min_valid: float | None = None,
     chunks: int | tuple[int, int] | None = None,
 ) -> xr.Dataset:
-    """Bring maps to a finer grid.
+    """Bring maps to a finer grid, by sampling, by conservative splitting, or by a model of soil moisture.
 
     On dask input a task reads only the source blocks that its tile needs. The result does not depend on how the input
     is chunked, nor on its orientation.
@@ -54,6 +61,24 @@ def downscale(
           coarse cell's value. May leave the range of the source along the borders of coarse cells.
 
         Flags (a variable with ``flag_masks``, such as `quality`) are nearest, unless the dict says otherwise.
+
+        A model of `fit_moisture_model` predicts its target on the grid instead, from its predictors in `ds` (the coarse
+        satellite field) and in `covariates`.
+    covariates : xr.Dataset, xr.DataArray or sequence of these, optional
+        With a model: its other predictors, on any grids. Those finer than the target are averaged by area
+        (``upscale(how="default")``; of classes the commonest), coarser ones are sampled; those without a grid hold
+        everywhere. All that vary in time have the same times.
+    conserve : bool or str
+        With a model: the field of `ds` to whose values the fine map averages back, by area over the cells that have a
+        value. True is the one predictor of `ds` in the target's units (or the target itself). What a coarse cell lacks
+        is added to its fine cells; the map may so leave the range of soil moisture.
+    mask : xr.Dataset or xr.DataArray of bool, optional
+        With a model: water, cities; NaN where a map of it is True, over half of the cell or at its centre.
+    sampling : {"nearest", "bilinear", "cubic"}
+        With a model: how coarser covariates are sampled (classes are nearest). Poehls et al. (2025) take the nearest,
+        and show that bilinear ones give smoother maps.
+    members : bool
+        With a model: also the members of an ensemble.
     region : str or tuple of float, optional
         With a named grid: ``"conus"``, (west, south, east, north) in degrees, or an object to cover.
     min_valid : float, optional
@@ -115,6 +140,18 @@ def downscale(
     ((24, 36), True)
     """
     ds = _inputs.as_dataset(ds)
+    if isinstance(method, MoistureModel):
+        if min_valid is not None:
+            raise ArgumentError("min_valid with a model; it goes with method='bilinear' or 'conservative'")
+        return model_map(
+            ds, to, method, covariates=covariates, conserve=conserve, mask=mask, sampling=sampling, members=members,
+            region=region, chunks=chunks,
+        )  # fmt: skip
+    if covariates is not None or conserve is not False or mask is not None or members or sampling != "nearest":
+        raise ArgumentError(
+            f"covariates, conserve, mask, sampling and members go with method=model, found method={method!r}; maps "
+            "that keep the mean of coarse cells are method='conservative'"
+        )
     source, ds = _regrid.canonical(ds)
     target = _regrid.target_of(to, region, source)
     spatial = [name for name, var in ds.data_vars.items() if set(source.dims) <= set(var.dims)]
