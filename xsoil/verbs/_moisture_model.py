@@ -15,8 +15,10 @@ import xarray as xr
 from xsoil.errors import ArgumentError
 from xsoil.evaluation.splits import Split
 from xsoil.verbs._inputs import as_dataset
+from xsoil.verbs._moisture_images import predict_images
 from xsoil.verbs._moisture_inputs import read_target
 from xsoil.verbs._moisture_rows import predict_rows
+from xsoil.verbs._moisture_series import predict_series
 from xsoil.verbs._results import carry_grid_mapping, coordinates
 from xsoil.verbs.evaluate import evaluate
 from xsoil.vocabulary import VARIABLES
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["MoistureModel", "MoistureSamples", "read_moisture_model"]
 
 Predict = Callable[..., tuple[Any, tuple[Hashable, ...]]]
-PREDICT: Mapping[str, Predict] = MappingProxyType({"rows": predict_rows})
+PREDICT: Mapping[str, Predict] = MappingProxyType(
+    {"rows": predict_rows, "series": predict_series, "images": predict_images}
+)
 """How a model of each layout is applied to a dataset: ``(ensemble, ds, members=...)`` gives an array
 (targets x (1 + std + members), *dims) and its dims."""
 

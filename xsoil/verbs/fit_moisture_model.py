@@ -12,8 +12,10 @@ import xarray as xr
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.evaluation.splits import Split
 from xsoil.verbs._inputs import as_dataset
+from xsoil.verbs._moisture_images import fit_images
 from xsoil.verbs._moisture_inputs import predictor_rows
 from xsoil.verbs._moisture_model import MoistureModel, MoistureSamples
+from xsoil.verbs._moisture_series import fit_series
 from xsoil.verbs._moisture_training import fit_rows
 from xsoil.verbs._training import require_torch
 
@@ -21,11 +23,17 @@ __all__ = ["fit_moisture_model"]
 
 ENSEMBLES = ("balanced", "per_class")
 
-FIT: Mapping[str, Callable[..., Any]] = MappingProxyType({"rows": fit_rows})
+FIT: Mapping[str, Callable[..., Any]] = MappingProxyType({"rows": fit_rows, "series": fit_series, "images": fit_images})
 """How a model of each layout is trained: gives an `Ensemble`."""
 
 _POEHLS = "Poehls et al. (2025), https://doi.org/10.1016/j.jhydrol.2024.132624"
-REFERENCES: Mapping[str, str] = dict.fromkeys(("dense", "prob", "wide_deep", "random_forest"), _POEHLS)
+REFERENCES: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(("dense", "prob", "wide_deep", "random_forest"), _POEHLS)
+    | {
+        "lstm": "Liu et al. (2023), https://doi.org/10.5194/gmd-16-1553-2023",
+        "convlstm": "Rabiei et al. (2024), https://doi.org/10.20944/preprints202412.1356.v1",
+    }
+)
 
 
 def fit_moisture_model(
@@ -55,7 +63,8 @@ def fit_moisture_model(
         variable at a time.
     kind : str
         ``"dense"``: a small network with a normal distribution as output; ``"prob"``: the same with a Bayesian layer;
-        ``"wide_deep"``: a larger network beside a linear model; ``"random_forest"``.
+        ``"wide_deep"``: a larger network beside a linear model; ``"random_forest"``. ``"lstm"`` reads daily series and
+        learns several targets together [2]_, ``"convlstm"`` daily maps [3]_; they take no `weights`.
     target : str or sequence of str
         What is learned, in any units that the vocabulary converts, else with any units. Several for kinds that learn
         them together.
@@ -80,13 +89,15 @@ def fit_moisture_model(
         so where that happened in training), or left out and predicted as NaN.
     validation : float
         Share of the training cells that decide when to stop (of rows, where there are few cells). Forests leave these
-        out too, so that all kinds learn from the same rows; 0 uses all.
+        out too, so that all kinds learn from the same rows; 0 uses all. For "lstm" also days at the end of the training
+        (``"56D"``) in all cells; "convlstm" keeps days at the end in any case.
     members : int
         Of an ensemble: so many of each in `weights`, from seeds `seed`, `seed` + 1, ...
     options : mapping, optional
         Of the kind: `hidden`, `epochs`, `batch_rows`, `learning_rate`, `patience`, `schedule` of networks; `draws`,
         `prior_sd`, `kl_weight` of "prob"; `dropout` of "wide_deep"; `trees`, `max_depth`, `min_samples_leaf`,
-        `max_features`, `max_samples` of forests.
+        `max_features`, `max_samples` of forests; of "lstm" and "convlstm" see `LstmOptions` and `ConvLstmOptions` in
+        `xsoil.networks.moisture`.
     progress : bool
         Bars of epochs.
 
@@ -109,6 +120,8 @@ def fit_moisture_model(
     References
     ----------
     .. [1] Poehls et al. (2025), J. Hydrol. 132624, doi:10.1016/j.jhydrol.2024.132624.
+    .. [2] Liu et al. (2023), Geosci. Model Dev. 16, 1553-1567, doi:10.5194/gmd-16-1553-2023.
+    .. [3] Rabiei et al. (2024), preprints 202412.1356.
 
     Examples
     --------

@@ -1,0 +1,177 @@
+"""Models that read images: samples of daily maps, and predictions on tiles with what lies around them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xsoil.errors import ArgumentError
+from xsoil.evaluation.splits import Split
+from xsoil.threads import available_cores
+from xsoil.verbs._inputs import require_daily
+from xsoil.verbs._lazy.halos import Span, map_halos, spans_of
+from xsoil.verbs._moisture_inputs import read_predictors, read_target
+from xsoil.verbs._moisture_rows import dims_of, token_of, training_mask
+from xsoil.verbs._moisture_series import days_held, joined, on_dims
+
+if TYPE_CHECKING:
+    from xsoil.networks.moisture.ensemble import Ensemble
+    from xsoil.networks.moisture.inputs import Predictor
+    from xsoil.networks.moisture.kind import Kind, Samples
+
+__all__ = ["fit_images", "images_of", "predict_images"]
+
+Array = np.ndarray[Any, Any]
+
+# Cells along the side of what an eager prediction brings together at a time, and days.
+_TILE, _DAYS = 256, 8
+
+
+def images_of(
+    ds: xr.Dataset,
+    predictors: Sequence[Predictor],
+    targets: Sequence[str],
+    *,
+    split: Split,
+    validation: float | str | pd.Timedelta,
+) -> tuple[Samples, Samples | None]:
+    """Maps of the training days, and those of the last ones that are kept for validation.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        Daily maps.
+    predictors, targets
+        As `fit_moisture_model` has read them.
+    split : Split
+    validation : float, str or Timedelta
+        So many days at the end of the training (``"56D"``), or a share of its days.
+    """
+    from xsoil.networks.moisture.inputs import Inputs
+    from xsoil.networks.moisture.kind import Samples
+
+    require_daily(ds, "the samples")
+    wanted_targets = [read_target(ds, name)[0] for name in targets]
+    dims = _three_dims([array.variable for array in wanted_targets], f"the targets {list(targets)}")
+    sizes = {dim: ds.sizes[dim] for dim in dims}
+    y = np.stack([on_dims(a.variable, sizes, n) for n, a in zip(targets, wanted_targets, strict=True)], axis=-1).astype(
+        np.float32
+    )
+    y[~training_mask(ds, dims, split)] = np.nan
+    there = np.flatnonzero(np.isfinite(y).reshape(len(y), -1).any(axis=1))
+    if not there.size:
+        raise ArgumentError(f"no value of {list(targets)} in the training part of {split}; look at masks and nodata")
+    days = 1 + int(there[-1])
+    x = np.empty((days, *y.shape[1:3], len(predictors)), np.float32)
+    for i, (row, array) in enumerate(zip(predictors, read_predictors(ds, Inputs(tuple(predictors))), strict=True)):
+        x[..., i] = on_dims(array.variable, sizes, row.name)[:days]
+    own = Samples(x, y[:days])
+    first = int(there[0])
+    kept = days_held(validation, days - first)
+    if not kept:
+        return own, None
+    late = own.y.copy()
+    late[: days - kept] = np.nan
+    return Samples(x[: days - kept], own.y[: days - kept]), Samples(x, late)
+
+
+def fit_images(
+    ds: xr.Dataset,
+    kind: Kind,
+    predictors: Sequence[Predictor],
+    targets: Sequence[str],
+    *,
+    split: Split,
+    validation: float | str | pd.Timedelta,
+    members: int,
+    missing: Literal["indicator", "nan"],
+    seed: int,
+    progress: bool,
+) -> Ensemble:
+    """Members of a kind that reads images, each with first weights and shuffles of its own seed; see `images_of`."""
+    from xsoil.networks.moisture.ensemble import Ensemble
+    from xsoil.networks.moisture.inputs import Inputs, Targets
+
+    own, held = images_of(ds, predictors, targets, split=split, validation=validation)
+    rows = np.isfinite(own.y).any(axis=-1)
+    inputs = Inputs.fit(predictors, own.x, rows=np.asarray(rows), missing=missing)
+    scaled = Targets.fit(targets, [read_target(ds, name)[1] for name in targets], own.y)
+    found = {}
+    for number in range(members):
+        member = type(kind)(kind.options)
+        found[f"seed {seed + number}"] = member.fit(
+            own, inputs=inputs, targets=scaled, validation=held, seed=seed + number, progress=progress
+        )
+    return Ensemble(found)
+
+
+def predict_images(ensemble: Ensemble, ds: xr.Dataset, *, members: bool) -> tuple[Any, tuple[Hashable, ...]]:
+    """Predictions on daily maps, and their dims; lazy where the dataset is: see `predict_series`.
+
+    A task reads its block, the cells around it that the network looks at, and the days before. The first days, which
+    have no days before, are NaN.
+    """
+    require_daily(ds, "the predictors")
+    arrays = [array.variable for array in read_predictors(ds, ensemble.inputs)]
+    dims = _three_dims(arrays, f"the predictors {list(ensemble.inputs.names)}")
+    first: Any = ensemble.first
+    depth = {dims[0]: (first.look_back - 1, 0), dims[1]: (first.halo, first.halo), dims[2]: (first.halo, first.halo)}
+    count = len(ensemble.targets.names) * (1 + ensemble.has_std + (len(ensemble.members) if members else 0))
+    if any(array.chunks is not None for array in arrays):
+        pairs = [(array.data, array.dims) for array in arrays]
+        return map_halos(_block, ensemble, token_of(ensemble), pairs, dims, depth, count, members=members), dims
+    shape = [ds.sizes[dim] for dim in dims]
+    own = []
+    for array in arrays:
+        values = array.transpose(*(dim for dim in dims if dim in array.dims)).to_numpy()
+        own.append(values.reshape([size if d in array.dims else 1 for d, size in zip(dims, shape, strict=True)]))
+    out = np.empty((count, *shape), np.float32)
+    cuts = [
+        spans_of([min(most, size - at) for at in range(0, size, most)], depth[dim])
+        for dim, size, most in zip(dims, shape, (_DAYS, _TILE, _TILE), strict=True)
+    ]
+    for spans in itertools.product(*cuts):
+        windows = [_window(array, spans) for array in own]
+        place = tuple(
+            slice(s.first + depth[d][0] - s.before, s.last - depth[d][1] + s.after)
+            for d, s in zip(dims, spans, strict=True)
+        )
+        out[(slice(None), *place)] = _block(ensemble, windows, spans, members=members, workers=available_cores())
+    return out, dims
+
+
+def _window(array: Array, spans: Sequence[Span]) -> Array:
+    cut = tuple(slice(s.first, s.last) if n > 1 else slice(None) for s, n in zip(spans, array.shape, strict=True))
+    missing = [(s.before, s.after) if n > 1 else (0, 0) for s, n in zip(spans, array.shape, strict=True)]
+    return np.pad(np.asarray(array[cut], np.float32), missing, constant_values=np.nan)
+
+
+def _block(
+    ensemble: Ensemble, windows: Sequence[Array], spans: Sequence[Span], *, members: bool, workers: int = 1
+) -> Array:
+    """Predictions (rows of targets, days, rows, columns) of a block from windows around it."""
+    shape = [s.before + s.last - s.first + s.after for s in spans]
+    x = np.empty((*shape, len(windows)), np.float32)
+    for i, values in enumerate(windows):
+        x[..., i] = values
+    inside = np.zeros(shape[1:], bool)
+    place = tuple(slice(s.before, s.before + s.last - s.first) for s in spans[1:])
+    inside[place] = True
+    # Places beyond the map, of arrays that lack a dim, are no values.
+    x[:, ~inside] = np.nan
+    found = [member.predict(x, inside=inside, workers=workers) for member in ensemble.members.values()]
+    out = joined(found, members=members, std=ensemble.has_std)
+    out[:, : spans[0].before] = np.nan
+    return out
+
+
+def _three_dims(variables: Sequence[xr.Variable], what: str) -> tuple[Hashable, ...]:
+    dims = dims_of(variables)
+    if len(dims) != 3 or dims[0] != "time":
+        raise ArgumentError(f"{what} are on {[str(d) for d in dims]}; a model of maps needs time and two dims of space")
+    return dims
