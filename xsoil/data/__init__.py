@@ -3,6 +3,16 @@
 from xsoil.data._paths import FileError
 from xsoil.data.smap_l3 import open_smap_l3
 from xsoil.data.smap_l4 import open_smap_l4
+from xsoil.data.soilgrids import open_soilgrids
+from xsoil.data.solus import open_solus100
 from xsoil.data.synthetic import synthetic_forcing, synthetic_soil
 
-__all__ = ["FileError", "open_smap_l3", "open_smap_l4", "synthetic_forcing", "synthetic_soil"]
+__all__ = [
+    "FileError",
+    "open_smap_l3",
+    "open_smap_l4",
+    "open_soilgrids",
+    "open_solus100",
+    "synthetic_forcing",
+    "synthetic_soil",
+]
