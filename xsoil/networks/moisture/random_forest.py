@@ -88,7 +88,10 @@ class RandomForest(Kind):
             options.trees, max_depth=options.max_depth, min_samples_leaf=options.min_samples_leaf,
             max_features=options.max_features, max_samples=options.max_samples, random_state=seed, n_jobs=1,
         )  # fmt: skip
-        forest.fit(inputs.encode(used.x), used.y[:, 0].astype(np.float64), used.weights)
+        weights = used.weights
+        if weights is not None and (weights == weights[0]).all():
+            weights = None  # rows that weigh alike are drawn otherwise by scikit-learn where weights are given
+        forest.fit(inputs.encode(used.x), used.y[:, 0].astype(np.float64), weights)
         self._trees = flattened(forest)
         return self
 
