@@ -6,8 +6,10 @@ here (`xsoil.networks.richards`), so that a surrogate is a choice, not a need; w
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,15 @@ import torch
 from numpy.typing import NDArray
 
 from xsoil.errors import ArgumentError, MissingVariableError
+from xsoil.kernels.richards_curves import CURVES
 from xsoil.networks.elementary import TORCH
 from xsoil.networks.learning import Learner
 from xsoil.networks.samples import InMemorySource, Sample
 from xsoil.networks.soil_models import SoilModel, richards
 from xsoil.physics.bounded import Bounded, bounded
 from xsoil.physics.elementary import NUMPY
+from xsoil.physics.fredlund_xing_wang import fredlund_xing_wang, fredlund_xing_wang_anchors
+from xsoil.physics.van_genuchten import van_genuchten
 
 __all__ = ["ACCEPTED", "FORCING", "Surrogate", "draw_runs", "fit_surrogate"]
 
@@ -34,8 +39,16 @@ ACCEPTED = 1e-4
 # Parameters may lie beyond the bounds of the training by this share of the interval: rounding.
 _SLACK = 1e-6
 
+# Heads [cm] at which the surrogate is shown the curves themselves: parameters alone say little of what they do
+# together. Conductivities below LEAST_SHOWN [cm d-1] look alike.
+HEADS = (-3.0, -10.0, -30.0, -100.0, -300.0, -1e3, -3e3, -1e4, -1e5)
+LEAST_SHOWN = 1e-10
+
 _share = bounded(TORCH)[0]
 _value = bounded(NUMPY)[1]
+_van_genuchten = van_genuchten(TORCH)
+_fredlund_xing_wang = fredlund_xing_wang(TORCH)
+_anchors = fredlund_xing_wang_anchors(TORCH)
 
 
 def draw_runs(
@@ -101,7 +114,10 @@ def draw_runs(
 
 
 class Surrogate(Learner):
-    """LSTM over days: shares of the bounds of parameters, scaled forcing -> theta between theta_r (or 0) and theta_s.
+    """LSTM over days: parameters of the soil, scaled forcing -> theta between theta_r (or 0) and theta_s.
+
+    Parameters go in as shares of their bounds; of van_genuchten and fredlund_xing_wang, saturation and the logarithm of
+    the conductivity at some heads stand beside them.
 
     Parameters
     ----------
@@ -149,8 +165,9 @@ class Surrogate(Learner):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             # The state before the first day follows from the parameters, as the initial head gives it.
-            self.begin = torch.nn.Linear(len(bounds), 2 * hidden)
-            self.memory = torch.nn.LSTM(len(bounds) + len(FORCING) + 1, hidden)
+            features = len(bounds) + (2 * len(HEADS) if self.column.options["curve"] in _SHOWN else 0)
+            self.begin = torch.nn.Linear(features, 2 * hidden)
+            self.memory = torch.nn.LSTM(features + len(FORCING) + 1, hidden)
             self.closing = torch.nn.Linear(hidden, 1)
 
     def scale(self, sample: Sample, cells: NDArray[np.intp]) -> None:
@@ -164,13 +181,15 @@ class Surrogate(Learner):
         inputs = _inputs(forcing)
         days, n, _ = inputs.shape
         shares, beyond = [], torch.zeros(n, dtype=torch.bool, device=inputs.device)
+        soil: dict[str, Any] = {"l": 0.5, **self.fixed}
         for name, (low, high, log) in self.bounds.items():
             value = torch.as_tensor(parameters[name], device=inputs.device).expand(n)
             slack = _SLACK * (high - low)
             beyond = beyond | ~((value >= low - slack) & (value <= high + slack))
             inside = torch.where(torch.isfinite(value), value, torch.full_like(value, high))
             shares.append(_share(inside, low, high, log).to(inputs.dtype) * 2 - 1)
-        features = torch.stack(shares, dim=1)
+            soil[name] = inside.clamp(low, high)
+        features = torch.cat([torch.stack(shares, dim=1), *self._shown(soil, shares[0])], dim=1)
         # What is missing goes in as the mean: NaN in the network would be NaN in the gradients of all runs.
         there = torch.isfinite(inputs)
         scaled = torch.where(there, (inputs - self.forcing_mean) / self.forcing_std, torch.zeros_like(inputs))
@@ -182,6 +201,18 @@ class Surrogate(Learner):
         dry, wet = (self._end(name, parameters, inputs) for name in ("theta_r", "theta_s"))
         theta = dry + (wet - dry) * torch.sigmoid(self.closing(state)[..., 0])
         return torch.where(missing | beyond, torch.full_like(theta, torch.nan), theta)
+
+    def _shown(self, soil: Mapping[str, Any], like: Tensor) -> list[Tensor]:
+        """The curves at some heads, each (n, heads)."""
+        curve = str(self.column.options["curve"])
+        if curve not in _SHOWN:
+            return []
+        kind = {"dtype": torch.float64 if like.device.type != "mps" else torch.float32, "device": like.device}
+        values = [torch.as_tensor(soil[name], **kind).expand(len(like))[:, None] for name in CURVES[curve]]
+        saturation, conductivity = _SHOWN[curve](torch.tensor(HEADS, **kind)[None], *values)
+        # -1 to 1, as the shares.
+        logarithm = torch.log10(conductivity.clamp(min=LEAST_SHOWN)) / -math.log10(LEAST_SHOWN) * 2 + 1
+        return [(2 * saturation - 1).to(like.dtype), logarithm.to(like.dtype)]
 
     def _end(self, name: str, parameters: Mapping[str, Tensor], like: Tensor) -> Tensor:
         value = parameters.get(name, self.fixed.get(name, 0.0))
@@ -332,6 +363,22 @@ def fit_surrogate(
     history = fit(surrogate, InMemorySource(runs), train, validation, seed=seed, directory=directory, **training)
     surrogate.test(runs.take(test))
     return surrogate, history
+
+
+def _shown_van_genuchten(h: Tensor, *values: Tensor) -> tuple[Tensor, Tensor]:
+    _, _, alpha, n, k_sat, l = values  # noqa: E741
+    saturation, _, conductivity, _ = _van_genuchten(h, 0.0, 1.0, alpha, n, 1 - 1 / n, k_sat, l)
+    return saturation, conductivity
+
+
+def _shown_fredlund_xing_wang(h: Tensor, *values: Tensor) -> tuple[Tensor, Tensor]:
+    theta, _, conductivity, _ = _fredlund_xing_wang(h, *values, *_anchors(*values))
+    return theta / values[0], conductivity
+
+
+_SHOWN: Mapping[str, Callable[..., tuple[Tensor, Tensor]]] = MappingProxyType(
+    {"van_genuchten": _shown_van_genuchten, "fredlund_xing_wang": _shown_fredlund_xing_wang}
+)
 
 
 def _limits(b: Bounded) -> tuple[float, float, bool]:
