@@ -2,13 +2,14 @@
 
 import rioxarray  # noqa: F401  (registers ds.rio, to which messages about the CRS point)
 
-from xsoil import data, errors, plots
+from xsoil import data, errors, evaluation, plots
 from xsoil.accessor import SoilAccessor
 from xsoil.evaluation.splits import Split
 from xsoil.grids.ease import ease_grid, ease_rowcol
 from xsoil.grids.geobox import grid_of
 from xsoil.ptfs import PTFS
 from xsoil.verbs import (
+    GapModel,
     LearnedParams,
     MoistureModel,
     apply_weights,
@@ -19,8 +20,10 @@ from xsoil.verbs import (
     depth_mean,
     downscale,
     evaluate,
+    fill_gaps,
     final_state,
     fit_fredlund_xing_wang,
+    fit_gap_model,
     fit_moisture_model,
     learn_params,
     list_ptfs,
@@ -43,6 +46,7 @@ __version__ = "0.1.0"
 __all__ = [
     "PTFS",
     "VARIABLES",
+    "GapModel",
     "LearnedParams",
     "MoistureModel",
     "SoilAccessor",
@@ -59,8 +63,11 @@ __all__ = [
     "ease_rowcol",
     "errors",
     "evaluate",
+    "evaluation",
+    "fill_gaps",
     "final_state",
     "fit_fredlund_xing_wang",
+    "fit_gap_model",
     "fit_moisture_model",
     "grid_of",
     "learn_params",

@@ -7,6 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import pandas as pd
 import xarray as xr
 
 from xsoil import verbs
@@ -14,11 +16,13 @@ from xsoil.evaluation.splits import Split
 from xsoil.outputs.cog import Overview
 from xsoil.ptfs.ptf import PTF
 from xsoil.verbs._curves import Curve, Heads
+from xsoil.verbs._gap_model import GapModel
 from xsoil.verbs._learned import LearnedParams
 from xsoil.verbs._moisture_model import MoistureModel
 from xsoil.verbs.compare_scaling import FRAMEWORKS
 from xsoil.verbs.convert_curve import Method as Conversion
 from xsoil.verbs.downscale import Method
+from xsoil.verbs.fill_gaps import Method as Filling
 from xsoil.verbs.upscale import How
 from xsoil.verbs.water_limits import Method as Limits
 
@@ -111,14 +115,22 @@ class SoilAccessor:
     def downscale(
         self,
         to: object,
-        method: Method | Mapping[str, Method] = "bilinear",
+        method: Method | Mapping[str, Method] | MoistureModel = "bilinear",
         *,
+        covariates: xr.Dataset | xr.DataArray | Sequence[xr.Dataset | xr.DataArray] | None = None,
+        conserve: bool | str = False,
+        mask: xr.Dataset | xr.DataArray | None = None,
+        sampling: Literal["nearest", "bilinear", "cubic"] = "nearest",
+        members: bool = False,
         region: object = None,
         min_valid: float | None = None,
         chunks: int | tuple[int, int] | None = None,
     ) -> xr.Dataset:
         """Bring maps to a finer grid; see `xsoil.downscale`."""
-        return verbs.downscale(self._ds, to, method, region=region, min_valid=min_valid, chunks=chunks)
+        return verbs.downscale(
+            self._ds, to, method, covariates=covariates, conserve=conserve, mask=mask, sampling=sampling,
+            members=members, region=region, min_valid=min_valid, chunks=chunks,
+        )  # fmt: skip
 
     def apply_weights(
         self,
@@ -270,6 +282,28 @@ class SoilAccessor:
     def final_state(self) -> xr.Dataset:
         """The end state of a simulation, to go on from; see `xsoil.final_state`."""
         return verbs.final_state(self._ds)
+
+    def fill_gaps(
+        self,
+        method: Filling = "linear",
+        *,
+        model: GapModel | None = None,
+        variable: str | Sequence[str] | None = None,
+        max_gap: float | pd.Timedelta | np.timedelta64 | None = None,
+        extrapolate: bool = False,
+        dims: str | Sequence[Hashable] = "time",
+        smoothness: float | None = None,
+        order: Literal[1, 2] = 2,
+        robust: bool = False,
+        valid_range: Literal["physical"] | tuple[float, float] | None = None,
+        std: bool = False,
+        seed: int = 0,
+    ) -> xr.Dataset:
+        """Fill missing times, with a mask of what was filled; see `xsoil.fill_gaps`."""
+        return verbs.fill_gaps(
+            self._ds, method, model=model, variable=variable, max_gap=max_gap, extrapolate=extrapolate, dims=dims,
+            smoothness=smoothness, order=order, robust=robust, valid_range=valid_range, std=std, seed=seed,
+        )  # fmt: skip
 
     def evaluate(
         self,

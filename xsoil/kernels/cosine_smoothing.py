@@ -18,7 +18,9 @@ BISQUARE, ROUNDS = 4.685, 3
 GOLDEN = 0.6180339887498949
 
 
-def smooth_field(field: NDArray[Any], *, penalty: float | None = None, robust: bool = False) -> tuple[Wide, float]:
+def smooth_field(
+    field: NDArray[Any], *, penalty: float | None = None, order: int = 2, robust: bool = False
+) -> tuple[Wide, float]:
     """Smooth a field by penalised least squares over all of its dimensions (Garcia 2010; Wang et al. 2012).
 
     The z that minimises sum w (y - z)^2 + s |L z|^2, where L is the sum of the second differences along the axes with
@@ -33,6 +35,8 @@ def smooth_field(field: NDArray[Any], *, penalty: float | None = None, robust: b
         Smoothing parameter s; by default the best one by generalised cross-validation. The trace of the hat matrix is
         that of one random probe (Girard 1989; always the same): Garcia's closed form holds without gaps, and smooths
         too little with them.
+    order : int
+        2: bends cost, |L z|^2 (Garcia 2010); 1: slopes cost, z'Lz.
     robust : bool
         Bisquare weights in three rounds, so that outliers do not count.
 
@@ -49,15 +53,15 @@ def smooth_field(field: NDArray[Any], *, penalty: float | None = None, robust: b
     mean = float(np.mean(field[seen], dtype=float))
     target = np.where(seen, field, mean).astype(float) - mean
     weight = seen.astype(float)
-    squared = _eigenvalues(field.shape) ** 2
+    powers = _eigenvalues(field.shape) ** order
     guess = np.zeros(field.shape)
     used = penalty
     for round in range(ROUNDS + 1 if robust else 1):
         if penalty is None:
-            used, guess = _best(target, weight, squared, guess)
-        guess = _solved(target, weight, squared, float(used or 0.0), guess, FINE)
+            used, guess = _best(target, weight, powers, guess)
+        guess = _solved(target, weight, powers, float(used or 0.0), guess, FINE)
         if robust and round < ROUNDS:
-            weight = _bisquare(target - guess, seen, _leverage(weight, squared, float(used or 0.0)))
+            weight = _bisquare(target - guess, seen, _leverage(weight, powers, float(used or 0.0)))
     return guess + mean, float(used or 0.0)
 
 
@@ -69,23 +73,23 @@ def _eigenvalues(shape: tuple[int, ...]) -> Wide:
     return total
 
 
-def _leverage(weight: Wide, squared: Wide, penalty: float) -> float:
+def _leverage(weight: Wide, powers: Wide, penalty: float) -> float:
     """Mean over the observations of the diagonal of the hat matrix, (W + s L'L)^-1 W, estimated."""
     probe = np.where(weight > 0, np.random.default_rng(0).choice([-1.0, 1.0], weight.shape), 0.0)
-    found = _solved(probe, weight, squared, penalty, np.zeros(weight.shape), ROUGH)
+    found = _solved(probe, weight, powers, penalty, np.zeros(weight.shape), ROUGH)
     return float(np.clip(np.vdot(probe, found) / (weight > 0).sum(), 1e-12, 1.0 - 1e-6))
 
 
-def _solved(target: Wide, weight: Wide, squared: Wide, penalty: float, start: Wide, within: float) -> Wide:
+def _solved(target: Wide, weight: Wide, powers: Wide, penalty: float, start: Wide, within: float) -> Wide:
     """Preconditioned conjugate gradients for (W + s L'L) z = W y."""
     from scipy.fft import dctn, idctn
 
     def penalised(z: Wide) -> Wide:
-        rough: Wide = idctn(penalty * squared * dctn(z, norm="ortho"), norm="ortho")
+        rough: Wide = idctn(penalty * powers * dctn(z, norm="ortho"), norm="ortho")
         return weight * z + rough
 
     def conditioned(r: Wide) -> Wide:
-        out: Wide = idctn(dctn(r, norm="ortho") / (weight.mean() + penalty * squared), norm="ortho")
+        out: Wide = idctn(dctn(r, norm="ortho") / (weight.mean() + penalty * powers), norm="ortho")
         return out
 
     right = weight * target
@@ -107,14 +111,14 @@ def _solved(target: Wide, weight: Wide, squared: Wide, penalty: float, start: Wi
     return z
 
 
-def _best(target: Wide, weight: Wide, squared: Wide, start: Wide) -> tuple[float, Wide]:
+def _best(target: Wide, weight: Wide, powers: Wide, start: Wide) -> tuple[float, Wide]:
     """The penalty with the best generalised cross-validation: on a grid from the smoothest, then by golden section."""
     count = float((weight > 0).sum())
 
     def tried(power: float, near: Wide) -> tuple[float, float, Wide]:
-        z = _solved(target, weight, squared, 10.0**power, near, ROUGH)
+        z = _solved(target, weight, powers, 10.0**power, near, ROUGH)
         squares = float((weight * (target - z) ** 2).sum()) / count
-        return squares / (1.0 - _leverage(weight, squared, 10.0**power)) ** 2, power, z
+        return squares / (1.0 - _leverage(weight, powers, 10.0**power)) ** 2, power, z
 
     best = now = tried(HIGHEST, start)
     for power in np.arange(HIGHEST - 1.0, LOWEST - 0.5, -1.0):

@@ -105,19 +105,22 @@ def interpolate(
 
 
 @kernel
-def _solve(weight: Wide, target: Wide, penalty: float, rows: Wide) -> None:
-    """The series z that minimises sum w (y - z)^2 + penalty |L z|^2, and the diagonal of the inverse of its matrix.
+def _solve(weight: Wide, target: Wide, penalty: float, order: int, rows: Wide) -> None:
+    """The series z that minimises sum w (y - z)^2 + s z'Pz, and the diagonal of the inverse of its matrix.
 
-    L is the second difference with mirrored ends, whose eigenvectors are those of the discrete cosine transform
-    (DCT-II) with eigenvalues 2 - 2 cos(pi k / n): the minimum is that of Garcia (2010), eq. 6. The matrix W + s L'L has
-    five diagonals; it is factored as L D L', and the diagonal of its inverse follows from the end backwards (Hutchinson
-    and de Hoog 1985).
+    P is the second difference with mirrored ends (`order` 1) or its square (`order` 2), whose eigenvectors are those of
+    the discrete cosine transform (DCT-II), and eigenvalues 2 - 2 cos(pi k / n) or their squares: for order 2 the
+    minimum is that of Garcia (2010), eq. 6. The matrix W + s P has five diagonals at most; it is factored as L D L',
+    and the diagonal of its inverse follows from the end backwards (Hutchinson and de Hoog 1985).
     """
     n = weight.size
     z, inverse, d, one, two = rows[0], rows[1], rows[2], rows[3], rows[4]
     for i in range(n):
         edge = i == 0 or i == n - 1
-        d[i] = weight[i] + penalty * (2.0 if edge else 6.0)
+        if order == 1:
+            d[i] = weight[i] + penalty * (1.0 if edge else 2.0)
+        else:
+            d[i] = weight[i] + penalty * (2.0 if edge else 6.0)
         z[i] = weight[i] * target[i]
         if i >= 1:
             d[i] -= one[i - 1] * one[i - 1] * d[i - 1]
@@ -125,12 +128,12 @@ def _solve(weight: Wide, target: Wide, penalty: float, rows: Wide) -> None:
         if i >= 2:
             d[i] -= two[i - 2] * two[i - 2] * d[i - 2]
             z[i] -= two[i - 2] * z[i - 2]
-        beside = -3.0 if i == 0 or i == n - 2 else -4.0
+        beside = -1.0 if order == 1 else (-3.0 if i == 0 or i == n - 2 else -4.0)
         one[i] = penalty * beside if i < n - 1 else 0.0
         if i >= 1:
             one[i] -= one[i - 1] * d[i - 1] * two[i - 1]
         one[i] /= d[i]
-        two[i] = penalty / d[i] if i < n - 2 else 0.0
+        two[i] = penalty / d[i] if order == 2 and i < n - 2 else 0.0
     beyond = beyond_one = 0.0  # of the inverse: (i + 1, i + 1), (i + 1, i + 2)
     further = 0.0  # (i + 2, i + 2)
     for i in range(n - 1, -1, -1):
@@ -146,9 +149,9 @@ def _solve(weight: Wide, target: Wide, penalty: float, rows: Wide) -> None:
 
 
 @kernel
-def _score(weight: Wide, target: Wide, penalty: float, rows: Wide) -> float:
+def _score(weight: Wide, target: Wide, penalty: float, order: int, rows: Wide) -> float:
     """Generalised cross-validation (Craven and Wahba 1978) of the observations."""
-    _solve(weight, target, penalty, rows)
+    _solve(weight, target, penalty, order, rows)
     z, inverse = rows[0], rows[1]
     squares, freedom, count = 0.0, 0.0, 0.0
     for i in range(weight.size):
@@ -161,25 +164,25 @@ def _score(weight: Wide, target: Wide, penalty: float, rows: Wide) -> float:
 
 
 @kernel
-def _best(weight: Wide, target: Wide, rows: Wide) -> float:
+def _best(weight: Wide, target: Wide, order: int, rows: Wide) -> float:
     """Power of ten of the penalty with the best score: on a grid, then by golden section."""
     best, power = np.inf, HIGHEST
     for k in range(int(HIGHEST - LOWEST) + 1):
-        found = _score(weight, target, 10.0 ** (LOWEST + k), rows)
+        found = _score(weight, target, 10.0 ** (LOWEST + k), order, rows)
         if found < best:
             best, power = found, LOWEST + k
     a, b = max(power - 1.0, LOWEST), min(power + 1.0, HIGHEST)
     x, y = b - GOLDEN * (b - a), a + GOLDEN * (b - a)
-    fx, fy = _score(weight, target, 10.0**x, rows), _score(weight, target, 10.0**y, rows)
+    fx, fy = _score(weight, target, 10.0**x, order, rows), _score(weight, target, 10.0**y, order, rows)
     for _ in range(10):
         if fx <= fy:
             b, y, fy = y, x, fx
             x = b - GOLDEN * (b - a)
-            fx = _score(weight, target, 10.0**x, rows)
+            fx = _score(weight, target, 10.0**x, order, rows)
         else:
             a, x, fx = x, y, fy
             y = a + GOLDEN * (b - a)
-            fy = _score(weight, target, 10.0**y, rows)
+            fy = _score(weight, target, 10.0**y, order, rows)
     return (a + b) / 2.0
 
 
@@ -204,7 +207,7 @@ def _reweigh(weight: Wide, target: Wide, seen: Wide, rows: Wide) -> None:
 
 @kernel
 def _smooth(
-    series: Array, at: NDArray[np.int64], length: int, penalty: float, robust: bool, first: int, last: int,
+    series: Array, at: NDArray[np.int64], length: int, penalty: float, order: int, robust: bool, first: int, last: int,
     out: Wide, spread: Wide, chosen: Wide,
 ) -> None:  # fmt: skip
     """Cells from `first` to `last`, one after the other."""
@@ -228,8 +231,8 @@ def _smooth(
         used = penalty
         for round in range(ROUNDS + 1 if robust else 1):
             if np.isnan(penalty):
-                used = 10.0 ** _best(weight, target, rows)
-            _solve(weight, target, used, rows)
+                used = 10.0 ** _best(weight, target, order, rows)
+            _solve(weight, target, used, order, rows)
             if robust and round < ROUNDS:
                 _reweigh(weight, target, seen, rows)
         squares, freedom, there = 0.0, 0.0, 0.0
@@ -246,7 +249,13 @@ def _smooth(
 
 
 def smooth(
-    series: Array, at: NDArray[np.int64], *, penalty: float | None = None, robust: bool = False, workers: int = 1
+    series: Array,
+    at: NDArray[np.int64],
+    *,
+    penalty: float | None = None,
+    order: int = 2,
+    robust: bool = False,
+    workers: int = 1,
 ) -> tuple[Wide, Wide, Wide]:
     """Smooth series by DCT penalised least squares in time (Garcia 2010), solved directly.
 
@@ -258,6 +267,8 @@ def smooth(
         Place of each time on a regular axis from 0 on, ascending.
     penalty : float, optional
         Smoothing parameter s; by default the best one of each cell by generalised cross-validation.
+    order : int
+        2: bends cost (Garcia 2010); 1: slopes cost, so that a gap is bridged by a straight line.
     robust : bool
         Bisquare weights in three rounds, so that outliers do not count.
     workers : int
@@ -279,7 +290,7 @@ def smooth(
     length = int(at[-1]) + 1
 
     def part(first: int, last: int) -> None:
-        _smooth(source, places, length, given, bool(robust), first, last, out, spread, chosen)
+        _smooth(source, places, length, given, int(order), bool(robust), first, last, out, spread, chosen)
 
     in_bands(part, cells, workers)
     return out, spread, chosen

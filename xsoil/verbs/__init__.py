@@ -2,6 +2,7 @@
 
 from xsoil.outputs.cog import to_cog
 from xsoil.outputs.zarr import to_zarr
+from xsoil.verbs._gap_model import GapModel
 from xsoil.verbs._learned import LearnedParams
 from xsoil.verbs._moisture_model import MoistureModel
 from xsoil.verbs.apply_weights import apply_weights
@@ -12,7 +13,9 @@ from xsoil.verbs.convert_curve import convert_curve
 from xsoil.verbs.depth_mean import depth_mean
 from xsoil.verbs.downscale import downscale
 from xsoil.verbs.evaluate import evaluate
+from xsoil.verbs.fill_gaps import fill_gaps
 from xsoil.verbs.fit_fredlund_xing_wang import fit_fredlund_xing_wang
+from xsoil.verbs.fit_gap_model import fit_gap_model
 from xsoil.verbs.fit_moisture_model import fit_moisture_model
 from xsoil.verbs.learn_params import learn_params
 from xsoil.verbs.load_model import load_model
@@ -26,6 +29,7 @@ from xsoil.verbs.upscale import upscale
 from xsoil.verbs.water_limits import water_limits
 
 __all__ = [
+    "GapModel",
     "LearnedParams",
     "MoistureModel",
     "apply_weights",
@@ -36,8 +40,10 @@ __all__ = [
     "depth_mean",
     "downscale",
     "evaluate",
+    "fill_gaps",
     "final_state",
     "fit_fredlund_xing_wang",
+    "fit_gap_model",
     "fit_moisture_model",
     "learn_params",
     "list_ptfs",

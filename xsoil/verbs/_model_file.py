@@ -38,8 +38,14 @@ def _moisture(folder: Path, whole: dict[str, Any], network: Any) -> Any:
     return read_moisture_model(folder, whole, network)
 
 
+def _gap(folder: Path, whole: dict[str, Any], network: Any) -> Any:
+    from xsoil.verbs._gap_model import read_gap_model
+
+    return read_gap_model(folder, whole, network)
+
+
 READERS: Mapping[str, Reader] = MappingProxyType(
-    {"xsoil learned parameters": _learned, "xsoil soil-moisture model": _moisture}
+    {"xsoil learned parameters": _learned, "xsoil soil-moisture model": _moisture, "xsoil gap model": _gap}
 )
 """Readers by format."""
 
