@@ -1,0 +1,234 @@
+"""`fit_moisture_model` on datasets of any dims, `MoistureModel.predict`: lazy, in any chunks, in the right units."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import xsoil
+from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, UnitsError, UnknownNameError
+from xsoil.evaluation.splits import Split
+from xsoil.verbs import _moisture_rows
+
+QUICK = {"dense": {"epochs": 4}, "prob": {"epochs": 4}, "wide_deep": {"epochs": 3}, "random_forest": {"trees": 8}}
+PREDICTORS = ["smap", "sand", "ndvi", "texture_class"]
+
+
+def world(sites=40, days=30, seed=0):
+    """Sites whose soil moisture follows a satellite, sand and two classes; some of everything is missing."""
+    rng = np.random.default_rng(seed)
+    smap = rng.uniform(0.1, 0.4, (days, sites)).astype(np.float32)
+    sand = rng.uniform(10, 90, sites)
+    ndvi = rng.uniform(0, 1, (sites, days))
+    texture = rng.choice([1, 4, 9], sites, p=[0.6, 0.3, 0.1]).astype(np.int8)
+    moisture = 0.6 * smap.T + 0.1 - 0.001 * sand[:, None] + 0.05 * (texture == 4)[:, None]
+    smap[::4] = np.nan
+    moisture[:, 1::3] = np.nan
+    classes = {"flag_values": np.array([1, 4, 9], np.int8), "flag_meanings": "a b c"}
+    return xr.Dataset(
+        {
+            "smap": (("time", "site"), smap, {"units": "m3 m-3"}),
+            "sand": ("site", sand, {"units": "percent"}),
+            "ndvi": (("site", "time"), ndvi, {"units": "1"}),
+            "texture_class": ("site", texture, classes),
+            "soil_moisture": (("site", "time"), moisture, {"units": "m3 m-3"}),
+        },
+        {"time": np.arange(days).astype("datetime64[D]").astype("datetime64[ns]"), "site": np.arange(sites) * 10},
+    )
+
+
+def fitted(ds, kind, **arguments):
+    arguments = {"predictors": PREDICTORS, "options": QUICK[kind], "progress": False} | arguments
+    return xsoil.fit_moisture_model(ds, kind=kind, **arguments)
+
+
+@pytest.fixture(scope="module", params=list(QUICK))
+def model(request):
+    return fitted(world(), request.param, weights=[None, "texture_class", "sand"])
+
+
+def test_prediction(model):
+    ds = world(seed=5)
+    before = ds.copy(deep=True)
+    found = model.predict(ds, members=True)
+    assert found.soil_moisture.dims == ("time", "site")
+    assert found.soil_moisture.dtype == np.float32
+    assert found.soil_moisture.attrs["units"] == "m3 m-3"
+    assert found.soil_moisture.attrs["standard_name"] == xsoil.VARIABLES["soil_moisture"].standard_name
+    assert "10.1016/j.jhydrol.2024.132624" in found.soil_moisture.attrs["references"]
+    assert found.soil_moisture_std.attrs["units"] == "m3 m-3"
+    assert list(found.member.values) == ["unweighted", "texture_class", "sand"]
+    assert bool(found.soil_moisture.notnull().all())  # sand is there where the satellite is not
+    np.testing.assert_allclose(found.soil_moisture_members.mean("member"), found.soil_moisture, rtol=1e-5)
+    assert bool((found.soil_moisture_std > 0).all())
+    xr.testing.assert_identical(ds, before)
+    assert found.site.identical(ds.site)
+    assert set(model.predict(ds)) == {"soil_moisture", "soil_moisture_std"}
+
+
+@pytest.mark.parametrize("chunks", [{"site": 7, "time": 4}, {"site": 40, "time": 1}, {"site": 1, "time": 30}])
+def test_chunks_do_not_matter(model, chunks, no_compute):
+    ds = world(seed=5)
+    whole = model.predict(ds, members=True)
+    lazy = model.predict(ds.chunk(chunks), members=True)
+    assert all(array.chunks is not None for array in lazy.data_vars.values())
+    with xr.set_options(keep_attrs=True):
+        import dask
+
+        with dask.config.set(scheduler="synchronous"):
+            xr.testing.assert_identical(lazy.compute(), whole)
+
+
+def test_one_lazy_predictor_is_enough(model):
+    ds = world(seed=5)
+    mixed = ds.assign(ndvi=ds.ndvi.chunk({"site": 11}))
+    lazy = model.predict(mixed)
+    assert lazy.soil_moisture.chunks is not None
+    xr.testing.assert_identical(lazy.compute(), model.predict(ds))
+
+
+def test_bands_of_threads_do_not_matter(model, monkeypatch):
+    ds = world(seed=5)
+    whole = model.predict(ds)
+    monkeypatch.setattr(_moisture_rows, "_TOGETHER", 37)
+    for cores in (1, 3):
+        monkeypatch.setattr(_moisture_rows, "available_cores", lambda cores=cores: cores)
+        xr.testing.assert_identical(model.predict(ds), whole)
+
+
+def test_files(model, tmp_path):
+    model.save(tmp_path / "model")
+    again = xsoil.load_model(tmp_path / "model")
+    ds = world(seed=5)
+    xr.testing.assert_identical(again.predict(ds, members=True), model.predict(ds, members=True))
+    assert repr(again) == repr(model)
+    xr.testing.assert_identical(again.history, model.history)
+    with pytest.raises(ArgumentError, match="no samples"):
+        again.evaluate()
+    with pytest.raises(ArgumentError, match="network"):
+        xsoil.load_model(tmp_path / "model", network=object())
+
+
+def test_units_are_converted_or_refused(model):
+    ds = world(seed=5)
+    whole = model.predict(ds)
+    other = ds.assign(sand=(ds.sand * 10).assign_attrs(units="g kg-1"))
+    np.testing.assert_allclose(model.predict(other).soil_moisture, whole.soil_moisture, rtol=1e-4)
+    with pytest.raises(UnitsError, match=r"'sand' has units 'K'"):
+        model.predict(ds.assign(sand=ds.sand.assign_attrs(units="K")))
+    with pytest.raises(UnitsError, match=r"'ndvi' is in 'percent'; the model was trained with '1'"):
+        model.predict(ds.assign(ndvi=ds.ndvi.assign_attrs(units="percent")))
+    with pytest.raises(UnitsError, match="'smap' has no units"):
+        model.predict(ds.assign(smap=ds.smap.drop_attrs()))
+    with pytest.raises(MissingVariableError, match=r"'ndvi' .* trained with"):
+        model.predict(ds.drop_vars("ndvi"))
+
+
+def test_rows_are_the_same_on_any_dims():
+    ds = world()
+    flat = ds.stack(row=("time", "site")).reset_index("row", drop=True)
+    one, other = (fitted(obj, "random_forest", validation=0) for obj in (ds, flat))
+    values = one.predict(ds).soil_moisture.values.ravel()
+    np.testing.assert_array_equal(other.predict(flat).soil_moisture.values, values)
+    grid = ds.isel(site=slice(0, 40)).assign_coords(site=np.arange(40))
+    maps = grid.coarsen(site=8).construct(site=("y", "x"))
+    maps = maps.assign_coords(y=np.arange(5) * -1.0, x=np.arange(8.0)).drop_vars("site")
+    found = fitted(maps, "random_forest", validation=0).predict(maps).soil_moisture
+    assert found.dims == ("time", "y", "x")
+    np.testing.assert_array_equal(found.values.ravel(), values)
+
+
+def test_rows_outside_the_split_and_without_targets_do_not_matter():
+    ds = world()
+    times = Split.times(train=("1970-01-01", "1970-01-19"), test=("1970-01-20", "1970-01-30"))
+    split = Split.random_cells(ds.soil_moisture, 0.3, seed=2) & times
+    cells, days = split.train, split.days_of("train", ds.indexes["time"])
+    inside = cells & xr.DataArray(days, dims="time", coords={"time": ds.time})
+    wild = ds.assign(soil_moisture=ds.soil_moisture.where(inside, 0.9).assign_attrs(ds.soil_moisture.attrs))
+    one, other = (fitted(obj, "dense", split=split) for obj in (ds, wild))
+    xr.testing.assert_identical(one.predict(ds), other.predict(ds))
+    scores = one.evaluate()
+    assert list(scores.set.values) == ["train", "temporal", "spatial", "spatio_temporal"]
+    for which, number in (("train", 28), ("spatial", 12)):
+        assert int(scores.rmse.sel(set=which).notnull().sum()) == number
+    by_hand = one.predict(ds).soil_moisture.where(inside) - ds.soil_moisture
+    np.testing.assert_allclose(scores.bias.sel(set="train"), by_hand.mean("time"), atol=1e-6)
+
+
+def test_samples_without_time():
+    ds = world(sites=300, days=1).isel(time=0, drop=True)
+    ds["soil_moisture"] = ds.soil_moisture.where(ds.site > 200)
+    ds["smap"] = ds.smap.fillna(0.2).assign_attrs(units="m3 m-3")
+    split = Split.random_cells(ds.soil_moisture, 0.2)
+    model = fitted(ds, "dense", split=split)
+    scores = model.evaluate()
+    assert scores.rmse.dims == ("set",)
+    assert scores.n.sum() == ds.soil_moisture.notnull().sum()
+
+
+def test_an_ensemble_per_class():
+    ds = world()
+    model = fitted(ds, "random_forest", weights="texture_class", ensemble="per_class")
+    assert list(model.members) == ["texture_class=1", "texture_class=4", "texture_class=9"]
+    only = ds.assign(soil_moisture=ds.soil_moisture.where(ds.texture_class == 4))
+    alone = fitted(only, "random_forest", validation=0)
+    with_all = fitted(ds, "random_forest", weights="texture_class", ensemble="per_class", validation=0)
+    assert (
+        with_all.members["texture_class=4"].arrays()["values"].size
+        == alone.members["unweighted"].arrays()["values"].size
+    )
+    with pytest.raises(ArgumentError, match="holds no classes"):
+        fitted(ds, "random_forest", weights="sand", ensemble="per_class")
+
+
+def test_members_of_other_seeds():
+    model = fitted(world(), "dense", members=2, seed=7, validation=0)
+    assert list(model.members) == ["unweighted 0", "unweighted 1"]
+    alone = fitted(world(), "dense", seed=8, validation=0)
+    np.testing.assert_array_equal(
+        model.members["unweighted 1"].arrays()["weights"], alone.members["unweighted"].arrays()["weights"]
+    )
+
+
+def test_many_predictors():
+    ds = world()
+    names = [f"band{i}" for i in range(40)]
+    ds = ds.assign({n: (ds.ndvi * (i + 1)).assign_attrs(units="1") for i, n in enumerate(names)})
+    model = fitted(ds, "random_forest", predictors=names, options={"trees": 2})
+    whole = model.predict(ds)
+    rows = model.ensemble.predict(np.stack([ds[n].values.T.ravel() for n in names], axis=1).astype(np.float32))
+    np.testing.assert_array_equal(whole.soil_moisture.values.ravel(), rows["mean"][:, 0])
+
+
+def test_categorical_by_name():
+    ds = world().assign(cover=("site", np.arange(40) % 3 + 10.0))
+    with pytest.raises(UnitsError, match="categorical"):
+        fitted(ds, "random_forest", predictors=["smap", "cover"])
+    model = fitted(ds, "random_forest", predictors=["smap", "cover"], categorical=["cover"])
+    assert model.predictors == {"smap": "m3 m-3", "cover": None}
+    assert model.ensemble.inputs.columns[-3:] == ("cover=10", "cover=11", "cover=12")
+
+
+def test_faults():
+    ds = world()
+    with pytest.raises(UnknownNameError, match="did you mean 'dense'"):
+        xsoil.fit_moisture_model(ds, kind="dens", predictors=["sand"])
+    with pytest.raises(MissingVariableError, match="'snad'"):
+        fitted(ds, "dense", predictors=["snad"])
+    with pytest.raises(ArgumentError, match="targets and predictors"):
+        fitted(ds, "dense", predictors=["soil_moisture"])
+    with pytest.raises(ArgumentError, match="list of names"):
+        fitted(ds, "dense", predictors="sand")
+    with pytest.raises(UnknownNameError, match="option"):
+        fitted(ds, "dense", options={"trees": 3})
+    with pytest.raises(ArgumentError, match="validation"):
+        fitted(ds, "dense", validation=1.0)
+    with pytest.raises(ArgumentError, match="seed"):
+        fitted(ds, "dense", seed=-1)
+    with pytest.raises(ArgumentError, match="1 at the most"):
+        fitted(ds, "dense", target=["soil_moisture", "smap"], predictors=["sand"])
+    with pytest.raises(GridMismatchError, match="'smap' is on \\['time'\\]"):
+        fitted(ds.assign(soil_moisture=ds.soil_moisture.mean("time").assign_attrs(units="1")), "dense")
+    with pytest.raises(ArgumentError, match="no value of"):
+        fitted(ds.assign(soil_moisture=ds.soil_moisture * np.nan).assign_attrs(), "dense", target="soil_moisture")
