@@ -136,7 +136,7 @@ def fit(
     ArgumentError
         No cell with observations, a checkpoint of another training, or a loss that was never a number.
     """
-    _check(epochs, learning_rate, schedule, patience, resume, directory, seed)
+    _check(epochs, learning_rate, schedule, patience, resume, directory, seed, accelerator)
     if patience is None:
         patience = epochs if schedule == "one_cycle" else 20
     train, validation = (np.unique(np.asarray(cells, np.intp)) for cells in (train_cells, validation_cells))
@@ -191,8 +191,16 @@ def fit(
 
 def _check(
     epochs: int, learning_rate: float, schedule: str, patience: int | None, resume: bool,
-    directory: str | os.PathLike[str] | None, seed: int,
+    directory: str | os.PathLike[str] | None, seed: int, accelerator: str,
 ) -> None:  # fmt: skip
+    there = {
+        "cpu": True, "auto": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(),
+    }  # fmt: skip
+    there["gpu"] = there["cuda"] or there["mps"]
+    if accelerator not in there:
+        raise UnknownNameError.of("accelerator", accelerator, there)
+    if not there[accelerator]:
+        raise ArgumentError(f"accelerator={accelerator!r}, but torch finds no such device here; take 'cpu' or 'auto'")
     if epochs < 1 or (patience is not None and patience < 1):
         raise ArgumentError(f"epochs={epochs}, patience={patience}; expected 1 or more of both")
     if schedule not in SCHEDULES:

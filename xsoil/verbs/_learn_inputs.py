@@ -23,10 +23,20 @@ __all__ = [
 PHYSICS = ("direct", "surrogate")
 
 
-def check_numbers(*, ring: int, warmup: int, seed: int, validation: float, memory_budget: float) -> None:
-    for name, value in (("ring", ring), ("warmup", warmup), ("seed", seed)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-            raise ArgumentError(f"{name}={value!r}; expected a whole number of at least 0")
+def check_numbers(
+    *, ring: int, warmup: int, seed: int, epochs: int, batch_cells: int, patience: int | None, learning_rate: float,
+    validation: float, memory_budget: float,
+) -> None:  # fmt: skip
+    """Raise where a number is outside its range, before anything is read."""
+    limits: dict[str, tuple[Any, int]] = {"ring": (ring, 0), "warmup": (warmup, 0), "seed": (seed, 0)}
+    limits |= {"epochs": (epochs, 1), "batch_cells": (batch_cells, 1)}
+    if patience is not None:
+        limits["patience"] = (patience, 1)
+    for name, (value, least) in limits.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ArgumentError(f"{name}={value!r}; expected a whole number of at least {least}")
+    if not isinstance(learning_rate, (int, float)) or not 0 < learning_rate < np.inf:
+        raise ArgumentError(f"learning_rate={learning_rate!r}; expected a number above 0")
     if not isinstance(validation, (int, float)) or not 0 <= validation < 1:
         raise ArgumentError(f"validation={validation!r}; expected a share of the training cells, from 0 to below 1")
     if not isinstance(memory_budget, (int, float)) or not memory_budget > 0:
@@ -110,9 +120,18 @@ def search_of(
             "optimizer='sce_ua', or strategy='end_to_end'"
         )
     errors = errors_of(error_std, observed) if optimizer == "ies" else {}
-    given = (errors, losses, weights_of(weights, observed))
-    by_output = [{observed[name]: value for name, value in table.items()} for table in given]
-    return Search(optimizer, seed, *by_output, members, iterations, evaluations, draws)
+    shares = weights_of(weights, observed)
+    return Search(
+        optimizer,
+        seed,
+        errors={observed[name]: value for name, value in errors.items()},
+        losses={observed[name]: value for name, value in losses.items()},
+        weights={observed[name]: value for name, value in shares.items()},
+        members=members,
+        iterations=iterations,
+        evaluations=evaluations,
+        draws=draws,
+    )
 
 
 def faults_of(status: np.ndarray) -> str:

@@ -17,6 +17,7 @@ from xsoil.physics.bounded import Bounded
 from xsoil.verbs._infer import Inference
 from xsoil.verbs._learnable import learnable
 from xsoil.verbs._learned import LearnedParams, Setting
+from xsoil.verbs._learned_checks import INFERENCE, KEYS, MAPS, require_entries, require_learner, require_maps
 from xsoil.verbs._results import carry_grid_mapping, coordinates
 from xsoil.verbs._training import require_torch
 from xsoil.vocabulary import VARIABLES
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "read_learned", "write_learned"]
 
 FORMAT, VERSION = "xsoil learned parameters", 1
-KEYS = (
-    "strategy", "model", "model_options", "targets", "fixed", "fixed_maps", "seed", "warmup", "outputs", "optimizer",
-    "inference", "units", "history", "maps", "ends",
-)  # fmt: skip
-INFERENCE = ("predictors", "series", "factor", "ring", "affine", "crs", "order", "ends")
 
 
 def write_learned(learned: LearnedParams, path: str | PathLike[str]) -> None:
@@ -82,10 +78,11 @@ def _described(learned: LearnedParams) -> dict[str, Any]:
         "strategy": setting.strategy,
         "model": setting.model,
         "model_options": dict(setting.model_options),
-        "targets": {
-            n: {"low": float(b.low), "high": float(b.high), "log": bool(b.log)}  # type: ignore[arg-type]
+        # Pairs: a table whose entries were sorted by some tool would swap the columns of the network.
+        "targets": [
+            [n, {"low": float(b.low), "high": float(b.high), "log": bool(b.log)}]  # type: ignore[arg-type]
             for n, b in setting.targets.items()
-        },
+        ],
         "fixed": numbers,
         "fixed_maps": maps,
         "seed": setting.seed,
@@ -101,8 +98,8 @@ def _described(learned: LearnedParams) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
+    if isinstance(value, Mapping):  # of predictors, whose order is that of the network's channels
+        return [[name, units] for name, units in value.items()]
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -116,7 +113,12 @@ def read_learned(folder: Path, whole: dict[str, Any], network: Any = None) -> Le
 
         tensors, description = storage.load(folder, format=FORMAT, version=VERSION)
         require_keys(description, ("learner", "learned"), folder / DESCRIPTION)
-        learner = ParameterLearner.rebuilt(description["learner"], tensors, network)
+        try:
+            learner = ParameterLearner.rebuilt(description["learner"], tensors, network)
+        except SoilError:
+            raise
+        except ValueError as error:
+            raise ArgumentError(f"{folder} is damaged: {error}; take another copy") from error
         learner.eval()
     else:
         require_format(whole, folder, FORMAT, VERSION)
@@ -125,24 +127,26 @@ def read_learned(folder: Path, whole: dict[str, Any], network: Any = None) -> Le
         require_keys(description, ("learned",), folder / DESCRIPTION)
         if network is not None:
             raise ArgumentError(f"{folder} holds an inversion, which has no network; leave out network=")
-    return _rebuilt(description["learned"], folder, learner)
+    return _rebuilt(description["learned"], folder, learner, description.get("learner"))
 
 
-def _rebuilt(found: Any, folder: Path, learner: ParameterLearner | None) -> LearnedParams:
-    require_keys(found, KEYS, folder / DESCRIPTION)
+def _rebuilt(found: Any, folder: Path, learner: ParameterLearner | None, network: Any) -> LearnedParams:
+    require_entries(found, KEYS, folder / DESCRIPTION)
+    found = {**found, "targets": dict(found["targets"])}
+    if found["inference"] is not None:
+        require_entries(found["inference"], INFERENCE, folder / DESCRIPTION)
+    if (found["inference"] is None) != (learner is None):
+        raise ArgumentError(f"{folder} is damaged: a network without its inputs, or the other way round")
     try:
         row = learnable(found["model"], **found["model_options"])
-        targets = {name: Bounded(b["low"], b["high"], bool(b["log"])) for name, b in found["targets"].items()}
-        for name, units in found["units"].items():
-            if name not in row.names or units != VARIABLES[name].units:
-                raise ArgumentError(f"{folder} was learned with {name!r} in {units!r}, which this xsoil does not know")
+        targets = {name: Bounded(b["low"], b["high"], b["log"]) for name, b in found["targets"].items()}
+        maps = {name: _map(folder, name) for name in found["maps"]}
+        require_maps(found, row, maps, folder)
         inference = None
-        if found["inference"] is not None:
-            require_keys(found["inference"], INFERENCE, folder / DESCRIPTION)
-            inference = Inference(**{n: _tupled(v) for n, v in found["inference"].items()})
-        if (inference is None) != (learner is None):
-            raise ArgumentError(f"{folder} is damaged: a network without its inputs, or the other way round")
-        maps = {name: _map(folder, str(name)) for name in found["maps"]}
+        if learner is not None:
+            require_learner(found, learner, network, folder)
+            tables = {name: dict(found["inference"][name]) for name in ("predictors", "series")}
+            inference = Inference(**{n: _tupled(v) for n, v in (found["inference"] | tables).items()})
         given = maps.get("given", xr.Dataset())
         fixed: dict[str, Any] = {name: float(value) for name, value in found["fixed"].items()}
         fixed |= {name: given[name] for name in found["fixed_maps"]}
@@ -169,7 +173,7 @@ def _tupled(value: Any) -> Any:
 
 def _map(folder: Path, name: str) -> xr.Dataset:
     path = folder / f"{name}.zarr"
-    if name not in ("params", "inverse", "given", "draws") or not path.is_dir():
+    if name not in MAPS or not path.is_dir():
         raise ArgumentError(f"{folder} lacks {path.name}; take a whole copy of the folder")
     try:
         found: xr.Dataset = xr.open_zarr(path, chunks=None, decode_coords="all").load()

@@ -112,19 +112,24 @@ def train(
         more.setdefault("ring", static.nesting.ring)
     names = inputs.observed.outputs
     held = source.in_memory()
-    learner = ParameterLearner(
-        network,
-        InputScaling.fit(held, cells[0], **logs),
-        targets,
-        patch=patch,
-        network_options=more,
-        model=model.name if surrogate is None else surrogate.model(targets),
-        model_options=model.options if surrogate is None else None,
-        strategy=strategy,  # type: ignore[arg-type]
-        loss={names.get(n, n): v for n, v in loss.items()} if isinstance(loss, Mapping) else loss,
-        weights=None if weights is None else {names[n]: w for n, w in weights.items() if n in names},
-        seed=seed,
-    )
+    try:
+        learner = ParameterLearner(
+            network,
+            InputScaling.fit(held, cells[0], **logs),
+            targets,
+            patch=patch,
+            network_options=more,
+            model=model.name if surrogate is None else surrogate.model(targets),
+            model_options=model.options if surrogate is None else None,
+            strategy=strategy,  # type: ignore[arg-type]
+            loss={names.get(n, n): v for n, v in loss.items()} if isinstance(loss, Mapping) else loss,
+            weights=None if weights is None else {names[n]: w for n, w in weights.items() if n in names},
+            seed=seed,
+        )
+    except (TypeError, RuntimeError) as error:
+        if not isinstance(network, str):
+            raise
+        raise ArgumentError(f"network={network!r} with network_options={more}: {error}") from error
     directory: Path | None = options.pop("directory")
     record = fit(learner, held, *cells, directory=directory, seed=seed, **options)
     return learner, _record_of(record), record.excluded

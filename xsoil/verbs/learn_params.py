@@ -231,7 +231,10 @@ def learn_params(
     for kind, name, names in (("strategy", strategy, STRATEGIES), ("optimizer", optimizer, OPTIMIZERS)):
         if name not in names:
             raise UnknownNameError.of(kind, name, names)
-    check_numbers(ring=ring, warmup=warmup, seed=seed, validation=validation, memory_budget=memory_budget)
+    check_numbers(
+        ring=ring, warmup=warmup, seed=seed, epochs=epochs, batch_cells=batch_cells, patience=patience,
+        learning_rate=learning_rate, validation=validation, memory_budget=memory_budget,
+    )  # fmt: skip
     if resume and directory is None:
         raise ArgumentError("resume=True without a directory; name the one of the training to continue")
     if draws and (strategy == "end_to_end" or optimizer != "ies"):
@@ -299,6 +302,8 @@ def learn_params(
     )  # fmt: skip
     place = None if directory is None else Path(directory)
     if place is not None:
+        if place.exists() and not place.is_dir():
+            raise ArgumentError(f"directory={str(place)!r} is a file; expected a folder for checkpoints, or a new path")
         place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="xsoil-", dir=place) as scratch:
         source = XarraySource(inputs, wanted & seen, int(training.days.max()) + 1, memory_budget, Path(scratch))
