@@ -1,6 +1,9 @@
 """Data that xsoil reads or makes."""
 
 from xsoil.data._paths import FileError
+from xsoil.data.chirps import open_chirps
+from xsoil.data.era5_land import open_era5_land
+from xsoil.data.nldas import open_nldas2
 from xsoil.data.smap_l3 import open_smap_l3
 from xsoil.data.smap_l4 import open_smap_l4
 from xsoil.data.soilgrids import open_soilgrids
@@ -9,6 +12,9 @@ from xsoil.data.synthetic import synthetic_forcing, synthetic_soil
 
 __all__ = [
     "FileError",
+    "open_chirps",
+    "open_era5_land",
+    "open_nldas2",
     "open_smap_l3",
     "open_smap_l4",
     "open_soilgrids",

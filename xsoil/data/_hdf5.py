@@ -147,7 +147,7 @@ def check_all(
 
 
 def series(
-    paths: Sequence[str],
+    paths: Sequence[str | None],
     field: str,
     group: str,
     window: Window,
@@ -155,7 +155,7 @@ def series(
     decode: dict[str, Any] | None,
     what: str,
 ) -> Array:
-    """Lazy (time, rows, columns): one block a file.
+    """Lazy (time, rows, columns): one block a file; all NaN where there is None in place of a file.
 
     `decode` holds arguments of `decode_block`; None leaves the numbers as they are (flags).
     """
@@ -171,8 +171,10 @@ def series(
 
 
 def _read(
-    path: str, field: str, group: str, window: Window, decode: dict[str, Any] | None, what: str
+    path: str | None, field: str, group: str, window: Window, decode: dict[str, Any] | None, what: str
 ) -> np.ndarray[Any, Any]:
+    if path is None:
+        return np.full((1, *window.shape), np.nan, np.float32)
     with hdf5(path) as file:
         place = file.get(group)
         if place is None or field not in place:
