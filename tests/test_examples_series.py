@@ -1,0 +1,46 @@
+"""The examples with series and maps run as a user runs them, on short trainings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def test_liu2023_multitask(data, tmp_path):
+    pytest.importorskip("lightning")
+    done = run(
+        "liu2023_multitask", "--data", data, "--out", tmp_path, "--seeds", 3, "--epochs", 1, "--stages", "temporal"
+    )
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "temporal.csv", index_col=["model", "pixel"])
+    assert table.groupby("model").size().eq(309).all()
+    medians = table.groupby("model")[["rmse", "ubrmse", "r"]].median()
+    # hydroDL's numbers are those of the data's README, whatever was trained here.
+    assert medians.loc["hydroDL, two targets", "rmse"] == pytest.approx(0.0311, abs=5e-5)
+    assert medians.loc["hydroDL, RMSE loss", "ubrmse"] == pytest.approx(0.0299, abs=5e-5)
+    assert medians.loc["xsoil, seed 3", "rmse"] < medians.loc["mean of the training year", "rmse"]
+    assert medians.loc["xsoil, seed 3", "r"] > 0.6
+    differences = pd.read_csv(tmp_path / "differences.csv")
+    assert set(differences.metric) == {"rmse", "ubrmse", "r"}
+    assert (differences.low <= differences.high).all()
+
+
+@pytest.mark.parametrize("name", ["liu2023_multitask"])
+def test_a_wrong_path_is_named(name, tmp_path):
+    pytest.importorskip("lightning")
+    done = run(name, "--data", tmp_path / "nowhere")
+    assert done.returncode == 2
+    assert "no file" in done.stderr
+    assert "Traceback" not in done.stderr
