@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,8 +11,18 @@ import pandas as pd
 import xarray as xr
 
 from xsoil.errors import ArgumentError, GridMismatchError, TimeError, UnknownNameError
+from xsoil.evaluation._folds import buffered, dealt, drawn, require_km, within
+from xsoil.evaluation._masks import (
+    ascending,
+    bare,
+    checked_seed,
+    kind_of,
+    number_of_tests,
+    taking_part,
+    template_of,
+)
 from xsoil.evaluation._periods import Period, Times, days_since, periods_of
-from xsoil.evaluation._places import block_numbers, cell_dims, near, places_of
+from xsoil.evaluation._places import block_numbers, near, places_of
 
 __all__ = ["SETS", "Period", "Split", "days_since"]
 
@@ -24,8 +34,9 @@ SETS = ("train", "temporal", "spatial", "spatio_temporal")
 class Split:
     """Cells and times of training and of test.
 
-    Made by `random_cells`, `spatial_blocks`, `folds`, `cells` (any masks) and `times`; a split of cells and one of
-    times are joined by ``&``. Kept in a file by `save` and `load`, so that another run, or model, uses the same.
+    Made by `random_cells`, `spatial_blocks`, `folds`, `block_folds`, `regions_out`, `cells` (any masks) and `times`; a
+    split of cells and one of times are joined by ``&``. Kept in a file by `save` and `load`, so that another run, or
+    model, uses the same.
 
     Attributes
     ----------
@@ -62,7 +73,7 @@ class Split:
         """
         for mask, what in ((train, "train"), (test, "test")):
             if not isinstance(mask, xr.DataArray) or mask.dtype != bool or "time" in mask.dims:
-                raise ArgumentError(f"{what} is {_kind(mask)}; expected a DataArray of bool on the dims of the cells")
+                raise ArgumentError(f"{what} is {kind_of(mask)}; expected a DataArray of bool on the dims of the cells")
         if set(train.dims) != set(test.dims):
             raise GridMismatchError(
                 f"train is on {[str(d) for d in train.dims]}, test on {[str(d) for d in test.dims]}; "
@@ -72,7 +83,7 @@ class Split:
             train, test = xr.align(train, test.transpose(*train.dims), join="exact", copy=False)
         except ValueError as error:
             raise GridMismatchError(f"train and test are not on the same cells: {error}") from error
-        train, test = (_bare(mask.compute(), mask.dims) for mask in (train, test))
+        train, test = (bare(mask.compute(), mask.dims) for mask in (train, test))
         if both := int((train & test).sum()):
             raise ArgumentError(f"{both} cells are in train and in test; expected each in one of them: test & ~train")
         if not train.any():
@@ -81,7 +92,13 @@ class Split:
 
     @classmethod
     def random_cells(
-        cls, like: xr.Dataset | xr.DataArray, fraction: float = 0.2, seed: int = 0, *, where: xr.DataArray | None = None
+        cls,
+        like: xr.Dataset | xr.DataArray,
+        fraction: float = 0.2,
+        seed: int = 0,
+        *,
+        stratify: xr.DataArray | None = None,
+        where: xr.DataArray | None = None,
     ) -> Split:
         """Single cells, drawn at random, for the test.
 
@@ -93,16 +110,22 @@ class Split:
             Share of the test cells, above 0 and below 1.
         seed : int
             Another seed, another draw. The direction of the axes does not matter.
+        stratify : xr.DataArray, optional
+            Classes (texture, land cover) of each of which that share is drawn, at least one cell of two; cells without
+            a class (NaN) are left out.
         where : xr.DataArray of bool, optional
             Cells that take part, e.g. land with observations.
         """
-        template = _template(like)
-        part = _taking_part(template, where)
-        number = _tests(fraction, int(part.sum()))
-        order = np.random.default_rng(_seed(seed)).permutation(int(part.sum()))
+        template = template_of(like)
+        part = taking_part(template, where)
+        number = number_of_tests(fraction, int(part.sum()))
+        if stratify is not None:
+            named, tested = drawn(template, part, fraction, seed, stratify)
+            return cls.cells(template.copy(data=named & ~tested), template.copy(data=tested))
+        order = np.random.default_rng(checked_seed(seed)).permutation(int(part.sum()))
         chosen = np.zeros(part.shape, bool)
-        ascending = _ascending(template)
-        chosen[ascending][part[ascending]] = order < number
+        upward = ascending(template)
+        chosen[upward][part[upward]] = order < number
         return cls.cells(template.copy(data=part & ~chosen), template.copy(data=chosen))
 
     @classmethod
@@ -132,20 +155,16 @@ class Split:
         fraction, seed, where
             As in `random_cells`; blocks are added at random until their cells make up `fraction`.
         """
-        if not 0 < size_km < 10_000 or not 0 <= buffer_km < 10_000:
-            raise ArgumentError(
-                f"size_km={size_km!r}, buffer_km={buffer_km!r}; expected lengths in km, above 0 (a buffer: or 0) and "
-                "below 10,000"
-            )
-        template = _template(like)
-        part = _taking_part(template, where)
+        require_km(size_km=size_km, buffer_km=buffer_km)
+        template = template_of(like)
+        part = taking_part(template, where)
         lat, lon = (values[part] for values in places_of(like, template))
         block = block_numbers(lat, lon, float(size_km))
         numbers, sizes = np.unique(block, return_counts=True)
         if numbers.size < 2:
             raise ArgumentError(f"all cells lie in one block of {size_km:g} km; expected a smaller size_km")
-        wanted = _tests(fraction, block.size)
-        order = np.random.default_rng(_seed(seed)).permutation(numbers.size)
+        wanted = number_of_tests(fraction, block.size)
+        order = np.random.default_rng(checked_seed(seed)).permutation(numbers.size)
         totals = np.cumsum(sizes[order])
         count = int(np.abs(totals[:-1] - wanted).argmin()) + 1
         tested = np.isin(block, numbers[order[:count]])
@@ -166,6 +185,8 @@ class Split:
         seed: int = 0,
         *,
         by: xr.DataArray | None = None,
+        stratify: xr.DataArray | None = None,
+        buffer_km: float = 0.0,
         where: xr.DataArray | None = None,
     ) -> list[Split]:
         """Splits of a cross-validation: every cell is in the test of exactly one of them.
@@ -178,31 +199,84 @@ class Split:
             Folds; None with `by` leaves out one group at a time.
         by : xr.DataArray, optional
             Groups whose cells stay together (stations, continents); cells without one (NaN) are left out.
+        stratify : xr.DataArray, optional
+            Classes that are dealt out, so that every fold has its share of each (Poehls et al. 2025).
+        buffer_km : float
+            As in `spatial_blocks`.
         """
-        template = _template(like)
-        part = _taking_part(template, where)
-        if by is None:
-            units, named = int(part.sum()), part
-            numbers = np.empty(part.shape, int)
-            ascending = _ascending(template)
-            numbers[ascending][part[ascending]] = np.arange(units)
-            groups = numbers[part]
-        else:
-            labels = _on(template, by, "by").to_numpy()
-            named = part & ~pd.isna(labels)
-            found, groups = np.unique(labels[named], return_inverse=True)
-            units = len(found)
-        count = units if number is None and by is not None else number
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not 2 <= count <= units:
-            raise ArgumentError(f"number={number!r}; expected a whole number of folds from 2 to {units}")
-        fold = np.empty(units, int)
-        order = np.arange(units) if number is None else np.random.default_rng(_seed(seed)).permutation(units)
-        fold[order] = np.arange(units) % count
+        require_km(buffer_km=buffer_km)
+        template = template_of(like)
+        named, numbers, count = dealt(template, taking_part(template, where), number, seed, by, stratify)
         splits = []
         for index in range(count):
-            chosen = np.zeros(part.shape, bool)
-            chosen[named] = fold[groups] == index
-            splits.append(cls.cells(template.copy(data=named & ~chosen), template.copy(data=chosen)))
+            tested = numbers == index
+            train = buffered(like, template, named, tested, buffer_km)
+            splits.append(cls.cells(template.copy(data=train), template.copy(data=tested)))
+        return splits
+
+    @classmethod
+    def block_folds(
+        cls,
+        like: xr.Dataset | xr.DataArray,
+        size_km: float,
+        number: int = 5,
+        *,
+        buffer_km: float = 0.0,
+        seed: int = 0,
+        where: xr.DataArray | None = None,
+    ) -> list[Split]:
+        """Splits of a cross-validation by blocks: those of `spatial_blocks`, each in the test of one fold.
+
+        Parameters
+        ----------
+        like, size_km, buffer_km, seed, where
+            As in `spatial_blocks`.
+        number : int
+            Folds.
+        """
+        require_km(size_km=size_km, buffer_km=buffer_km)
+        template = template_of(like)
+        part = taking_part(template, where)
+        lat, lon = places_of(like, template)
+        block = np.full(part.shape, np.nan)
+        block[part] = block_numbers(lat[part], lon[part], float(size_km))
+        return cls.folds(like, number, seed, by=template.copy(data=block), buffer_km=buffer_km, where=where)
+
+    @classmethod
+    def regions_out(
+        cls,
+        like: xr.Dataset | xr.DataArray,
+        regions: Mapping[str, tuple[float, float, float, float]] | xr.DataArray,
+        *,
+        buffer_km: float = 0.0,
+        where: xr.DataArray | None = None,
+    ) -> dict[str, Split]:
+        """Splits that each keep a whole region for the test, and train on all others.
+
+        Parameters
+        ----------
+        like, where
+            As in `random_cells`.
+        regions : mapping of str to (west, south, east, north), or xr.DataArray
+            Boxes in degrees (west > east crosses the dateline), for which `like` has a grid or ``lat`` and ``lon``; or
+            the label of each cell (continents). Cells in no region are trained on.
+        buffer_km : float
+            As in `spatial_blocks`.
+
+        Returns
+        -------
+        dict of str to Split
+        """
+        require_km(buffer_km=buffer_km)
+        template = template_of(like)
+        part = taking_part(template, where)
+        splits = {}
+        for name, inside in within(like, template, regions).items():
+            tested = part & inside
+            if not tested.any():
+                raise ArgumentError(f"region {name!r} has no cell that takes part")
+            train = buffered(like, template, part, tested, buffer_km)
+            splits[name] = cls.cells(template.copy(data=train), template.copy(data=tested))
         return splits
 
     @classmethod
@@ -289,63 +363,3 @@ class Split:
             ours, theirs = (" ".join(f"{a}..{b}" for a, b in p) for p in (self.train_times, self.test_times))
             times = f"training {ours}, test {theirs}"
         return f"<Split: {cells}; {times}>"
-
-
-def _kind(mask: object) -> str:
-    return f"{mask.dtype} on {[str(d) for d in mask.dims]}" if isinstance(mask, xr.DataArray) else type(mask).__name__
-
-
-def _bare(mask: xr.DataArray, dims: Sequence[Hashable]) -> xr.DataArray:
-    """Only the mask and the coordinates of its dims: another object's extra coordinates would get in the way."""
-    coords = {dim: mask.coords[dim].variable for dim in dims if dim in mask.coords}
-    return xr.DataArray(mask.to_numpy(), dims=tuple(dims), coords=coords)
-
-
-def _template(like: xr.Dataset | xr.DataArray) -> xr.DataArray:
-    dims = cell_dims(like)
-    coords = {dim: like.coords[dim].variable for dim in dims if dim in like.coords}
-    return xr.DataArray(np.ones([like.sizes[d] for d in dims], bool), dims=dims, coords=coords)
-
-
-def _on(template: xr.DataArray, mask: xr.DataArray, what: str) -> xr.DataArray:
-    if not isinstance(mask, xr.DataArray) or set(mask.dims) != set(template.dims):
-        found = [str(d) for d in mask.dims] if isinstance(mask, xr.DataArray) else type(mask).__name__
-        raise ArgumentError(f"{what} is on {found}; expected a DataArray on {[str(d) for d in template.dims]}")
-    try:
-        return xr.align(template, mask.transpose(*template.dims), join="exact", copy=False)[1]
-    except ValueError as error:
-        raise GridMismatchError(f"{what} is not on the cells that are split: {error}") from error
-
-
-def _taking_part(template: xr.DataArray, where: xr.DataArray | None) -> np.ndarray:
-    """Mask of the cells to be split."""
-    if where is None:
-        return template.to_numpy()
-    part = _on(template, where, "where")
-    if part.dtype != bool:
-        raise ArgumentError(f"where is {part.dtype}; expected bool, e.g. observed.soil_moisture.notnull().any('time')")
-    return part.to_numpy()
-
-
-def _ascending(template: xr.DataArray) -> tuple[slice, ...]:
-    """The view with ascending axes, so that a flipped grid is split alike."""
-    flips = []
-    for dim in template.dims:
-        index = template.indexes.get(dim)
-        down = index is not None and index.dtype.kind in "fiu" and len(index) > 1 and index[0] > index[-1]
-        flips.append(slice(None, None, -1 if down else 1))
-    return tuple(flips)
-
-
-def _seed(seed: int) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ArgumentError(f"seed={seed!r}; expected a whole number of at least 0")
-    return int(seed)
-
-
-def _tests(fraction: float, cells: int) -> int:
-    if not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
-        raise ArgumentError(f"fraction={fraction!r}; expected the share of test cells, above 0 and below 1")
-    if cells < 2:
-        raise ArgumentError(f"{cells} cells cannot be split; expected two or more")
-    return min(max(round(fraction * cells), 1), cells - 1)
