@@ -16,6 +16,7 @@ from xsoil.networks.scaling import InputScaling  # noqa: E402
 from xsoil.networks.soil_models import richards  # noqa: E402
 from xsoil.networks.surrogate import Surrogate, draw_runs, fit_surrogate  # noqa: E402
 from xsoil.physics.bounded import Bounded  # noqa: E402
+from xsoil.physics.curves import CURVES  # noqa: E402
 
 BOUNDS = {"k_sat": Bounded(5.0, 100.0, log=True), "alpha": Bounded(0.01, 0.05, log=True)}
 FIXED = {"theta_r": 0.05, "theta_s": 0.43, "n": 1.5, "h50": -800.0}
@@ -59,6 +60,50 @@ def test_it_learns(trained, runs):
     theta = surrogate(runs.tensors().forcing, runs.tensors().known)
     assert theta.shape == (25, 60)
     assert ((theta > 0.05) & (theta < 0.43)).all()
+
+
+WIDE = {
+    "van_genuchten": {"theta_r": (0.0, 0.15), "theta_s": (0.32, 0.6), "alpha": (0.0015, 0.23), "n": (1.05, 8.0),
+                      "k_sat": (0.3, 8000.0)},
+    "fredlund_xing_wang": {"theta_s": (0.32, 0.6), "alpha": (0.0015, 0.2), "n": (1.05, 13.5), "m": (0.2, 1.6),
+                           "k_sat": (0.5, 8000.0)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("curve", WIDE)
+def test_it_is_shown_the_curves(curve):
+    bounds = {name: Bounded(*pair, log=name not in ("theta_r", "theta_s")) for name, pair in WIDE[curve].items()}
+    surrogate = Surrogate(bounds, fixed={"h50": -800.0}, options={"curve": curve}, hidden=4)
+    rng = np.random.default_rng(0)
+    ends = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])  # of the bounds, first of half of the parameters
+    shares = np.concatenate([rng.random((40, len(bounds))), ends[:, np.arange(len(bounds)) % 2]])
+    values = {name: b.to_bounded(np.log(np.clip(u, 1e-9, 1 - 1e-9) / (1 - np.clip(u, 1e-9, 1 - 1e-9))))
+              for (name, b), u in zip(bounds.items(), shares.T, strict=True)}  # fmt: skip
+    soil = {name: torch.tensor(value, requires_grad=True) for name, value in values.items()}
+    saturation, logarithm = surrogate._shown({"l": 0.5, **soil}, torch.zeros(len(shares), dtype=torch.float64))
+    row, columns = CURVES[curve], {"l": 0.5} | {name: value[:, None] for name, value in values.items()}
+    heads = np.array(module.HEADS)[None]
+    dry = columns.get("theta_r", 0.0)
+    theta = row.theta(heads, *(columns[name] for name in row.retention))
+    k = row.k(heads, *(columns[name] for name in row.conductivity))
+    expected = 2 * (theta - dry) / (columns["theta_s"] - dry) - 1
+    np.testing.assert_allclose(saturation.detach(), expected, rtol=1e-9, atol=1e-12)
+    expected = np.log10(np.maximum(k, module.LEAST_SHOWN)) / 5 + 1
+    np.testing.assert_allclose(logarithm.detach(), expected, rtol=1e-9, atol=1e-12)
+    assert saturation.detach().min() < -0.99
+    assert saturation.detach().max() > 0.99
+    (saturation.sum() + logarithm.sum()).backward()
+    assert all(torch.isfinite(value.grad).all() and (value.grad != 0).any() for name, value in soil.items()
+               if not name.startswith("theta"))  # fmt: skip
+
+
+def test_other_curves_go_in_by_their_parameters():
+    bounds = {"psi_s": Bounded(-100.0, -5.0), "k_sat": Bounded(1.0, 100.0, log=True)}
+    fixed = {"theta_r": 0.05, "theta_s": 0.43, "lambda": 0.4, "h50": -800.0}
+    surrogate = Surrogate(bounds, fixed=fixed, options={"curve": "brooks_corey"}, hidden=4)
+    assert surrogate.begin.in_features == 2
+    shown = Surrogate(BOUNDS, fixed=FIXED, hidden=4)
+    assert shown.begin.in_features == 2 + 2 * len(module.HEADS)
 
 
 def test_acceptance(trained, monkeypatch):
