@@ -207,12 +207,13 @@ class Surrogate(Learner):
         curve = str(self.column.options["curve"])
         if curve not in _SHOWN:
             return []
-        kind = {"dtype": torch.float64 if like.device.type != "mps" else torch.float32, "device": like.device}
-        values = [torch.as_tensor(soil[name], **kind).expand(len(like))[:, None] for name in CURVES[curve]]
+        # In double precision, which Apple's devices do not have.
+        kind: dict[str, Any] = {"dtype": torch.float64, "device": "cpu" if like.device.type == "mps" else like.device}
+        values = [torch.as_tensor(soil[name]).to(**kind).expand(len(like))[:, None] for name in CURVES[curve]]
         saturation, conductivity = _SHOWN[curve](torch.tensor(HEADS, **kind)[None], *values)
         # -1 to 1, as the shares.
         logarithm = torch.log10(conductivity.clamp(min=LEAST_SHOWN)) / -math.log10(LEAST_SHOWN) * 2 + 1
-        return [(2 * saturation - 1).to(like.dtype), logarithm.to(like.dtype)]
+        return [(2 * saturation - 1).to(like), logarithm.to(like)]
 
     def _end(self, name: str, parameters: Mapping[str, Tensor], like: Tensor) -> Tensor:
         value = parameters.get(name, self.fixed.get(name, 0.0))
