@@ -27,7 +27,7 @@ SAMPLINGS = ("nearest", "bilinear", "cubic")
 CHUNKS = 1024
 """Rows and columns of the target that a task predicts, unless the caller chooses them."""
 
-PASSES = 4
+PASSES = 6
 """Corrections of a conserved map. One is exact where coarse cells are made of whole fine cells, or nothing is masked;
 each further one divides what masked cells on the border of coarse cells leave."""
 
@@ -214,5 +214,5 @@ def _nested(coarse: GeoBox, fine: GeoBox) -> bool:
     """Whether coarse cells are made of whole fine cells."""
     if not same_crs(crs_text(fine), crs_text(coarse)):
         return False
-    into = ~fine.affine * coarse.affine
+    into = ~fine.affine @ coarse.affine
     return all(abs(value - round(value)) < 1e-6 for value in tuple(into)[:6])
