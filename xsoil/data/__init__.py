@@ -4,6 +4,7 @@ from xsoil.data._paths import FileError
 from xsoil.data.chirps import open_chirps
 from xsoil.data.era5_land import open_era5_land
 from xsoil.data.ismn import open_ismn
+from xsoil.data.modis import open_modis
 from xsoil.data.nldas import open_nldas2
 from xsoil.data.smap_l3 import open_smap_l3
 from xsoil.data.smap_l4 import open_smap_l4
@@ -17,6 +18,7 @@ __all__ = [
     "open_chirps",
     "open_era5_land",
     "open_ismn",
+    "open_modis",
     "open_nldas2",
     "open_smap_l3",
     "open_smap_l4",

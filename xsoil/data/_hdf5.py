@@ -52,7 +52,7 @@ def ease_window(grid: str, region: object) -> tuple[GeoBox, Window]:
 def hdf5(path: str) -> Iterator[Any]:
     """An open HDF5 file, or an error that says what the file is instead."""
     try:
-        import h5py  # type: ignore[import-untyped]
+        import h5py  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError as error:
         raise ImportError('reading HDF5 needs h5py: pip install "xsoil[data]"') from error
     with opened(path) as file:

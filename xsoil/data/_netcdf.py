@@ -21,7 +21,7 @@ def open_one(path: str) -> xr.Dataset:
             return store
         if not is_remote(path):
             return xr.open_dataset(path)
-        import fsspec  # type: ignore[import-untyped]
+        import fsspec  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
         return xr.open_dataset(fsspec.open(path, "rb").open(), engine="h5netcdf")
     except (OSError, ValueError, RuntimeError) as error:

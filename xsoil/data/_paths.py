@@ -89,7 +89,7 @@ def paths_of(paths: Paths, endings: Sequence[str], what: str) -> list[str]:
 def _remote(path: str, endings: Sequence[str]) -> list[str]:
     if path.startswith("/vsi") or not (has_magic(path.split("?")[0]) or path.endswith("/")):
         return [path]
-    import fsspec  # type: ignore[import-untyped]
+    import fsspec  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     fs, inner = fsspec.core.url_to_fs(path)
     listed = fs.find(inner) if path.endswith("/") else fs.glob(inner)

@@ -160,7 +160,7 @@ def _interface(path: str | os.PathLike[str], meta_path: str | os.PathLike[str] |
     if not place.exists():
         raise ArgumentError(f"no file or folder {str(place)!r}; expected an archive of ISMN (zip or extracted)")
     try:
-        from ismn.interface import ISMN_Interface  # type: ignore[import-untyped]
+        from ismn.interface import ISMN_Interface  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError as error:
         raise ImportError('reading ISMN needs the package ismn: pip install "xsoil[data]"') from error
     if meta_path is None and not os.access(place if place.is_dir() else place.parent, os.W_OK):
@@ -222,8 +222,8 @@ def _series(
 
     The archive is opened anew: an open one cannot be sent to another process, nor be read by two threads.
     """
-    from ismn.base import IsmnRoot  # type: ignore[import-untyped]
-    from ismn.filehandlers import DataFile  # type: ignore[import-untyped]
+    from ismn.base import IsmnRoot  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    from ismn.filehandlers import DataFile  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     with IsmnRoot(path) as root:
         frame = DataFile(root, file).read_data()
