@@ -113,6 +113,7 @@ def test_resume_goes_on_to_the_same_bits(small, split, tmp_path):
 
     whole = run(4)
     run(2, directory=tmp_path)
+    (tmp_path / "xsoil-scratch-left").mkdir()  # by a run that was killed
     resumed = run(4, directory=tmp_path, resume=True)
     np.testing.assert_array_equal(resumed.params.k_sat, whole.params.k_sat)
     np.testing.assert_array_equal(resumed.history.validation, whole.history.validation)

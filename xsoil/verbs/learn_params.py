@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -41,6 +42,7 @@ __all__ = ["learn_params"]
 
 STRATEGIES = ("end_to_end", "two_step", "inverse")
 OPTIMIZERS = ("ies", "sce_ua")
+SCRATCH = "xsoil-scratch-"
 
 
 def learn_params(
@@ -305,7 +307,9 @@ def learn_params(
         if place.exists() and not place.is_dir():
             raise ArgumentError(f"directory={str(place)!r} is a file; expected a folder for checkpoints, or a new path")
         place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="xsoil-", dir=place) as scratch:
+        for left in place.glob(f"{SCRATCH}*"):  # by a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=place) as scratch:
         source = XarraySource(inputs, wanted & seen, int(training.days.max()) + 1, memory_budget, Path(scratch))
         if not len(source):
             raise ArgumentError(f"no cell can be learned from: {faults_of(source.status)}")
