@@ -118,6 +118,22 @@ def recovery(world: Mapping[str, Any], truth: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def seeds_of(world: Mapping[str, Any]) -> pd.DataFrame:
+    """NSE and RMSE of all with networks of other seeds: their first weights, batches and validation sites."""
+    runs = list(world["seeds"])
+    if not runs:
+        return pd.DataFrame()
+    (test,) = world["tests"]
+    for curve, ways in world["parameters"].items():
+        runs += [(curve, way, 0, ways[way][0]) for way in WAYS if way.startswith("SPTF") and way in ways]
+    rows = []
+    for curve, way, seed, parameters in runs:
+        run = moisture(parameters, test.forcing, curve).sel(time=test.future)
+        nse, rmse = of_all(squares(run, test))
+        rows.append({"curve": curve, "way": way, "seed": seed, "NSE of all": nse, "RMSE of all": rmse})
+    return pd.DataFrame(rows).sort_values(["curve", "way", "seed"])
+
+
 def ranges(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean RMSE by range of moisture and of rain."""
     found = []
@@ -176,6 +192,7 @@ def report(worlds: list[Mapping[str, Any]], folder: Path, truth: str) -> dict[st
     tables["ranges"] = ranges(scores)
     tables["recovery"] = pd.concat([recovery(world, truth) for world in worlds])
     tables["surrogates"] = pd.DataFrame([row for world in worlds for row in world["surrogates"]])
+    tables["seeds"] = pd.concat([seeds_of(world) for world in worlds])
     for name in ("windows", "importance"):
         parts = [part for world in worlds for part in world[name]]
         if parts:
@@ -183,7 +200,7 @@ def report(worlds: list[Mapping[str, Any]], folder: Path, truth: str) -> dict[st
     for name, frame in {"scores": scores, **tables}.items():
         frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.5g")
     figure(scores, tables, folder / "qi2026.png")
-    for name in ("table", "differences", "recovery", "surrogates"):
+    for name in ("table", "differences", "recovery", "surrogates", "seeds"):
         if len(tables[name]):
             print(f"\n{name}:\n{tables[name].to_string(index=False, float_format='%.3g')}")
     keys = {"windows": ("days", "nse"), "importance": ("input", "ratio")}

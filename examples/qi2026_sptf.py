@@ -54,7 +54,7 @@ from qi2026_sites import (
 import xsoil
 
 WINDOWS = (10, 20, 40, 90, 180)
-STAGES = ("sptf", "inverse", "surrogate", "windows", "importance")
+STAGES = ("sptf", "inverse", "surrogate", "windows", "importance", "seeds")
 NOT_SETTINGS = ("out", "data", "parts", "curves", "stages")
 
 
@@ -192,16 +192,30 @@ def study(sites: Sites, options: argparse.Namespace, pieces: Pieces) -> dict[str
     found: dict[str, dict[str, list[xr.Dataset]]] = {curve: {} for curve in options.curves}
     tables: dict[str, list[pd.DataFrame]] = {"windows": [], "importance": []}
     surrogates: list[dict[str, object]] = []
+    seeds: list[tuple[str, str, int, xr.Dataset]] = []
     world = sites.name.split()[0].lower()
     print(f"{sites.name}: {sites.soil.sizes['site']} sites, {[t.soil.sizes['site'] for t in tests]} of them for tests")
 
     def keep(curve: str, way: str, name: str, make: Callable[[], xr.Dataset]) -> None:
         found[curve].setdefault(way, []).append(pieces.parameters(name, make))
 
-    def predicted(curve: str, fold: int, suffix: str = "", surrogate: object = None) -> xr.Dataset:
+    def predicted(curve: str, fold: int, suffix: str = "", surrogate: object = None, seed: int = 0) -> xr.Dataset:
         folder = pieces.folder / f"{world}-{curve}-{fold}-model{suffix}"
-        learned = sptf(sites, splits[fold], curve, options, folder, surrogate)
+        own = argparse.Namespace(**{**vars(options), "seed": options.seed + seed})
+        learned = sptf(sites, splits[fold], curve, own, folder, surrogate)
         return learned.predict(tests[fold].soil, history=tests[fold].history)
+
+    def more_seeds(curve: str, name: str) -> None:
+        behind = pieces.folder / f"{curve}-surrogate"
+        model = surrogate_of(sites, curve, options, behind) if behind.is_dir() else None
+        kinds = [("SPTF", "", None)]
+        if model is not None and model.accepted:
+            kinds.append(("SPTF, surrogate", "-surrogate", model))
+        for seed in range(1, options.seeds):
+            for way, suffix, physics in kinds:
+                own = f"{suffix}-seed{seed}"
+                found_one = pieces.parameters(name + own, partial(predicted, curve, 0, own, physics, seed))
+                seeds.append((curve, way, seed, found_one))
 
     for stage in (stage for stage in STAGES if stage in options.stages):
         for curve in options.curves:
@@ -217,6 +231,8 @@ def study(sites: Sites, options: argparse.Namespace, pieces: Pieces) -> dict[str
                     surrogates.append({"curve": curve, "runs": options.surrogate, **tested})
                     if model.accepted:
                         keep(curve, "SPTF, surrogate", name, partial(predicted, curve, fold, "-surrogate", model))
+                elif stage == "seeds" and world == "synthetic":
+                    more_seeds(curve, name)
                 elif stage in tables:
                     learned = sptf(sites, splits[fold], curve, options, pieces.folder / f"{world}-{curve}-{fold}-model")
                     make = windows if stage == "windows" else importance
@@ -224,7 +240,7 @@ def study(sites: Sites, options: argparse.Namespace, pieces: Pieces) -> dict[str
                     tables[stage].append(table.assign(world=sites.name, curve=curve, fold=fold))
     for curve, test in ((c, t) for c in options.curves for t in tests):
         found[curve].setdefault("conventional PTF", []).append(rosetta(test.soil, curve))
-    return {"sites": sites, "tests": tests, "parameters": found, "surrogates": surrogates, **tables}
+    return {"sites": sites, "tests": tests, "parameters": found, "surrogates": surrogates, "seeds": seeds, **tables}
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -246,12 +262,13 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--learning-rate", type=float, default=5e-3)
     parser.add_argument("--hidden", type=int, default=128, help="of the LSTM")
     parser.add_argument("--windows", type=int, default=10, help="random windows of each input length")
-    parser.add_argument("--repeats", type=int, default=5, help="permutations of each input")
+    parser.add_argument("--repeats", type=int, default=20, help="permutations of each input")
     parser.add_argument("--surrogate", type=int, default=5000, metavar="RUNS", help="that it learns from; 0: none")
     parser.add_argument("--surrogate-days", type=int, default=100, help="of each of these runs")
     parser.add_argument("--surrogate-epochs", type=int, default=24)
     parser.add_argument("--surrogate-hidden", type=int, default=96)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=3, help="networks of each kind at the synthetic sites")
     return parser
 
 

@@ -19,7 +19,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALLEST = [
     "--parts", "synthetic", "--curves", "VGM", "--truth", "VGM", "--sites", "12", "--test", "0.25",
     "--evaluations", "80", "--epochs", "1", "--hidden", "4", "--windows", "1", "--repeats", "1", "--surrogate", "20",
-    "--surrogate-days", "20", "--surrogate-epochs", "1", "--surrogate-hidden", "4",
+    "--surrogate-days", "20", "--surrogate-epochs", "1", "--surrogate-hidden", "4", "--seeds", "2",
 ]  # fmt: skip
 
 
@@ -56,6 +56,11 @@ def test_small_run_is_read_again(example, tmp_path, capsys, monkeypatch):
     assert recovery.loc[["inverse", "SPTF"], ["theta_s", "alpha", "n", "k_sat"]].notna().all(axis=None)
     assert np.isnan(recovery.h50["conventional PTF"])  # it has one value for all
     assert (tmp_path / "qi2026.png").stat().st_size > 20_000
+
+    seeds = pd.read_csv(tmp_path / "seeds.csv")
+    assert list(seeds.seed) == [0, 1]
+    assert seeds["RMSE of all"][0] == pytest.approx(table["RMSE of all"]["SPTF"], rel=1e-4)
+    assert seeds["RMSE of all"].nunique() == 2
 
     monkeypatch.setattr("xsoil.learn_params", lambda *_, **__: pytest.fail("searched again"))
     monkeypatch.setattr("xsoil.accessor.verbs.learn_params", lambda *_, **__: pytest.fail("trained again"))
