@@ -58,9 +58,9 @@ class GapOptions:
     basis: int = 5
     hidden: int = 16
     smoothing: bool = True
-    window: int = 150
-    batch: int = 48
-    epochs: int = 12
+    window: int = 100
+    batch: int = 32
+    epochs: int = 10
     steps: int = 20
     learning_rate: float = 1e-2
     removed: float = 0.3
