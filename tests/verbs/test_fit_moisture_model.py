@@ -167,6 +167,24 @@ def test_samples_without_time():
     assert scores.n.sum() == ds.soil_moisture.notnull().sum()
 
 
+def test_importance():
+    ds = world().assign(nothing=("site", np.random.default_rng(0).random(40), {"units": "1"}))
+    split = Split.random_cells(ds.soil_moisture, 0.3)
+    names = ["smap", "sand", "nothing"]
+    model = fitted(ds, "random_forest", predictors=names, split=split, options={"trees": 20})
+    for how in ("permutation", "drop_one"):
+        found = model.importance(how, repeats=3)
+        assert found["predictor"].values.tolist() == names
+        assert found.importance.sel(predictor="smap") > 3 * abs(found.importance.sel(predictor="nothing"))
+    wild = ds.assign(soil_moisture=ds.soil_moisture.where(split.test, 0.9).assign_attrs(units="m3 m-3"))
+    again = type(model)(model.ensemble, samples=type(model.samples)(wild, split)).importance(repeats=3)
+    xr.testing.assert_identical(again, model.importance(repeats=3))  # training sites do not count
+    with pytest.raises(UnknownNameError, match="permutation"):
+        model.importance("shap")
+    with pytest.raises(ArgumentError, match="no samples"):
+        type(model)(model.ensemble).importance()
+
+
 def test_an_ensemble_per_class():
     ds = world()
     model = fitted(ds, "random_forest", weights="texture_class", ensemble="per_class")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from xsoil.errors import ArgumentError
+from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.evaluation.importance import drop_one_importance, permutation_importance
 from xsoil.evaluation.splits import Split
 from xsoil.verbs._inputs import as_dataset
 from xsoil.verbs._moisture_images import predict_images
@@ -43,6 +44,8 @@ class MoistureSamples:
 
     ds: xr.Dataset
     split: Split
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Of the training, but for predictors, split and progress."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -187,6 +190,66 @@ class MoistureModel:
             return per_target[0]
         names = xr.Variable("target", np.array(self.targets))
         return xr.concat(per_target, names, coords="minimal", compat="override", combine_attrs="drop_conflicts")
+
+    def importance(
+        self,
+        how: Literal["permutation", "drop_one"] = "permutation",
+        *,
+        metric: str = "rmse",
+        along: Hashable | Sequence[Hashable] | None = None,
+        repeats: int = 10,
+        seed: int = 0,
+    ) -> xr.Dataset:
+        """What the model gains from each predictor, at the test cells of the split (without one: at all cells).
+
+        Parameters
+        ----------
+        how : {"permutation", "drop_one"}
+            A predictor's values change places; or a model is trained without it, which tells what the others cannot
+            stand in for.
+        metric, along, repeats, seed
+            As in `xsoil.evaluation.permutation_importance`; with "drop_one" only the metric counts.
+
+        Returns
+        -------
+        xr.Dataset
+            `importance`, `ratio` and `rank` of each predictor, and the `score` with all of them.
+
+        Raises
+        ------
+        ArgumentError, UnknownNameError
+            A loaded model, which has no samples; several targets; another `how`.
+        """
+        if self.samples is None:
+            raise ArgumentError(
+                "a loaded model has no samples; use xsoil.evaluation.permutation_importance(model.predict, ds, target)"
+            )
+        if how not in ("permutation", "drop_one"):
+            raise UnknownNameError.of("importance", how, ("permutation", "drop_one"))
+        if len(self.targets) > 1:
+            raise ArgumentError(f"a model of {list(self.targets)}; use xsoil.evaluation for each of them")
+        target, split = self.targets[0], self.samples.split
+        names = list(self.predictors)
+        ds = self.samples.ds[[*names, target]]
+        ds[target] = read_target(ds, target)[0].rename(target)
+        if split.test is not None:
+            ds[target] = ds[target].where(split.test).assign_attrs(ds[target].attrs)
+        if how == "permutation":
+            return permutation_importance(
+                self.predict, ds, target, names, along=along, metric=metric, repeats=repeats, seed=seed
+            )
+        from xsoil.verbs.fit_moisture_model import fit_moisture_model  # which imports this module
+
+        samples = self.samples
+
+        def trained(chosen: tuple[str, ...]) -> Callable[[xr.Dataset], xr.DataArray]:
+            known = set(samples.arguments.get("categorical", ()))
+            arguments = dict(samples.arguments) | {"categorical": sorted(known & set(chosen))}
+            model = fit_moisture_model(samples.ds, predictors=chosen, split=split, progress=False, **arguments)
+            # What is left of the predictors may not vary in time.
+            return lambda given: model.predict(given)[target].broadcast_like(given[target])
+
+        return drop_one_importance(trained, ds, target, names, metric=metric)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to a folder (safetensors and JSON, never pickle); see `xsoil.load_model`.

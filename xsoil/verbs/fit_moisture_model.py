@@ -104,7 +104,7 @@ def fit_moisture_model(
     Returns
     -------
     MoistureModel
-        With ``.predict(ds)`` (lazy, any raster), ``.evaluate()``, ``.save(path)``.
+        With ``.predict(ds)`` (lazy, any raster), ``.evaluate()``, ``.importance()``, ``.save(path)``.
 
     Raises
     ------
@@ -175,7 +175,12 @@ def fit_moisture_model(
         ds, chosen, rows, targets, split=split, validation=validation, members=int(members), missing=missing,
         seed=int(seed), progress=progress, **more,
     )  # fmt: skip
-    return MoistureModel(found, REFERENCES.get(kind, ""), MoistureSamples(ds, split))
+    arguments = {
+        "kind": kind, "target": target, "weights": weights, "seed": seed, "ensemble": ensemble,
+        "categorical": tuple(categorical), "missing": missing, "validation": validation, "members": members,
+        "options": dict(options or {}),
+    }  # fmt: skip
+    return MoistureModel(found, REFERENCES.get(kind, ""), MoistureSamples(ds, split, arguments))
 
 
 def _strata(weights: str | Sequence[str | None] | None) -> tuple[str | None, ...]:
