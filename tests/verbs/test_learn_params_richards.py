@@ -117,20 +117,17 @@ def test_a_network_recovers_the_parameters(columns, one_thread):
 
 def test_a_network_recovers_the_parameters_through_a_surrogate(columns, one_thread, monkeypatch):
     from xsoil.networks import surrogate as module
-    from xsoil.physics.bounded import Bounded
 
     static, forcing, observed, truth = columns
     targets = {"alpha": (0.01, 0.1), "k_sat": (3.0, 300.0)}
-    bounds = {name: Bounded(*ends, log=True) for name, ends in targets.items()}
-    days = {name: forcing[name].values for name in ("precipitation", "pet")} | {"lai": np.full((40, 10), 2.0)}
-    fixed = CURVE | {"h50": -800.0}
-    runs = module.draw_runs(days, bounds, 400, days=40, fixed=fixed)
-    training = {"batch_cells": 40, "learning_rate": 0.01, "schedule": "one_cycle", "progress": False}
-    surrogate, _ = module.fit_surrogate(runs, bounds, fixed=fixed, hidden=32, epochs=40, **training)
-    assert surrogate.accepted
-    options = QUIET | {"physics": "surrogate", "network": "mlp", "epochs": 60, "surrogate": surrogate, "batch_cells": 5}
+    made = {"runs": 400, "hidden": 32, "epochs": 40, "batch_cells": 40, "learning_rate": 0.01, "schedule": "one_cycle"}
+    options = QUIET | {"physics": "surrogate", "network": "mlp", "epochs": 60, "surrogate": made, "batch_cells": 5}
     options |= {"targets": targets, "learning_rate": 2e-2, "validation": 0}
-    learned = learn_params(static, observed, forcing, **options)
+    learned = learn_params(static, observed, forcing, **options, **CURVE)
+    surrogate = learned.surrogate
+    assert surrogate.accepted
+    assert int(surrogate.held_out) == 40
+    options["surrogate"] = surrogate
     for name in targets:
         assert np.corrcoef(np.log(learned.params[name]), np.log(truth[name]))[0, 1] > 0.95, name
     assert float(learned.evaluate().rmse.median()) < 0.006  # of the solver
@@ -148,6 +145,11 @@ def test_a_network_recovers_the_parameters_through_a_surrogate(columns, one_thre
         learn_params(static, observed, forcing, **(options | {"surrogate": None}))
     with pytest.raises(ArgumentError, match="strategy='inverse' with a surrogate"):
         learn_params(static, observed, forcing, **(options | {"strategy": "inverse"}))
+    with pytest.raises(ArgumentError, match="unexpected keyword argument 'wdith'"):
+        learn_params(static, observed, forcing, **(options | {"surrogate": {"runs": 12, "wdith": 3}}), **CURVE)
+    maps = CURVE | {"n": (truth.k_sat / 1e4 + 1.6).assign_attrs(units="1")}
+    with pytest.raises(ArgumentError, match="'n' differs from cell to cell"):
+        learn_params(static, observed, forcing, **(options | {"surrogate": {"runs": 12}}), **maps)
     with pytest.raises(ArgumentError, match="surrogate is str"):
         learn_params(static, observed, forcing, **(options | {"surrogate": "mine"}))
     monkeypatch.setattr(module, "ACCEPTED", 1e-9)

@@ -103,7 +103,8 @@ def through(model: str, physics: str, surrogate: Any) -> str:
     if (model == "richards_surrogate") != (surrogate is not None):
         raise ArgumentError(
             f"model={model!r} with surrogate={type(surrogate).__name__}; expected model='richards_surrogate' together "
-            "with a surrogate that xsoil.networks.surrogate.fit_surrogate(...) made, or none of both"
+            "with a surrogate that xsoil.networks.surrogate.fit_surrogate(...) made, or how to make it (surrogate={"
+            "'runs': 5000, 'hidden': 256}), or none of both"
         )
     return model
 

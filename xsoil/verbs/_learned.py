@@ -84,6 +84,8 @@ class LearnedParams:
     draws : xr.Dataset or None
         Of the ensemble smoother with ``draws=True``: draws of the posterior on (member, dims of the cells), parameters
         that `xsoil.simulate` takes as they are; NaN where the member's runs failed.
+    surrogate : xsoil.networks.surrogate.Surrogate or None
+        What the network was trained through in place of Richards' equation; not saved.
     """
 
     params: xr.Dataset
@@ -91,6 +93,7 @@ class LearnedParams:
     setting: Setting
     inverse: xr.Dataset | None = None
     draws: xr.Dataset | None = None
+    surrogate: Any = None
     learner: ParameterLearner | None = field(default=None, repr=False)
     data: Data | None = field(default=None, repr=False)
 

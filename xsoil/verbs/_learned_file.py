@@ -160,7 +160,7 @@ def _rebuilt(found: Any, folder: Path, learner: ParameterLearner | None, network
             {n: (dims, values, attrs) for n, (dims, values, attrs) in history["coords"].items()},
             history["attrs"],
         )
-        return LearnedParams(maps["params"], record, setting, maps.get("inverse"), maps.get("draws"), learner)
+        return LearnedParams(maps["params"], record, setting, maps.get("inverse"), maps.get("draws"), None, learner)
     except SoilError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:

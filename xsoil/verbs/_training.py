@@ -13,13 +13,13 @@ import xarray as xr
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.physics.bounded import Bounded
 from xsoil.verbs._cell_source import XarraySource
-from xsoil.verbs._learnable import Learnable, learnable
+from xsoil.verbs._learnable import Learnable
 from xsoil.vocabulary import VARIABLES
 
 if TYPE_CHECKING:
     from xsoil.networks.learner import ParameterLearner
 
-__all__ = ["behind_surrogate", "draw_validation", "require_network", "require_torch", "train"]
+__all__ = ["draw_validation", "require_network", "require_torch", "train"]
 
 WITH_RING = ("cnn", "mpr")
 """Networks that are told how many cells of a patch are neighbours."""
@@ -46,29 +46,6 @@ def require_network(network: Any) -> None:
         )
     if network not in NETWORKS if isinstance(network, str) else not hasattr(network, "state_dict"):
         raise UnknownNameError.of("network", network, NETWORKS)
-
-
-def behind_surrogate(
-    surrogate: Any, strategy: str, fixed: Mapping[str, float | xr.DataArray]
-) -> tuple[Learnable, dict[str, float | xr.DataArray]]:
-    """The model that a surrogate stands for, and the given parameters with those of its runs."""
-    require_torch()
-    from xsoil.networks.surrogate import Surrogate
-
-    if not isinstance(surrogate, Surrogate):
-        raise ArgumentError(
-            f"surrogate is {type(surrogate).__name__}; expected the one that "
-            "xsoil.networks.surrogate.fit_surrogate(...) returns"
-        )
-    if strategy != "end_to_end":
-        raise ArgumentError(
-            f"strategy={strategy!r} with a surrogate; expected 'end_to_end': it spares gradients, which only that needs"
-        )
-    options = dict(surrogate.column.options)
-    uptake = options.pop("uptake", "s_shaped")
-    if uptake != "s_shaped":
-        raise ArgumentError(f"a surrogate of columns with uptake={uptake!r}; expected 's_shaped'")
-    return learnable("richards", **options), {**surrogate.fixed, **fixed}
 
 
 def draw_validation(cells: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -35,8 +35,9 @@ from xsoil.verbs._learned_maps import described, draws_of, inversion_maps, searc
 from xsoil.verbs._observed import VARYING, losses_of, observed_of
 from xsoil.verbs._predictors import predictors_of, series_of_history
 from xsoil.verbs._simulate_inputs import OBSERVATION
+from xsoil.verbs._surrogate import behind_surrogate, made_surrogate
 from xsoil.verbs._targets import completed, known_of, targets_of
-from xsoil.verbs._training import behind_surrogate, draw_validation, require_network, train
+from xsoil.verbs._training import draw_validation, require_network, train
 
 __all__ = ["learn_params"]
 
@@ -153,9 +154,10 @@ def learn_params(
     curve, depth, column_depth : str, float, float
         Of Richards columns: "van_genuchten", "fredlund_xing_wang" or another of `xsoil.simulate`; the depth of the
         observations and of the column [m].
-    surrogate : xsoil.networks.surrogate.Surrogate, optional
+    surrogate : xsoil.networks.surrogate.Surrogate or mapping, optional
         An accepted one, of `fit_surrogate`; its curve, depth and column are taken, and the parameters that were fixed
-        in its runs.
+        in its runs. Or how to make one of the targets and the forcing at hand: ``{"runs": 5000, "days": 365}`` and
+        keywords of `fit_surrogate`; where it is not accepted, there is an error.
     network_options : mapping, optional
         Keywords of the network.
     validation : float
@@ -248,7 +250,9 @@ def learn_params(
     if surrogate is None:
         row = learnable(model, substeps=substeps, curve=curve, depth=depth, column_depth=column_depth)
     else:
-        row, fixed = behind_surrogate(surrogate, strategy, fixed)
+        row, fixed = behind_surrogate(
+            surrogate, strategy, fixed, curve=curve, depth=depth, column_depth=column_depth
+        )  # fmt: skip
     observations, forcing = as_dataset(observations), as_dataset(forcing)
     series = forcing_of(forcing, row)
     wanted_targets = targets_of(targets, row)
@@ -325,6 +329,8 @@ def learn_params(
             data = Data(forcing, observed, like, split)
             return LearnedParams(params, search_ends(maps), setting, draws=ensembles, data=data)
         source.parameters = {name: maps[name] for name in bounds} if maps else {}
+        if isinstance(surrogate, Mapping):
+            surrogate = made_surrogate(surrogate, source, row, bounds, seed=int(seed), progress=progress)
         learner, record, excluded = train(
             source, bounds, cells, model=row, surrogate=surrogate, strategy=strategy, network=network,
             network_options=network_options, loss=loss, weights=weights, seed=int(seed), epochs=epochs,
@@ -345,6 +351,6 @@ def learn_params(
     params = described(found, status, dims, like, strategy, row.reference)
     first = inversion_maps(maps, status, bounds, like, dims, "inverse", row.reference) if maps else None
     return LearnedParams(
-        params, record, replace(setting, inference=inference), first, ensembles, learner,
+        params, record, replace(setting, inference=inference), first, ensembles, surrogate, learner,
         Data(forcing, observed, like, split),
     )  # fmt: skip
