@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from xsoil.networks.moisture.image_training import ImageLearner, TileSource, win
 from xsoil.networks.moisture.inputs import Inputs, Targets
 from xsoil.networks.moisture.kind import Kind, Layout, Options, Record, Samples
 from xsoil.networks.training import fit
+from xsoil.threads import in_bands
 
 __all__ = ["ConvLstm", "ConvLstmOptions"]
 
@@ -189,20 +191,22 @@ class ConvLstm(Kind):
         inside = np.ones(x.shape[1:3], bool) if state.get("inside") is None else np.asarray(state["inside"], bool)
         out = np.empty((days, rows, columns), np.float32)
         network = self._network()
-        with torch.inference_mode(), _threads(int(state.get("workers", 1))):
-            for row in range(0, rows, _TILE):
-                for column in range(0, columns, _TILE):
-                    size = min(_TILE, rows - row), min(_TILE, columns - column)
+        jobs = list(itertools.product(range(0, rows, _TILE), range(0, columns, _TILE), range(0, days, _DAYS)))
+
+        def work(first: int, stop: int) -> None:
+            with torch.inference_mode(), _one_thread():
+                for row, column, day in jobs[first:stop]:
+                    size, last = (min(_TILE, rows - row), min(_TILE, columns - column)), min(day + _DAYS, days)
                     cut, _ = window(x.shape[1:3], (row, column), (size[0] + 2 * halo, size[1] + 2 * halo))
                     there = torch.from_numpy(inside[cut].astype(np.float32))[None, None]
-                    for day in range(0, days, _DAYS):
-                        last = min(day + _DAYS, days)
-                        encoded = self.inputs.encode(x[(slice(day, last + back), *cut)])
-                        maps = torch.from_numpy(np.ascontiguousarray(np.moveaxis(encoded, -1, 1)))
-                        series = torch.stack([maps[d : d + back + 1] for d in range(last - day)])
-                        found = network(series, there.expand(len(series), -1, -1, -1)).numpy()
-                        inner = found[:, halo : halo + size[0], halo : halo + size[1]]
-                        out[day:last, row : row + size[0], column : column + size[1]] = inner
+                    encoded = self.inputs.encode(x[(slice(day, last + back), *cut)])
+                    maps = torch.from_numpy(np.ascontiguousarray(np.moveaxis(encoded, -1, 1)))
+                    series = torch.stack([maps[d : d + back + 1] for d in range(last - day)])
+                    found = network(series, there.expand(len(series), -1, -1, -1)).numpy()
+                    inner = found[:, halo : halo + size[0], halo : halo + size[1]]
+                    out[day:last, row : row + size[0], column : column + size[1]] = inner
+
+        in_bands(work, len(jobs), int(state.get("workers", 1)))
         values = out * np.float32(self.targets.sd[0]) + np.float32(self.targets.mean[0])
         whole = self.inputs.complete(x[back:, halo : halo + rows, halo : halo + columns])
         values = np.where(whole, values, np.float32(np.nan))[..., None]
@@ -238,10 +242,10 @@ class ConvLstm(Kind):
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """So many threads for tensor operations."""
+def _one_thread() -> Iterator[None]:
+    """Tensor operations on one thread: tiles go side by side, and threads within a small tile would wait for others."""
     before = torch.get_num_threads()
-    torch.set_num_threads(number)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

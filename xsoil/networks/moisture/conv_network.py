@@ -72,7 +72,11 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int, window: int, reduction: int = 4) -> None:
         super().__init__()
-        self.pool = nn.AvgPool2d(window, stride=1, padding=window // 2)
+        half = window // 2  # rows, then columns: 2 sums of `window` values and not one of their square
+        self.pool = nn.Sequential(
+            nn.AvgPool2d((window, 1), stride=1, padding=(half, 0)),
+            nn.AvgPool2d((1, window), stride=1, padding=(0, half)),
+        )
         narrow = max(channels // reduction, 1)
         self.excite = nn.Sequential(
             nn.Conv2d(channels, narrow, 1), nn.ReLU(), nn.Conv2d(narrow, channels, 1), nn.Sigmoid()
