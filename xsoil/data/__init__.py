@@ -3,6 +3,7 @@
 from xsoil.data._paths import FileError
 from xsoil.data.chirps import open_chirps
 from xsoil.data.era5_land import open_era5_land
+from xsoil.data.forcing import prepare_forcing
 from xsoil.data.ismn import open_ismn
 from xsoil.data.modis import open_modis
 from xsoil.data.nldas import open_nldas2
@@ -25,6 +26,7 @@ __all__ = [
     "open_soilgrids",
     "open_solus100",
     "open_uscrn",
+    "prepare_forcing",
     "synthetic_forcing",
     "synthetic_soil",
 ]
