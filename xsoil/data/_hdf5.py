@@ -88,9 +88,9 @@ def _head(path: str) -> bytes:
 
 
 def check(
-    path: str, group: str, fields: Sequence[str], shape: tuple[int, int], what: str
+    path: str, group: str, fields: Sequence[str], shape: tuple[int, int], what: str, *, attrs: bool = True
 ) -> dict[str, tuple[str, Attrs]]:
-    """Type and attributes of each field of a file, whose groups, fields and shapes must be those of the product."""
+    """Type and (slow) attributes of each field of a file, whose groups, fields and shapes must be the product's."""
     with hdf5(path) as file:
         if group not in file:
             raise FileError(
@@ -110,7 +110,8 @@ def check(
                     f"{field!r} of {name_of(path)!r} has the shape {dataset.shape}; expected {shape} of {what}: "
                     "subsets and reprojected copies are not read here; load the file as it was published"
                 )
-            out[field] = (dataset.dtype.str, {k: _plain(v) for k, v in dataset.attrs.items() if k in KEPT})
+            about = {k: _plain(v) for k, v in dataset.attrs.items() if k in KEPT} if attrs else {}
+            out[field] = (dataset.dtype.str, about)
         return out
 
 
@@ -142,7 +143,7 @@ def check_all(
     first = check(paths[0], group, fields, shape, what)
     for path in paths[1:]:
         if not is_remote(path):
-            check(path, group, fields, shape, what)
+            check(path, group, fields, shape, what, attrs=False)
     return first
 
 
