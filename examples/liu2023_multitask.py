@@ -12,6 +12,8 @@ Reads `conus_smap_nldas.nc` and `hydrodl_lstm_predictions.nc`. Everything is lea
 - region: the same with six regions, each left out in turn;
 - stations: satellite and in-situ soil moisture as two tasks, at stations that the training does not see
   (`liu2023_stations.py`, with `uscrn_2020.nc`);
+- intervals: how many observations of the test year lie within 50 and 90 percent intervals, whose widths come from
+  the last 8 weeks of the training year;
 - factors: a random forest of the pixels' attributes explains where R is low.
 
 Results are written piece by piece to --out; what is there is not done again. Needs xsoil[learn].
@@ -29,12 +31,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from liu2023_pixels import CORRUPT, FLOOR, TARGET, TEST, TRAIN, derived, read, seen
-from liu2023_stations import compare
+from liu2023_stations import compare, differences
 
 import xsoil
 from xsoil.evaluation import paired_bootstrap
 
-STAGES = ("select", "temporal", "spatial", "region", "stations", "factors")
+STAGES = ("select", "temporal", "spatial", "region", "stations", "intervals", "factors")
 EARLY, LATE = (TRAIN[0], "2016-02-04"), ("2016-02-05", TRAIN[1])
 ANCHOR = ("smap_mean", "smap_sd")
 CHOSEN: dict[str, Any] = {
@@ -54,13 +56,19 @@ class Pixels:
         hydrodl = xr.open_dataset(folder / "hydrodl_lstm_predictions.nc").load()
         self.hydrodl = hydrodl.sel(pixel=self.ds.pixel)
 
-    def fit(self, ds: xr.Dataset, names: list[str], split: xsoil.Split, seed: int, **options: Any) -> xr.DataArray:
-        """Train on the split's cells and days, predict everything."""
-        model = xsoil.fit_moisture_model(
+    def model(
+        self, ds: xr.Dataset, names: list[str], split: xsoil.Split, seed: int, *, validation: Any = 0, **options: Any
+    ) -> xsoil.MoistureModel:
+        """Trained on the split's cells and days."""
+        return xsoil.fit_moisture_model(
             ds, kind="lstm", target=TARGET, predictors=names, categorical=["landcover_igbp", "special_surface_flag"],
-            split=split, validation=0, seed=seed, options=CHOSEN | options, progress=False,
+            split=split, validation=validation, seed=seed, options=CHOSEN | options, progress=False,
         )  # fmt: skip
-        return model.predict(ds)[TARGET].clip(min=FLOOR).transpose("pixel", "time")
+
+    def fit(self, ds: xr.Dataset, names: list[str], split: xsoil.Split, seed: int, **options: Any) -> xr.DataArray:
+        """What such a model predicts, everywhere and on all days."""
+        found = self.model(ds, names, split, seed, **options).predict(ds)
+        return found[TARGET].clip(min=FLOOR).transpose("pixel", "time")
 
 
 def kept(file: Path, make: Any) -> xr.DataArray:
@@ -178,6 +186,31 @@ def spatial(data: Pixels, out: Path, what: str) -> pd.DataFrame:
     return pd.concat(found, names=["year"])
 
 
+def intervals(data: Pixels, out: Path) -> pd.DataFrame:
+    """Shares of the observations of the test year within the intervals of one seed, and their mean width."""
+    ds, own = seen(data.ds, *EARLY)
+    names = [*data.series, *data.static, *own]
+    split = xsoil.Split.cells(data.everywhere, ~data.everywhere) & xsoil.Split.times(train=TRAIN, test=TEST)
+    observed = data.hydrodl.soil_moisture.transpose("pixel", "time")
+    rows = []
+    for way, options in (
+        ("dropped weights (20 networks)", {"mc_members": 20}), ("Gaussian loss", {"loss": "gaussian"}),
+    ):  # fmt: skip
+        file = out / f"intervals_{options.get('loss', 'mc')}.nc"
+        if not file.exists():
+            data.model(ds, names, split, 0, validation="56D", anchor=ANCHOR, **options).predict(
+                ds.sel(time=slice(None, TEST[1]))
+            ).to_netcdf(file)
+        found = xr.open_dataset(file).transpose("pixel", "time").sel(time=observed.time)
+        z = np.abs((observed - found[TARGET]) / found[f"{TARGET}_std"])
+        there = z.notnull()
+        row = {"intervals": way, "rmse": float(np.sqrt(((observed - found[TARGET]) ** 2).mean("time")).median())}
+        for share, width in ((50, 0.6745), (90, 1.6449)):
+            row[f"within {share} %"] = float((z < width).sum() / there.sum())
+        rows.append(row | {"mean deviation": float(found[f"{TARGET}_std"].where(there).mean())})
+    return pd.DataFrame(rows).set_index("intervals")
+
+
 def factors(data: Pixels, r: pd.Series) -> tuple[pd.DataFrame, float]:
     """Importance of attributes for R at pixels that were left out, and R^2 out of the bag."""
     from sklearn.ensemble import RandomForestRegressor
@@ -205,6 +238,41 @@ def medians(table: pd.DataFrame, by: str) -> pd.DataFrame:
     return table[table.n >= 30].groupby(by, sort=False)[["rmse", "ubrmse", "bias", "r"]].median()
 
 
+def draw(data: Pixels, table: pd.DataFrame, path: Path) -> None:
+    """RMSE of every pixel beside hydroDL's, on a map and against each other; and the pixel of median RMSE."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    ours = next(name for name in table.index.unique("model") if name.startswith("xsoil, mean of"))
+    theirs = "hydroDL, two targets"
+    a, b = table.loc[ours].rmse, table.loc[theirs].rmse
+    fig = plt.figure(figsize=(11, 6.8), layout="constrained")
+    grid = fig.add_gridspec(2, 2, height_ratios=(1.25, 1), width_ratios=(1.5, 1))
+    ax = fig.add_subplot(grid[0, 0])
+    at = data.ds.sel(pixel=a.index)
+    points = ax.scatter(at.lon, at.lat, c=a - b, s=34, marker="s", cmap="RdBu_r", vmin=-0.015, vmax=0.015)
+    fig.colorbar(points, ax=ax, label="difference of RMSE [m3 m-3]", shrink=0.9)
+    ax.set(xlabel="longitude", ylabel="latitude", aspect=1.25)
+    ax = fig.add_subplot(grid[0, 1])
+    ax.plot(b, a, ".", ms=4, color="0.35")
+    ax.plot([0, 0.1], [0, 0.1], color="C3", lw=1)
+    ax.set(
+        xlabel="RMSE of hydroDL, two targets", ylabel="RMSE of xsoil, mean of the seeds", xlim=(0, 0.1), ylim=(0, 0.1)
+    )
+    pixel = (a - a.median()).abs().idxmin()
+    ax = fig.add_subplot(grid[1, :])
+    runs = [xr.open_dataset(file)[TARGET] for file in sorted(path.parent.glob("temporal_seed*.nc"))]
+    mean = xr.concat(runs, "seed").mean("seed").sel(pixel=pixel, time=slice(*TEST))
+    ax.plot(mean.time, mean, lw=1, label="xsoil")
+    ax.plot(data.hydrodl.time, data.hydrodl[HYDRODL[theirs]].sel(pixel=pixel), lw=1, label=theirs)
+    ax.plot(data.hydrodl.time, data.hydrodl.soil_moisture.sel(pixel=pixel), "k.", ms=3, label="SMAP")
+    ax.set(title=f"pixel {pixel} (our median RMSE)", ylabel="soil moisture [m3 m-3]")
+    ax.legend(frameon=False, ncols=3)
+    fig.savefig(path, dpi=80)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("XSOIL_TEST_DATA"), help="folder")
@@ -228,14 +296,13 @@ def main() -> None:
         table.to_csv(options.out / "select.csv", float_format="%.5f")
         print(f"\ninside the training year, medians over pixels:\n{table.to_string(float_format='%.4f')}", flush=True)
     if "temporal" in options.stages:
-        table, differences = temporal(data, options.out, options.seeds)
+        table, against = temporal(data, options.out, options.seeds)
         table.to_csv(options.out / "temporal.csv", float_format="%.5f")
-        differences.to_csv(options.out / "differences.csv", index=False, float_format="%.5f")
+        against.to_csv(options.out / "differences.csv", index=False, float_format="%.5f")
+        draw(data, table, options.out / "temporal.png")
         print(f"\n{TEST[0]} .. {TEST[1]}, medians over {data.ds.sizes['pixel']} pixels:")
         print(medians(table, "model").to_string(float_format="%.4f"))
-        print(
-            f"\nours less theirs, 95 percent by a paired bootstrap over pixels:\n{differences.to_string(index=False)}"
-        )
+        print(f"\nours less theirs, 95 percent by a paired bootstrap over pixels:\n{against.to_string(index=False)}")
     for what in ("spatial", "region"):
         if what in options.stages:
             table = spatial(data, options.out, what)
@@ -246,7 +313,14 @@ def main() -> None:
         table = compare(options.data, options.out, **({"epochs": options.epochs} if options.epochs else {}))
         table.to_csv(options.out / "stations.csv", float_format="%.5f")
         print(f"\nstations that the training did not see ({table.index.nunique()}), medians:")
-        print(medians(table, "way").to_string(float_format="%.4f"), flush=True)
+        print(medians(table, "way").to_string(float_format="%.4f"))
+        against = differences(table)
+        against.to_csv(options.out / "stations_differences.csv", index=False, float_format="%.5f")
+        print(against.to_string(index=False, float_format="%.4f"), flush=True)
+    if "intervals" in options.stages:
+        table = intervals(data, options.out)
+        table.to_csv(options.out / "intervals.csv", float_format="%.5f")
+        print(f"\nintervals, test year:\n{table.to_string(float_format='%.3f')}", flush=True)
     if "factors" in options.stages and (options.out / "spatial.csv").exists():
         r = pd.read_csv(options.out / "spatial.csv", index_col=["year", "pixel"]).loc["training year"].r
         table, share = factors(data, r)
