@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import dask
 import numpy as np
 import pandas as pd
@@ -121,9 +123,11 @@ def test_two_targets(ds):
     assert float(r) > 0.8
 
 
-def test_kept_and_loaded(ds, model, tmp_path):
+def test_kept_loaded_and_sent(ds, model, tmp_path):
     model.save(tmp_path / "model")
     xr.testing.assert_identical(xsoil.load_model(tmp_path / "model").predict(ds), model.predict(ds))
+    sent = pickle.loads(pickle.dumps(model))
+    xr.testing.assert_identical(sent.predict(ds), model.predict(ds))
 
 
 def test_refuses_what_it_was_not_trained_on(ds, model):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -152,10 +154,18 @@ def test_maps(both):
     xr.testing.assert_identical(lazy.compute(), found)
 
 
-def test_kept_and_loaded(ds, both, tmp_path):
+def test_kept_loaded_and_sent(ds, both, tmp_path):
     both.save(tmp_path / "model")
     again = xsoil.load_model(tmp_path / "model")
     xr.testing.assert_identical(again.predict(ds), both.predict(ds))
+    sent = pickle.loads(pickle.dumps(both))
+    xr.testing.assert_identical(sent.predict(ds), both.predict(ds))
+
+
+def test_a_single_place(ds, both):
+    one = both.predict(ds.isel(pixel=3))
+    assert one.satellite.dims == ("time",)
+    np.testing.assert_array_equal(one.satellite, both.predict(ds).satellite[:, 3])
 
 
 def test_units_are_read(ds, both):

@@ -264,14 +264,17 @@ class _Step:
         inputs = [next(rest) if timed else next(flat)[None] for timed in self.timed]
         shape = np.broadcast_shapes(*(array.shape[1:] for array in inputs))
         cells, own = math.prod(shape), ensemble.first.state_shape
-        inputs = [np.broadcast_to(array, (days, *shape)).reshape(days, cells) for array in inputs]
+        inputs = [np.broadcast_to(array, (len(array), *shape)) for array in inputs]
         before = None if state is None else np.moveaxis(state[0].reshape(*state[0].shape[: 1 + len(own)], cells), -1, 1)
         after = np.empty((len(ensemble.members), cells, *own), np.float32)
         out = np.empty((days, len(ensemble.targets.names) * self.rows(ensemble), cells), np.float32)
         size = max(_TOGETHER // max(days * len(inputs), 1), 1)
         for start in range(0, cells, size):
             part = slice(start, min(start + size, cells))
-            block = np.stack([array[:, part].T for array in inputs], axis=-1).astype(np.float32, copy=False)
+            places: tuple[Any, ...] = np.unravel_index(np.arange(part.start, part.stop), shape) if shape else ()
+            block = np.empty((part.stop - part.start, days, len(inputs)), np.float32)
+            for i, array in enumerate(inputs):
+                block[..., i] = array[(slice(None), *places)].reshape(len(array), -1).T
             found = []
             for number, member in enumerate(ensemble.members.values()):
                 own_state = None if before is None else before[number, part]
