@@ -37,6 +37,21 @@ def test_liu2023_multitask(data, tmp_path):
     assert (differences.low <= differences.high).all()
 
 
+def test_rabiei2024_convlstm(tmp_path):
+    pytest.importorskip("lightning")
+    done = run("rabiei2024_convlstm", "--out", tmp_path, "--cells", 8, "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "scores.csv", index_col=["depth", "estimate"])
+    everywhere = table[table.texture == "all"]
+    assert everywhere.cells.eq(64).all()
+    assert len(everywhere) == 8
+    # What was made of the truth does not depend on the training.
+    assert 0.6 < everywhere.loc[("surface", "NLDAS (model)"), "r"] < 0.95
+    assert everywhere.loc[("surface", "SMAP, filled"), "ubrmse"] > 0.025
+    assert everywhere.ubrmse.lt(0.1).all()
+    assert float(done.stdout.split("differ from the untiled map by ")[1].split()[0]) < 1e-5
+
+
 @pytest.mark.parametrize("name", ["liu2023_multitask"])
 def test_a_wrong_path_is_named(name, tmp_path):
     pytest.importorskip("lightning")
