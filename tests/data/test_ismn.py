@@ -26,9 +26,7 @@ SENSORS = (  # network, station, depth, sensor, kind, lines
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ismn")
+def write_archive(folder):
     path = folder / "Data_separate_files_20150401_20150404.zip"
     with zipfile.ZipFile(path, "w") as file:
         for network, station, (top, bottom), sensor, kind, lines in SENSORS:
@@ -37,6 +35,11 @@ def archive(tmp_path_factory):
             name = f"{network}_{network}_{station}_{kind}_{top:.6f}_{bottom:.6f}_{sensor}_20150401_20150404.stm"
             file.writestr(f"{network}/{station}/{name}", "\n".join([head, *lines]) + "\n")
     return path
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return write_archive(tmp_path_factory.mktemp("ismn"))
 
 
 @pytest.fixture(scope="module")
