@@ -9,12 +9,14 @@ import struct
 
 import numpy as np
 import pytest
-from worlds import BOUNDS, LI, world
+import xarray as xr
+from worlds import BOUNDS, LI, weather, world
 
 import xsoil  # noqa: F401  (registers .soil)
 from xsoil.errors import ArgumentError, GridMismatchError, SoilError
 from xsoil.verbs.learn_params import learn_params
 from xsoil.verbs.load_model import load_model
+from xsoil.verbs.simulate import simulate
 
 torch = pytest.importorskip("torch")
 
@@ -68,6 +70,37 @@ def test_bounds_of_each_cell(learned, folder):
     np.testing.assert_array_equal(again.predict(fine.isel(y=slice(20, None)), targets=part).k_sat, k_sat[2:])
     wider = again.predict(fine, to=observed, targets={"k_sat": (1.0, high * 0 + 900.0)}).k_sat
     assert (wider > k_sat).sum() == inside.sum()
+
+
+def test_all_that_a_model_can_hold(tmp_path):
+    """Two steps, draws, series that are predictors, given maps, several variables: the same again."""
+    sand = np.linspace(10, 85, 12)
+    place = {"site": np.arange(12)}
+    static = xr.Dataset({"sand": ("site", sand, {"units": "percent"})}, place)
+    truth = xr.Dataset({"k_sat": ("site", 10 ** (0.5 + sand / 45), {"units": "cm d-1"})}, place)
+    depth = xr.DataArray(np.linspace(0.5, 1, 12), place, dims="site", attrs={"units": "m"})
+    given = LI | {"root_depth": depth}
+    forcing = weather(static.sand, 60)
+    seen = simulate(truth, forcing, outputs=("theta", "drainage"), substeps=STEPS, **given)
+    both = seen.rename(theta="soil_moisture").drop_vars([n for n in seen.data_vars if n not in ("theta", "drainage")])
+    learned = learn_params(
+        static, both[["soil_moisture", "drainage"]], forcing, strategy="two_step", network="lstm", draws=True,
+        history=forcing[["precipitation"]].isel(time=slice(20)), targets={"k_sat": (1, 1000)}, members=8, iterations=2,
+        weights={"soil_moisture": 1.0, "drainage": 2.0}, error_std={"soil_moisture": 0.02, "drainage": 0.5},
+        substeps=STEPS, epochs=1, network_options={"hidden": 4}, progress=False, **given,
+    )  # fmt: skip
+    learned.save(tmp_path / "model")
+    again = load_model(tmp_path / "model")
+    for name in ("params", "inverse", "draws"):
+        one, other = getattr(learned, name), getattr(again, name)
+        assert sorted(map(str, one.data_vars)) == sorted(map(str, other.data_vars))
+        np.testing.assert_array_equal(one.k_sat, other.k_sat)
+    assert again.setting.outputs == {"soil_moisture": "theta", "drainage": "drainage"}
+    np.testing.assert_array_equal(again.simulate(forcing).drainage, learned.simulate().drainage)
+    np.testing.assert_array_equal(
+        again.predict(static, history=forcing.isel(time=slice(20))).k_sat, learned.params.k_sat
+    )
+    assert repr(again) == repr(learned)
 
 
 def edit(folder, change):
