@@ -124,3 +124,15 @@ def test_the_report_of_every_cell(small):
     assert "constant_observations" in found.params.status.attrs["flag_meanings"].split()
     assert found.params.search_status.values[1, 1] == 255
     assert found.params.k_sat.isnull().sum() == 1
+
+
+@pytest.mark.parametrize("budget", [1e9, 1])
+def test_the_bar_counts_cells(small, capsys, budget):
+    """Also within a block of cells, and over several blocks."""
+    forcing, observed, _ = small
+    options = QUIET | {"progress": True, "strategy": "inverse", "targets": {"k_sat": (1, 1000)}, "obs_scale": 1.0}
+    options |= {"members": 8, "iterations": 3, "memory_budget": budget}
+    learn_params(None, observed.chunk(y=2), forcing.chunk(y=2), **options, **LI)
+    shown = capsys.readouterr().err
+    assert "inverting: 100%" in shown
+    assert "20/20" in shown
