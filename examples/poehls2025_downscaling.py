@@ -45,10 +45,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "random_forest": {"weights": "texture_class", "ensemble": "per_class"},
 }
 OPTIONS: dict[str, dict[str, Any]] = {
-    "dense": {"epochs": 30, "batch_rows": 1024, "schedule": "one_cycle", "learning_rate": 0.02},
-    "prob": {"epochs": 30, "batch_rows": 1024, "schedule": "one_cycle", "learning_rate": 0.02},
-    "wide_deep": {"epochs": 12, "batch_rows": 1024, "schedule": "one_cycle", "learning_rate": 0.005},
-    "random_forest": {"trees": 100, "min_samples_leaf": 5, "max_samples": 0.5},
+    "dense": {"epochs": 20, "batch_rows": 2048, "schedule": "one_cycle", "learning_rate": 0.03},
+    "prob": {"epochs": 20, "batch_rows": 2048, "schedule": "one_cycle", "learning_rate": 0.03},
+    "wide_deep": {"epochs": 10, "batch_rows": 2048, "schedule": "one_cycle", "learning_rate": 0.006},
+    "random_forest": {"trees": 100, "min_samples_leaf": 5, "max_samples": 0.25},
 }
 METRICS = ("ubrmse", "r", "bias")
 
@@ -259,12 +259,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--cells", type=int, nargs=2, default=[6, 32], help="rows and columns of 36 km")
     parser.add_argument("--sites", type=int, default=300)
-    parser.add_argument("--folds", type=int, default=3, help="of the cross-validation in the first world; 0: none")
+    parser.add_argument(
+        "--folds", type=int, default=3, help="of the cross-validation in the first world; 0: neither it nor importance"
+    )
     parser.add_argument("--epochs", type=int, help="of all networks, for a quick look")
+    parser.add_argument("--weighted", nargs="*", default=STATIC, help="static variables that have a member each")
     given = parser.parse_args(arguments)
     out = given.out
     out.mkdir(parents=True, exist_ok=True)
     for kind in ("dense", "prob", "wide_deep"):
+        KINDS[kind]["weights"] = [None, *given.weighted]
         OPTIONS[kind] |= {} if given.epochs is None else {"epochs": given.epochs}
     unseen, statics, intervals = [], [], []
     for seed in given.seeds:
@@ -281,13 +285,13 @@ def main(arguments: list[str] | None = None) -> None:
             intervals.append({"kind": kind, "seconds": attrs["seconds"]} | row)
         if seed == given.seeds[0]:
             dense = models["dense"][0]
-            if not (out / "importance.csv").exists():
-                importance(dense, samples, split).to_csv(out / "importance.csv")
             table, maps = fine_map(dense, window, seen)
             table.to_csv(out / "map.csv")
             if given.folds:
+                if not (out / "importance.csv").exists():
+                    importance(dense, samples, split).to_csv(out / "importance.csv")
                 spread([folds(samples, seed, given.folds)]).to_csv(out / "folds.csv")
-            print(f"world {seed}: importance, map and folds are done", flush=True)
+            print(f"world {seed}: map, importance and folds are done", flush=True)
     table = spread(unseen)
     table.to_csv(out / "table.csv")
     pd.DataFrame(intervals).groupby("kind", sort=False).mean().to_csv(out / "intervals.csv")
