@@ -198,7 +198,8 @@ def report(worlds: list[Mapping[str, Any]], folder: Path, truth: str) -> dict[st
         if parts:
             tables[name] = pd.concat(parts)
     for name, frame in {"scores": scores, **tables}.items():
-        frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.5g")
+        if len(frame):
+            frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.5g")
     figure(scores, tables, folder / "qi2026.png")
     for name in ("table", "differences", "recovery", "surrogates", "seeds"):
         if len(tables[name]):
