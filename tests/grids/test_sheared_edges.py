@@ -67,7 +67,8 @@ def test_totals_and_lists_know_of_cut_pixels():
     np.testing.assert_allclose(np.nansum(total), 2.0 * inside, rtol=1e-9)
     assert inside < values.size
     middle, same = overlap.select(values[None], (0, 0), ALL, ALL, "quantile", 0.5)
-    np.testing.assert_allclose(same, fraction, rtol=1e-12, atol=1e-15)
+    # Single precision of each overlap; large pixels have few.
+    np.testing.assert_allclose(same, fraction, rtol=1e-7, atol=1e-10)
     assert np.nanmax(middle) == 2.0
 
 

@@ -83,7 +83,8 @@ def test_valid_fractions_are_those_of_the_mean(case):
     overlap, values, _, _ = case
     _, fraction = overlap.select(values[None], (0, 0), ALL, ALL, "quantile", 0.5)
     mean, want = overlap.reduce(values[None], (0, 0), ALL, ALL, "mean")
-    np.testing.assert_allclose(fraction, want, rtol=1e-12, atol=1e-15)
+    # Single precision of each overlap, whose roundings differ.
+    np.testing.assert_allclose(fraction, want, rtol=3e-8, atol=1e-10)
     found, _ = overlap.select(values[None], (0, 0), ALL, ALL, "quantile", 0.5)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(mean))
 

@@ -31,8 +31,8 @@ class Lattice(NamedTuple):
     """Nodes over a window of blocks, and the blocks whose corners are given one by one.
 
     `u`, `v` hold the nodes (first_row - 1 ... , first_column - 1 ...) in units of `step`; `patch` the
-    number of each block's patch or -1; `patches` (n, 2, step, step) corners owned by the block;
-    `breaks_u`, `breaks_v` (kinks, columns from `break_column` on) the grid lines along kinks.
+    number of each block's patch or -1; `patches` (n, 2, step, step) corners owned by the block; `breaks`
+    are the rows of kinks, `breaks_u`, `breaks_v` (kinks, columns from `break_column` on) the grid lines along kinks.
     """
 
     step: int
@@ -42,6 +42,7 @@ class Lattice(NamedTuple):
     v: Array
     patch: Integers
     patches: Array
+    breaks: Array
     breaks_u: Array
     breaks_v: Array
     break_column: int
@@ -124,8 +125,9 @@ def build(imap: IndexMap, step: int, tolerance: float, rows: tuple[int, int], co
     breaks_u, breaks_v = _break_rows(imap, columns)
     inner = (slice(1, -1), slice(1, -1))
     return Lattice(
-        step, i0, j0, u[inner].copy(), v[inner].copy(), patch, patches, breaks_u, breaks_v, columns[0], imap.period
-    )
+        step, i0, j0, u[inner].copy(), v[inner].copy(), patch, patches, np.asarray(imap.breaks, dtype=float),
+        breaks_u, breaks_v, columns[0], imap.period,
+    )  # fmt: skip
 
 
 def _break_rows(imap: IndexMap, columns: tuple[int, int]) -> tuple[Array, Array]:

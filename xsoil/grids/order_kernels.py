@@ -132,10 +132,8 @@ def quantile_of(keys, weights, n, q, missing, spot, number):
     """
     m = pad(keys, weights, n, missing)
     low, high, whole = _survey(keys, weights, m, missing)
-    if q <= 0.0:
-        return value_of(low, missing, spot, number)
-    if q >= 1.0 or low == high:
-        return value_of(high, missing, spot, number)
+    # One way out of the function: each further one counts references of its arrays.
+    high, low = low if q <= 0.0 else high, high if q >= 1.0 else low
     goal = q * whole
     enough, slack = np.int64(np.ceil((q - TIE) * whole)), TIE * whole
     before, reached, after = np.int64(0), whole, missing
@@ -156,9 +154,8 @@ def quantile_of(keys, weights, n, q, missing, spot, number):
             low, before = above, weight
         turn += 1
     value = value_of(high, missing, spot, number)
-    if abs(reached - goal) <= slack and after != missing:
-        return 0.5 * value + 0.5 * value_of(after, missing, spot, number)
-    return value
+    other = value_of(after, missing, spot, number) if abs(reached - goal) <= slack and after != missing else value
+    return value if other == value else 0.5 * value + 0.5 * other
 
 
 @kernel
@@ -303,6 +300,27 @@ def _deviation(values, pixel, area, start, stop):
 
 
 @kernel
+def statistic(how, q, keys, floats, weights, n, classed, tally, counts, class_keys, places, missing, spot, number, out):
+    """Quantile, mode or shares of the first n keys, not all of them missing; missing ones have no weight."""
+    if how == QUANTILE:
+        out[0] = quantile_of(keys, weights, n, q, missing, spot, number)
+        return
+    most_class = classes_of(keys, floats, classed[:n], missing)
+    if most_class >= 0:
+        counts[:] = 0
+        for i in range(n):
+            counts[classed[i]] += weights[i]
+    if how == MODE and most_class >= 0:
+        out[0] = mode_of_counts(counts, most_class)
+    elif how == MODE:
+        out[0] = mode_of(keys, weights, n, tally, missing, spot, number)
+    elif most_class >= 0:
+        fractions_of_counts(counts, most_class, places, out)
+    else:
+        fractions_of(keys, weights, n, class_keys, tally, out)
+
+
+@kernel
 def _reduce_lists(values, bits, indptr, pixel, area, how, q, classes, first, last, result, valid):
     number = np.empty(1, values.dtype)
     spot = number.view(bits.dtype)
@@ -331,23 +349,10 @@ def _reduce_lists(values, bits, indptr, pixel, area, how, q, classes, first, las
             else:
                 for i in range(n):
                     weights[i] = np.int64(part[i] * (WHOLE / total))
-                if how == QUANTILE:
-                    result[layer, 0, cell] = quantile_of(keys, weights, n, q, missing, spot, number)
-                    continue
-                out = result[layer, :, cell]
-                most_class = classes_of(keys, floats, classed[:n], missing)
-                if most_class >= 0:
-                    counts[:] = 0
-                    for i in range(n):
-                        counts[classed[i]] += weights[i]
-                if how == MODE and most_class >= 0:
-                    out[0] = mode_of_counts(counts, most_class)
-                elif how == MODE:
-                    out[0] = mode_of(keys, weights, n, tally, missing, spot, number)
-                elif most_class >= 0:
-                    fractions_of_counts(counts, most_class, places, out)
-                else:
-                    fractions_of(keys, weights, n, class_keys, tally, out)
+                statistic(
+                    how, q, keys, floats, weights, n, classed, tally, counts, class_keys, places, missing, spot,
+                    number, result[layer, :, cell],
+                )  # fmt: skip
 
 
 def reduce_lists(

@@ -48,10 +48,7 @@ LAYERS = 16
 """Layers (times, depths) that share one pass over the geometry."""
 
 LIST_PIXELS = 6 * 2**20
-"""Source pixels whose overlaps are listed at the same time: some 100 MB of lists."""
-
-SORTED_PARTS = 2
-"""Parts per thread in which these lists are sorted by cells."""
+"""Source pixels that the rows of a tile that are worked on at the same time may need: bounds the memory of bins."""
 
 DENSITY_SPACING = 4
 """Target cells between the nodes of the area per cell, where that varies."""
@@ -206,7 +203,7 @@ class ShearedOverlap:
             As from `reduce`.
         """
         from xsoil.grids import order_kernels
-        from xsoil.grids.sheared_lists import cell_lists, overlaps_of
+        from xsoil.grids.sheared_order import order_band
 
         codes = {
             "quantile": order_kernels.QUANTILE, "mode": order_kernels.MODE, "std": order_kernels.STD,
@@ -234,24 +231,12 @@ class ShearedOverlap:
             if y1 <= y0 or x1 <= x0:
                 return
 
-            def listed(batch: Any) -> list[Any]:
-                groups = self._groups.of(batch, (y0, x0), (y1 - y0, x1 - x0), part)
-                return overlaps_of(groups, origin, shape, part, self._rule, self._torn, self._map)
-
-            def reduced(some_rows: slice) -> list[None]:
-                pointer, pixels, areas = cell_lists(found, shape, part, some_rows)
-                cells = slice(some_rows.start - tile.r0, some_rows.stop - tile.r0)
-                some, valid = (a[..., cells, :].reshape(*a.shape[:-2], -1) for a in (result, area))
-                order_kernels.reduce_lists(
-                    values, pointer, pixels, areas, codes[how], q, classes, 0, pointer.size - 1, some, valid
-                )
-                result[..., cells, :] = some.reshape(*result.shape[:2], -1, width)
-                area[:, cells] = valid.reshape(len(values), -1, width)
-                return []
-
-            found = list(in_order(listed, batches(y0, y1 - y0, x1 - x0, threads), threads))
-            for _ in in_order(reduced, parts_of(rows_of_it, SORTED_PARTS * max(threads, 1)), threads):
-                pass
+            cells = slice(rows_of_it.start - tile.r0, rows_of_it.stop - tile.r0)
+            order_band(
+                self._groups, values, origin, (slice(y0, y1), slice(x0, x1)), part, (self._rule, self._torn, self._map),
+                (codes[how], q, classes), self.target_area(rows_of_it, cols), threads, result[..., cells, :],
+                area[:, cells],
+            )  # fmt: skip
 
         for rows_of_it in parts_of(slice(tile.r0, tile.r1), -(-(shape[0] * shape[1]) // LIST_PIXELS)):
             band(rows_of_it)

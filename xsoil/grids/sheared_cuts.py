@@ -12,103 +12,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from xsoil.grids.sheared_lines import COLUMN, FLOOR_V, LINE, LOW_U, LOW_V, ROW, position, wrap
+from xsoil.grids.sheared_bends import own_bends
+from xsoil.grids.sheared_lines import LINE, LOW_U, LOW_V, ROW
 from xsoil.grids.sheared_types import MARGIN, PITCH
 from xsoil.jit import inlined, kernel
 
 # Overlaps below this share of the smaller cell are dropped.
 SLIVER = 1e-9
 
-# Rows of the list of outlines (whole numbers): corners clockwise from top left (p, q).
-P0, P1, P2, P3, Q0, Q1, Q2, Q3 = (np.uint64(i * PITCH) for i in range(8))
+# Parts of the list of outlines (whole numbers): pairs of corners (left, right) above and below, their p and their q.
+P_ABOVE, P_BELOW, Q_ABOVE, Q_BELOW = (np.uint64(2 * i * PITCH) for i in range(4))
 
-# Rows of the list of shapes: bends of the edges along the rows and along the columns (p, q), areas of parts.
-ALONG_P, DOWN_P, ALONG_Q, DOWN_Q = (np.uint64(i * PITCH) for i in range(4))
-NEAR, NEXT, UNDER, ACROSS = (np.uint64(i * PITCH) for i in range(4, 8))
+# Rows of the list of parts: areas in the four quadrants.
+NEAR, NEXT, UNDER, ACROSS = (np.uint64(i * PITCH) for i in range(4))
+
+# What comes in four numbers: bends of the edges along the row and down the columns (p), the same of q.
+FOURS = np.uint64(4)
 
 ZERO, HALF, ONE, FOUR, THIRD_ = (np.float32(x) for x in (0.0, 0.5, 1.0, 4.0, 1.0 / 3.0))
 
 # Lists are worked on in full vectors of this length.
 VECTOR = 32
-
-
-@kernel
-def pixel_blocks(x0, n, step, out):
-    """Block of the lattice, counted from that of the first pixel, of each pixel of a stretch."""
-    for x in range(n):
-        out[x] = (x0 + x) // step - x0 // step
-
-
-@kernel
-def row_bends(row, height, lattice, x0, n, tolerance, limit, out):
-    """How far the edges of pixels deviate from their chords at the middle in `height` rows from `row` on,
-    for each block of the lattice: (u, v) of edges along the rows, (u, v) of edges down the columns. NaN
-    where the block has corners of its own, or the bends vary by more than `tolerance` or exceed `limit`."""
-    step, patch = lattice.step, lattice.patch
-    i = row // step - lattice.first_row
-    t = (row + 0.5 * height - (lattice.first_row + i) * step) / step
-    # Second derivatives of the cubic through -1, 0, 1, 2.
-    wa, wc, wd = 1.0 - t, 1.0 - 3.0 * t, t
-    turn = lattice.period if lattice.period > 0.0 else np.inf
-    scale, part = -0.125 / (step * step), 0.5 * height / step
-    first, last = x0 // step - lattice.first_column, (x0 + n - 1) // step - lattice.first_column
-    out[:, : last - first + 1] = 0.0
-    for k in range(last - first + 1):
-        if patch[i, first + k] >= 0:
-            out[:, k] = np.nan
-    for which in range(2):
-        nodes, way = (lattice.u, turn) if which == 0 else (lattice.v, np.inf)
-        along, down = 0.0, 0.0
-        for k in range(last - first + 2):
-            j, before = first + k + 1, (along, down)
-            b, c = nodes[i + 1, j], nodes[i + 2, j]
-            upper = wrap(nodes[i + 1, j - 1] - b, way) + wrap(nodes[i + 1, j + 1] - b, way)
-            lower = wrap(nodes[i + 2, j - 1] - c, way) + wrap(nodes[i + 2, j + 1] - c, way)
-            along = scale * ((1.0 - t) * upper + t * lower)
-            down = scale * (
-                wa * wrap(nodes[i, j] - b, way) + wc * wrap(c - b, way) + wd * wrap(nodes[i + 3, j] - b, way)
-            )
-            if k > 0:
-                a, d = 0.5 * (before[0] + along), 0.5 * (before[1] + down)
-                change = max(abs(a - along), abs(d - down)) + part * abs(scale * (upper - lower))
-                sane = change <= tolerance and 4.0 * (abs(a) + abs(d)) <= limit
-                out[which, k - 1] += a if sane else np.nan
-                out[2 + which, k - 1] += d if sane else np.nan
-
-
-@kernel
-def line_bends(corners, place, cell, low, bits):
-    """What the edge after a corner of a grid line bends, times 16."""
-    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
-    a, b = (
-        position(corners, place + cell, place + low, bits),
-        position(corners, place + one + cell, place + one + low, bits),
-    )
-    c, d = (
-        position(corners, place + two + cell, place + two + low, bits),
-        position(corners, place + three + cell, place + three + low, bits),
-    )
-    return (b - a) + (c - d)
-
-
-@kernel
-def middle_bends(corners, lines, x, cell, low, bits):
-    """Bends of a pixel along its row and down its columns, from the corners around it."""
-    above, below = lines[1] * LINE + MARGIN + x, lines[2] * LINE + MARGIN + x
-    along = line_bends(corners, np.uint64(above), cell, low, bits) + line_bends(
-        corners, np.uint64(below), cell, low, bits
-    )
-    down = 0.0
-    for k in (1, 2):
-        for inner, outer in ((1, 0), (2, 3)):
-            here, there = (
-                np.uint64(lines[inner] * LINE + MARGIN + x + k),
-                np.uint64(lines[outer] * LINE + MARGIN + x + k),
-            )
-            down += position(corners, here + cell, here + low, bits) - position(
-                corners, there + cell, there + low, bits
-            )
-    return 0.03125 * along, 0.03125 * down
 
 
 @kernel
@@ -129,90 +53,92 @@ def row_line(corners, above, below, edges, bits):
 
 
 @kernel
-def own_bends(corners, lines, x, bits, limit):
-    """Bends of a pixel whose block has none: (u, v) along the row, (u, v) down the columns; and whether they are
-    small enough."""
-    along_u, down_u = middle_bends(corners, lines, x, COLUMN, LOW_U, bits)
-    along_v, down_v = middle_bends(corners, lines, x, FLOOR_V, LOW_V, bits)
-    small = 2.0 * (abs(along_u) + abs(along_v) + abs(down_u) + abs(down_v)) <= limit
-    return np.float32(along_u), np.float32(along_v), np.float32(down_u), np.float32(down_v), small
+def look_closer(corners, lines, bits, key, block, fours, limit, listed, cuts, own):
+    """Bends of those of the listed pixels whose blocks have none into `own`; those that bend too much are left to
+    the general way."""
+    for i in range(cuts):
+        x = np.uint64(listed[i])
+        kind = key[x] & 7
+        if kind > 3 or not np.isnan(fours[8 * block[x]] + fours[8 * block[x] + 2]):
+            continue
+        along_u, along_v, down_u, down_v, small = own_bends(corners, lines, np.int64(x), bits, limit)
+        if not small:
+            key[x] += 4 - kind
+        a, b = (2, 0) if kind == 2 else (0, 2)
+        own[4 * x + a], own[4 * x + a + 1], own[4 * x + b], own[4 * x + b + 1] = along_u, down_u, along_v, down_v
 
 
 @kernel
-def gather_lines(corners, lines, bits, edges, uniform, key, block, bends, limit, listed, cuts, outline, shape):
+def gather_lines(corners, lines, key, block, fours, listed, cuts, outline, curves):
     """Outlines and bends of the pixels of list 0 (`cuts` of them) that lie across one line: p is the distance from
     it, q that along it. They stay in list 0; those across one line each way go to list 1, those that cannot be cut
     so to list 2. Returns the lengths of all three."""
     one, two = np.uint64(1), np.uint64(2)
-    above, below = np.uint64(lines[1] * LINE + MARGIN), np.uint64(lines[2] * LINE + MARGIN)
-    at, twice, rest = 0, 0, 0
+    above, below = np.uint64(lines[1] * LINE + MARGIN + 1), np.uint64(lines[2] * LINE + MARGIN + 1)
+    at, twice, rest = np.uint64(0), np.uint64(PITCH), np.uint64(2 * PITCH)
     for i in range(cuts):
         x = np.uint64(listed[i])
-        kind, n = key[x] & 7, np.uint64(block[x])
-        if kind > 2:
-            listed[PITCH + twice] = x
-            listed[2 * PITCH + rest] = x
-            twice += kind == 3
-            rest += kind == 4
-            continue
-        along_u, along_v, down_u, down_v = bends[0, n], bends[1, n], bends[2, n], bends[3, n]
-        if np.isnan(along_u + along_v):
-            along_u, along_v, down_u, down_v, small = own_bends(corners, lines, np.int64(x), bits, limit)
-            if not small:
-                listed[2 * PITCH + rest] = x
-                key[x] += 4 - kind
-                rest += 1
-                continue
-        k = np.uint64(at)
-        # Across a row line, u and v change places.
-        p, q = (LOW_V, LOW_U) if kind == 2 else (LOW_U, LOW_V)
-        p_above, p_below, q_above, q_below = above + p + x, below + p + x, above + q + x, below + q + x
-        a, b, c, d = corners[p_above + one], corners[p_above + two], corners[p_below + two], corners[p_below + one]
-        e, f, g, h = corners[q_above + one], corners[q_above + two], corners[q_below + two], corners[q_below + one]
-        line = before(a, b, c, d, bits)
-        if kind == 2 and not uniform:
-            line = row_line(corners, above + x + one, below + x + one, edges, bits)
-        outline[k], outline[k + P1], outline[k + P2], outline[k + P3] = a - line, b - line, c - line, d - line
-        # Of q, differences matter only.
-        outline[k + Q0], outline[k + Q1], outline[k + Q2], outline[k + Q3] = 0, f - e, g - e, h - e
-        p, q = (k + ALONG_Q, k + ALONG_P) if kind == 2 else (k + ALONG_P, k + ALONG_Q)
-        shape[p], shape[p + DOWN_P], shape[q], shape[q + DOWN_P] = along_u, down_u, along_v, down_v
-        listed[at] = x
-        at += 1
-    return at, twice, rest
+        kind = key[x] & 7
+        # Written always, counted where it holds; across a row line, u and v change places.
+        swap = np.uint64(1) if kind == 2 else np.uint64(0)
+        p, q = LOW_U + swap * (LOW_V - LOW_U), LOW_V - swap * (LOW_V - LOW_U)
+        k, f, b = two * at, FOURS * at, np.uint64(block[x])
+        f_of = FOURS * (two * b + swap)
+        outline[k + P_ABOVE], outline[k + P_ABOVE + one] = corners[above + p + x], corners[above + p + x + one]
+        outline[k + P_BELOW], outline[k + P_BELOW + one] = corners[below + p + x], corners[below + p + x + one]
+        outline[k + Q_ABOVE], outline[k + Q_ABOVE + one] = corners[above + q + x], corners[above + q + x + one]
+        outline[k + Q_BELOW], outline[k + Q_BELOW + one] = corners[below + q + x], corners[below + q + x + one]
+        for j in range(4):
+            curves[f + np.uint64(j)] = fours[f_of + np.uint64(j)]
+        listed[at], listed[twice], listed[rest] = x, x, x
+        at += np.uint64(kind <= 2)
+        twice += np.uint64(kind == 3)
+        rest += np.uint64(kind == 4)
+    return np.int64(at), np.int64(twice) - PITCH, np.int64(rest) - 2 * PITCH
 
 
 @kernel
-def gather_corners(
-    corners, lines, bits, edges, uniform, key, block, bends, limit, listed, twice, at, rest, outline, shape
-):
+def gather_corners(corners, lines, block, fours, listed, twice, at, outline, curves):
     """Outlines and bends of the `twice` pixels of list 1, from place `at` on: p and q are the distances from the two
-    lines. They go to list 0, behind the others; those that cannot be cut so to list 2 (which has `rest`). Returns
-    the lengths of both."""
+    lines. They go to list 0, behind the others; returns its length."""
     one, two = np.uint64(1), np.uint64(2)
-    above, below = np.uint64(lines[1] * LINE + MARGIN), np.uint64(lines[2] * LINE + MARGIN)
+    above, below = np.uint64(lines[1] * LINE + MARGIN + 1), np.uint64(lines[2] * LINE + MARGIN + 1)
     for i in range(twice):
-        x = np.uint64(listed[PITCH + i])
-        n, k = np.uint64(block[x]), np.uint64(at)
-        along_u, along_v, down_u, down_v = bends[0, n], bends[1, n], bends[2, n], bends[3, n]
-        if np.isnan(along_u + along_v):
-            along_u, along_v, down_u, down_v, small = own_bends(corners, lines, np.int64(x), bits, limit)
-            if not small:
-                listed[2 * PITCH + rest] = x
-                key[x] += 1
-                rest += 1
-                continue
-        k0, k1, k2, k3 = above + x + one, above + x + two, below + x + two, below + x + one
-        a, b, c, d = corners[k0 + LOW_U], corners[k1 + LOW_U], corners[k2 + LOW_U], corners[k3 + LOW_U]
-        line = before(a, b, c, d, bits)
-        outline[k], outline[k + P1], outline[k + P2], outline[k + P3] = a - line, b - line, c - line, d - line
-        a, b, c, d = corners[k0 + LOW_V], corners[k1 + LOW_V], corners[k2 + LOW_V], corners[k3 + LOW_V]
-        line = before(a, b, c, d, bits) if uniform else row_line(corners, k0, k3, edges, bits)
-        outline[k + Q0], outline[k + Q1], outline[k + Q2], outline[k + Q3] = a - line, b - line, c - line, d - line
-        shape[k + ALONG_P], shape[k + DOWN_P], shape[k + ALONG_Q], shape[k + DOWN_Q] = along_u, down_u, along_v, down_v
-        listed[at] = x
-        at += 1
-    return at, rest
+        x, n = np.uint64(listed[PITCH + i]), np.uint64(at + i)
+        k, f, f_of = two * n, FOURS * n, np.uint64(8) * np.uint64(block[x])
+        p, q = x + LOW_U, x + LOW_V
+        outline[k + P_ABOVE], outline[k + P_ABOVE + one] = corners[above + p], corners[above + p + one]
+        outline[k + P_BELOW], outline[k + P_BELOW + one] = corners[below + p], corners[below + p + one]
+        outline[k + Q_ABOVE], outline[k + Q_ABOVE + one] = corners[above + q], corners[above + q + one]
+        outline[k + Q_BELOW], outline[k + Q_BELOW + one] = corners[below + q], corners[below + q + one]
+        for j in range(4):
+            curves[f + np.uint64(j)] = fours[f_of + np.uint64(j)]
+        listed[n] = x
+    return at + twice
+
+
+@kernel
+def take_own(listed, cuts, block, fours, own, curves):
+    """The bends that `look_closer` found."""
+    for i in range(cuts):
+        x = listed[i]
+        if np.isnan(fours[8 * block[x]] + fours[8 * block[x] + 2]):
+            curves[4 * i : 4 * i + 4] = own[4 * x : 4 * x + 4]
+
+
+@kernel
+def row_lines(corners, lines, edges, bits, key, listed, cuts, outline, across):
+    """The lines that listed pixels lie across (of those across one each way the row line), where rows are uneven."""
+    above, below = np.uint64(lines[1] * LINE + MARGIN + 1), np.uint64(lines[2] * LINE + MARGIN + 1)
+    one = np.uint64(1)
+    for i in range(cuts):
+        x, k = np.uint64(listed[i]), np.uint64(2 * i)
+        if key[x] & 7 == 1:
+            a, b = outline[k + P_ABOVE], outline[k + P_ABOVE + one]
+            d, c = outline[k + P_BELOW], outline[k + P_BELOW + one]
+            across[i] = before(a, b, c, d, bits)
+        else:
+            across[i] = row_line(corners, above + x, below + x, edges, bits)
 
 
 @kernel
@@ -252,25 +178,33 @@ def edge_integral(a, p, q, bend_p, bend_q, low, high):
 
 
 @kernel
-def line_parts(outline, shape, m, bits):
-    """Areas of the first m listed pixels (and a few more) where p < 0."""
-    scale = np.float32(0.5**bits)
+def line_parts(outline, curves, across, even, m, bits, shape):
+    """Areas of the first m listed pixels (and a few more) where p < 0. Lines are found here where rows are `even`,
+    else given."""
+    scale, one, two = np.float32(0.5**bits), np.uint64(1), np.uint64(2)
     for i in range(vectors(m)):
-        k = np.uint64(i)
-        a, b, c, d = outline[k], outline[k + P1], outline[k + P2], outline[k + P3]
-        e, f, g, h = outline[k + Q0], outline[k + Q1], outline[k + Q2], outline[k + Q3]
-        a, b, c, d = scale * np.float32(a), scale * np.float32(b), scale * np.float32(c), scale * np.float32(d)
-        e, f, g, h = scale * np.float32(e), scale * np.float32(f), scale * np.float32(g), scale * np.float32(h)
-        along_p, along_q, down_p, down_q = shape[k + ALONG_P], shape[k + ALONG_Q], shape[k + DOWN_P], shape[k + DOWN_Q]
+        n = np.uint64(i)
+        k, f = two * n, FOURS * n
+        a, b = outline[k + P_ABOVE], outline[k + P_ABOVE + one]
+        d, c = outline[k + P_BELOW], outline[k + P_BELOW + one]
+        line = before(a, b, c, d, bits) if even else across[n]
+        a, b = scale * np.float32(np.int32(a - line)), scale * np.float32(np.int32(b - line))
+        c, d = scale * np.float32(np.int32(c - line)), scale * np.float32(np.int32(d - line))
+        # Of q, differences matter only.
+        e, g, h = outline[k + Q_ABOVE], outline[k + Q_BELOW + one], outline[k + Q_BELOW]
+        q = scale * np.float32(np.int32(outline[k + Q_ABOVE + one] - e))
+        g, h = scale * np.float32(np.int32(g - e)), scale * np.float32(np.int32(h - e))
+        along_p, down_p = curves[f], curves[f + one]
+        along_q, down_q = curves[f + two], curves[f + np.uint64(3)]
         low, high = below(a, b, crossing(a, b))
-        total = edge_integral(a, b - a, f - e, along_p, along_q, low, high)
+        total = edge_integral(a, b - a, q, along_p, along_q, low, high)
         low, high = below(b, c, crossing(b, c))
-        total += edge_integral(b, c - b, g - f, down_p, down_q, low, high)
+        total += edge_integral(b, c - b, g - q, down_p, down_q, low, high)
         low, high = below(c, d, crossing(c, d))
         total += edge_integral(c, d - c, h - g, along_p, along_q, low, high)
         low, high = below(d, a, crossing(d, a))
-        total += edge_integral(d, a - d, e - h, down_p, down_q, low, high)
-        shape[k + NEAR] = abs(total)
+        total += edge_integral(d, a - d, ZERO - h, down_p, down_q, low, high)
+        shape[n + NEAR] = abs(total)
 
 
 @inlined
@@ -301,39 +235,53 @@ def common(a, b, c, d):
 
 
 @kernel
-def corner_parts(outline, shape, first, last, bits):
+def corner_parts(outline, curves, across, even, first, last, bits, shape):
     """Areas of listed pixels (and a few more) in the four quadrants of p and q."""
-    scale, start = np.float32(0.5**bits), np.uint64(first)
+    scale, start, one, two = np.float32(0.5**bits), np.uint64(first), np.uint64(1), np.uint64(2)
     for i in range(vectors(last - first)):
-        k = start + np.uint64(i)
-        a, b, c, d = outline[k], outline[k + P1], outline[k + P2], outline[k + P3]
-        e, f, g, h = outline[k + Q0], outline[k + Q1], outline[k + Q2], outline[k + Q3]
-        a, b, c, d = scale * np.float32(a), scale * np.float32(b), scale * np.float32(c), scale * np.float32(d)
-        e, f, g, h = scale * np.float32(e), scale * np.float32(f), scale * np.float32(g), scale * np.float32(h)
-        along_p, along_q, down_p, down_q = shape[k + ALONG_P], shape[k + ALONG_Q], shape[k + DOWN_P], shape[k + DOWN_Q]
+        n = start + np.uint64(i)
+        k, m = two * n, FOURS * n
+        a, b = outline[k + P_ABOVE], outline[k + P_ABOVE + one]
+        d, c = outline[k + P_BELOW], outline[k + P_BELOW + one]
+        line = before(a, b, c, d, bits)
+        a, b = scale * np.float32(np.int32(a - line)), scale * np.float32(np.int32(b - line))
+        c, d = scale * np.float32(np.int32(c - line)), scale * np.float32(np.int32(d - line))
+        e, f = outline[k + Q_ABOVE], outline[k + Q_ABOVE + one]
+        h, g = outline[k + Q_BELOW], outline[k + Q_BELOW + one]
+        line = before(e, f, g, h, bits) if even else across[n]
+        e, f = scale * np.float32(np.int32(e - line)), scale * np.float32(np.int32(f - line))
+        g, h = scale * np.float32(np.int32(g - line)), scale * np.float32(np.int32(h - line))
+        along_p, down_p = curves[m], curves[m + one]
+        along_q, down_q = curves[m + two], curves[m + np.uint64(3)]
         near0, right0, under0, across0 = corner_edge(a, b, e, f, along_p, along_q)
         near1, right1, under1, across1 = corner_edge(b, c, f, g, down_p, down_q)
         near2, right2, under2, across2 = corner_edge(c, d, g, h, along_p, along_q)
         near3, right3, under3, across3 = corner_edge(d, a, h, e, down_p, down_q)
-        shape[k + NEAR] = abs(near0 + near1 + near2 + near3)
-        shape[k + NEXT] = abs(right0 + right1 + right2 + right3)
-        shape[k + UNDER] = abs(under0 + under1 + under2 + under3)
-        shape[k + ACROSS] = abs(across0 + across1 + across2 + across3)
+        shape[n + NEAR] = abs(near0 + near1 + near2 + near3)
+        shape[n + NEXT] = abs(right0 + right1 + right2 + right3)
+        shape[n + UNDER] = abs(under0 + under1 + under2 + under3)
+        shape[n + ACROSS] = abs(across0 + across1 + across2 + across3)
 
 
 @kernel
-def pieces(near, whole):
-    """The two parts of a pixel across one line, of which slivers are nothing."""
-    total = np.float64(whole)
-    least, near = SLIVER * min(total, 1.0), min(np.float64(near), total)
-    far = total - near
-    return near if near > least else 0.0, far if far > least else 0.0
+def share_lines(listed, lines, width, key, shape, whole, weight, x_far, cell_far, area_far):
+    """Leave the areas of pixels across one line that lie in their first cells in `weight`, and list the others;
+    slivers are nothing. Returns how many are listed."""
+    count = np.uint64(0)
+    for i in range(lines):
+        x = np.uint64(listed[i])
+        total, near, first = np.float64(whole[x]), np.float64(shape[np.uint64(i) + NEAR]), key[x]
+        least, near = SLIVER * min(total, 1.0), min(near, total)
+        far = total - near
+        weight[x] = near if near > least else 0.0
+        x_far[count], cell_far[count], area_far[count] = x, (first >> 3) + (width if first & 7 == 2 else 1), far
+        count += np.uint64(far > least)
+    return np.int64(count)
 
 
 @kernel
-def list_corners(listed, first, last, width, key, shape, whole, x_far, cell_far, area_far):
-    """List the parts of pixels across one line each way; returns how many."""
-    count = 0
+def list_corners(listed, first, last, width, key, shape, whole, x_far, cell_far, area_far, count):
+    """List the parts of pixels across one line each way; returns how many are listed then."""
     for i in range(first, last):
         x, k = np.uint64(listed[i]), np.uint64(i)
         total, cell = np.float64(whole[x]), key[x] >> 3

@@ -290,7 +290,7 @@ def cut_pixels(key, n, listed):
 
 @kernel
 def products(row, weight, n, sums, areas):
-    """Contributions of the pixels within one cell: value x area, and area; 0 where missing."""
+    """Contributions of pixels to their first cells: value x area, and area; 0 where missing."""
     for x in range(n):
         w = np.float64(weight[x])
         ok = (w > 0.0) & (row[x] == row[x])
@@ -299,10 +299,10 @@ def products(row, weight, n, sums, areas):
 
 
 @kernel
-def shares(row, weight, n, share, sums, areas):
+def shares(row, weight, whole, n, share, sums, areas):
     """`products` with the share of the pixel in place of its area."""
     for x in range(n):
         w = np.float64(weight[x])
         ok = (w > 0.0) & (row[x] == row[x])
-        sums[x] = row[x] * share if ok else 0.0
+        sums[x] = row[x] * (share * (w / np.float64(whole[x]))) if ok else 0.0
         areas[x] = w if ok else 0.0

@@ -1,6 +1,6 @@
 """Lists of the overlaps of sheared grids, cell by cell: made row by row, then sorted by counting; compiled.
 
-Pixels within one cell are listed as runs along a row, of which there are few.
+The parts of pixels in their first cells are listed as runs along a row, of which there are few.
 """
 
 # numba infers the types of what it compiles:
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsoil.grids.index_map import IndexMap
-from xsoil.grids.sheared_cuts import NEAR, pieces, pixel_blocks
+from xsoil.grids.sheared_bends import pixel_blocks
 from xsoil.grids.sheared_edges import edge_entries, longer
 from xsoil.grids.sheared_lines import RING
 from xsoil.grids.sheared_rows import next_line, note_lost, strip
@@ -54,7 +54,6 @@ def list_group(origin, span, strips, lattice, shifts, tile, rule, torn, window, 
     """
     s, far = new_scratch(lattice, rule.segments, tile), new_far(4 * CHUNK)
     row_first, column_first, width = window
-    ringed = tile.c1 - tile.c0 + 2 * RING
     pixels = strips.row.size * (span[1] - span[0])
     size, runs_size, wholes = pixels // 2 + 8 * CHUNK, pixels // 4 + 2 * CHUNK, pixels + 2 * CHUNK
     pixel, cell, area, used = np.empty(size, number.dtype), np.empty(size, np.int32), np.empty(size), 0
@@ -71,7 +70,7 @@ def list_group(origin, span, strips, lattice, shifts, tile, rule, torn, window, 
                 while filled < strips.top[p] + 2:
                     filled += 1
                     next_line(s, filled, strips, lattice, x0, n, shift, tile)
-                lines, count, far = strip(s, p, strips, x0, n, lattice, tile, rule, torn, far)
+                count, far = strip(s, p, strips, x0, n, lattice, tile, rule, torn, far)
                 if used + 2 * n + count > size:
                     size = 2 * (used + 2 * n + count)
                     pixel, cell, area = longer(pixel, used, size), longer(cell, used, size), longer(area, used, size)
@@ -85,9 +84,6 @@ def list_group(origin, span, strips, lattice, shifts, tile, rule, torn, window, 
                 start = (strips.row[p] - row_first) * width + x0 - column_first
                 runs, inside = note_runs(
                     s.key, s.weight, n, start, first, run_pixel, run_cell, run_start, run_area, runs, inside
-                )
-                used = note_lines(
-                    s.listed, lines, s.key, ringed, s.shape, s.whole, start, first, pixel, cell, area, used
                 )
                 x_far, cell_far, area_far = far.x, far.cell, far.area
                 for e in range(count):
@@ -116,20 +112,6 @@ def note_runs(key, weight, n, start, first, run_pixel, run_cell, run_start, run_
         k += np.uint64(cell >= 0)
         before = cell
     return np.int64(m), np.int64(k)
-
-
-@kernel
-def note_lines(listed, lines, key, ringed, shape, whole, start, first, pixel, cell, area, used):
-    """Append the parts of the pixels of a stretch across one line."""
-    for i in range(lines):
-        x = np.uint64(listed[i])
-        here = (key[x] >> 3) + first
-        near, far = pieces(shape[np.uint64(i) + NEAR], whole[x])
-        pixel[used], cell[used], area[used] = start + listed[i], here, near
-        used += near > 0.0
-        pixel[used], cell[used], area[used] = start + listed[i], here + (ringed if key[x] & 7 == 2 else 1), far
-        used += far > 0.0
-    return used
 
 
 @kernel

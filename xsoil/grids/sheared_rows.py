@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from xsoil.grids.sheared_bends import row_bends
 from xsoil.grids.sheared_cuts import (
     corner_parts,
     gather_corners,
     gather_lines,
     line_parts,
     list_corners,
-    row_bends,
+    look_closer,
+    row_lines,
+    share_lines,
+    take_own,
 )
 from xsoil.grids.sheared_lines import (
     FLOOR_V,
@@ -113,9 +117,8 @@ def only_within(s, top, bottom, n, closed, sag, tile):
 def strip(s, p, strips, x0, n, lattice, tile, rule, torn, far):
     """Overlaps of one stretch of a strip.
 
-    Pixels' areas come into s.whole, of those within one cell (s.key >> 3) also into s.weight; those across one
-    line are the first of list 0, their parts in their first cells in s.shape[NEAR]; all other overlaps are listed.
-    Returns the number of pixels across one line, that of the others, and their list.
+    Pixels' areas come into s.whole, what of them lies in their first cells (s.key >> 3) into s.weight, if they lie
+    within one cell or across one line; all other overlaps are listed. Returns their number and their list.
     """
     top, bend, bits = strips.top[p], strips.bend[p], low_bits(tile.uniform)
     i0, i1, i2, i3 = (top + 3) % 4, top % 4, (top + 1) % 4, (top + 2) % 4
@@ -136,26 +139,29 @@ def strip(s, p, strips, x0, n, lattice, tile, rule, torn, far):
     height = max(lattice.step // 3, 1)
     if p == 0 or strips.row[p - 1] // height != strips.row[p] // height:
         first = strips.row[p] // height * height
-        row_bends(first, height, lattice, x0, n, rule.tolerance, 8.0 * rule.sag, s.bends)
-    lines, count, cuts = 0, 0, cut_pixels(key, n, listed)
+        s.known[4] = row_bends(first, height, lattice, x0, n, rule.tolerance, 8.0 * rule.sag, s.bends, s.fours)
+    count, cuts = 0, cut_pixels(key, n, listed)
     listed[3 * PITCH] = 0
     if cuts > 0:
-        shape, outlines, block, bends, edges, limit = s.shape, s.outline, s.block, s.bends, tile.edges, 8.0 * rule.sag
-        numbers, even = (i0, i1, i2, i3), tile.uniform
-        lines, twice, others = gather_lines(
-            corners, numbers, bits, edges, even, key, block, bends, limit, listed, cuts, outlines, shape
-        )
-        cuts, others = gather_corners(
-            corners, numbers, bits, edges, even, key, block, bends, limit, listed, twice, lines, others, outlines, shape
-        )
-        line_parts(outlines, shape, lines, bits)
-        corner_parts(outlines, shape, lines, cuts, bits)
-        count = list_corners(listed, lines, cuts, width, key, shape, whole, far.x, far.cell, far.area)
+        shape, outlines, curves, block, fours = s.shape, s.outline, s.curves, s.block, s.fours
+        numbers, even, rough, across = (i0, i1, i2, i3), tile.uniform, s.known[4], s.across
+        if rough:
+            look_closer(corners, numbers, bits, key, block, fours, 8.0 * rule.sag, listed, cuts, s.own)
+        lines, twice, others = gather_lines(corners, numbers, key, block, fours, listed, cuts, outlines, curves)
+        cuts = gather_corners(corners, numbers, block, fours, listed, twice, lines, outlines, curves)
+        if rough:
+            take_own(listed, cuts, block, fours, s.own, curves)
+        if not even:
+            row_lines(corners, numbers, tile.edges, bits, key, listed, cuts, outlines, across)
+        line_parts(outlines, curves, across, even, lines, bits, shape)
+        corner_parts(outlines, curves, across, even, lines, cuts, bits, shape)
+        count = share_lines(listed, lines, width, key, shape, whole, weight, far.x, far.cell, far.area)
+        count = list_corners(listed, lines, cuts, width, key, shape, whole, far.x, far.cell, far.area, count)
         if others > 0:
             for place in numbers:
                 know(s, place, n, bits)
             count, far = general_cells(s, others, top, bend, lattice.period, tile, rule, far, count)
-    return lines, count, far
+    return count, far
 
 
 @kernel

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xsoil.grids.sheared_cuts import NEAR, pieces, pixel_blocks
-from xsoil.grids.sheared_lines import RING, products, shares
+from xsoil.grids.sheared_bends import pixel_blocks
+from xsoil.grids.sheared_lines import products, shares
 from xsoil.grids.sheared_rows import next_line, note_lost, strip
 from xsoil.grids.sheared_types import CHUNK, new_far, new_scratch
 from xsoil.jit import kernel
@@ -33,23 +33,6 @@ def sum_runs(key, n, sums, areas, total, area_sum):
 
 
 @kernel
-def sum_lines(row, listed, lines, key, width, shape, whole, by_area, share, total, area_sum):
-    """Add the two parts of each pixel across one line."""
-    for i in range(lines):
-        x, k = np.uint64(listed[i]), np.uint64(i)
-        value = row[x]
-        if value == value:
-            cell = np.uint64(key[x] >> 3)
-            other = cell + np.uint64(width if key[x] & 7 == 2 else 1)
-            near, far = pieces(shape[k + NEAR], whole[x])
-            part = 1.0 if by_area else share / np.float64(whole[x])
-            total[cell] += value * (near * part) if near > 0.0 else 0.0
-            area_sum[cell] += near
-            total[other] += value * (far * part) if far > 0.0 else 0.0
-            area_sum[other] += far
-
-
-@kernel
 def sum_far(row, x_far, cell_far, area_far, count, by_area, share, whole, total, area_sum):
     """Add the listed overlaps."""
     for e in range(count):
@@ -65,7 +48,7 @@ def sum_group(values, origin, span, strips, lattice, shifts, tile, rule, torn, b
     """Add a group of rows to `total` (value x overlap, or x share of the pixel) and `area_sum` (layers,
     cells of the tile and its ring). Returns the pixels that the edge of the projection cuts (`note_lost`):
     they are left out."""
-    lost, lost_count, width = np.empty((64, 4)), 0, tile.c1 - tile.c0 + 2 * RING
+    lost, lost_count = np.empty((64, 4)), 0
     s, far = new_scratch(lattice, rule.segments, tile), new_far(4 * CHUNK)
     sums, areas = np.empty(CHUNK), np.empty(CHUNK)
     for shift in shifts:
@@ -78,18 +61,15 @@ def sum_group(values, origin, span, strips, lattice, shifts, tile, rule, torn, b
                     filled += 1
                     next_line(s, filled, strips, lattice, x0, n, shift, tile)
                 y, share = strips.row[p] - origin[0], strips.share[p]
-                lines, count, far = strip(s, p, strips, x0, n, lattice, tile, rule, torn, far)
+                count, far = strip(s, p, strips, x0, n, lattice, tile, rule, torn, far)
                 lost, lost_count = note_lost(s, strips, p, x0, lost, lost_count)
                 for k in range(values.shape[0]):
                     row = values[k, y, x0 - origin[1] : x0 - origin[1] + n]
                     if by_area:
                         products(row, s.weight, n, sums, areas)
                     else:
-                        shares(row, s.weight, n, share, sums, areas)
+                        shares(row, s.weight, s.whole, n, share, sums, areas)
                     sum_runs(s.key, n, sums, areas, total[k], area_sum[k])
-                    sum_lines(
-                        row, s.listed, lines, s.key, width, s.shape, s.whole, by_area, share, total[k], area_sum[k]
-                    )
                     sum_far(row, far.x, far.cell, far.area, count, by_area, share, s.whole, total[k], area_sum[k])
             x0 += n
     return lost[:lost_count].copy()
@@ -125,21 +105,9 @@ def extreme_of(total, area_sum, cell, value, area, largest):
 
 
 @kernel
-def extreme_lines(row, listed, lines, key, width, shape, whole, largest, total, area_sum):
-    """Like `sum_lines`, for the extremes of the cells."""
-    for i in range(lines):
-        x, value = listed[i], row[listed[i]]
-        if value == value:
-            cell = key[x] >> 3
-            near, far = pieces(shape[np.uint64(i) + NEAR], whole[x])
-            extreme_of(total, area_sum, cell, value, near, largest)
-            extreme_of(total, area_sum, cell + (width if key[x] & 7 == 2 else 1), value, far, largest)
-
-
-@kernel
 def extreme_group(values, origin, span, strips, lattice, shifts, tile, rule, torn, largest, total, area_sum):
     """Like `sum_group`, for the largest or smallest value of all pixels that overlap a cell."""
-    lost, lost_count, width = np.empty((64, 4)), 0, tile.c1 - tile.c0 + 2 * RING
+    lost, lost_count = np.empty((64, 4)), 0
     s, far = new_scratch(lattice, rule.segments, tile), new_far(4 * CHUNK)
     for shift in shifts:
         x0 = span[0]
@@ -151,12 +119,11 @@ def extreme_group(values, origin, span, strips, lattice, shifts, tile, rule, tor
                     filled += 1
                     next_line(s, filled, strips, lattice, x0, n, shift, tile)
                 y = strips.row[p] - origin[0]
-                lines, count, far = strip(s, p, strips, x0, n, lattice, tile, rule, torn, far)
+                count, far = strip(s, p, strips, x0, n, lattice, tile, rule, torn, far)
                 lost, lost_count = note_lost(s, strips, p, x0, lost, lost_count)
                 for k in range(values.shape[0]):
                     row = values[k, y, x0 - origin[1] : x0 - origin[1] + n]
                     extreme_runs(row, s.weight, s.key, n, largest, total[k], area_sum[k])
-                    extreme_lines(row, s.listed, lines, s.key, width, s.shape, s.whole, largest, total[k], area_sum[k])
                     for e in range(count):
                         value = row[far.x[e]]
                         if value == value:

@@ -61,10 +61,11 @@ class Strips(NamedTuple):
 
 class Scratch(NamedTuple):
     """Four grid lines of a stretch in a ring, as whole numbers (`corners`, see `sheared_lines`) and, where
-    they were asked for (`known`), as positions (u, v); its pixels: area, area if within one cell (else 0), 8 x
-    first cell + kind; four lists of pixels (the last after its length); outlines of cut pixels in whole
-    numbers, their bends and parts; block of the lattice of each pixel, and bends of each block; buffers of
-    the general way."""
+    they were asked for (`known`), as positions (u, v); its pixels: area, area in the first cell (0 if there are
+    more than two), 8 x first cell + kind; four lists of pixels (the last after its length); of cut pixels the
+    outlines in whole numbers, bends, lines (where rows are uneven) and parts; block of the lattice of each pixel,
+    bends of each block in rows and in fours (`known` says last whether some have none), bends of single pixels;
+    buffers of the general way."""
 
     corners: np.ndarray
     u: np.ndarray
@@ -76,9 +77,13 @@ class Scratch(NamedTuple):
     key: np.ndarray
     listed: np.ndarray
     outline: np.ndarray
+    curves: np.ndarray
+    across: np.ndarray
     shape: np.ndarray
     block: np.ndarray
     bends: np.ndarray
+    fours: np.ndarray
+    own: np.ndarray
     points: np.ndarray
     work: np.ndarray
     sweep: np.ndarray
@@ -99,12 +104,13 @@ def new_scratch(lattice, segments, tile):
     lines, cells = (4, CHUNK + 3), (tile.r1 - tile.r0) * (tile.c1 - tile.c0)
     blocks = CHUNK // lattice.step + 8
     return Scratch(
-        np.zeros(4 * 5 * PITCH, dtype=np.int32), np.empty(lines), np.empty(lines), np.zeros(4, dtype=np.bool_),
-        np.empty((10, blocks)), np.empty(CHUNK, dtype=np.float32), np.empty(CHUNK, dtype=np.float32),
+        np.zeros(4 * 5 * PITCH, dtype=np.int32), np.empty(lines), np.empty(lines), np.zeros(5, dtype=np.bool_),
+        np.empty((10, blocks)), np.empty(CHUNK, dtype=np.float32), np.empty(PITCH, dtype=np.float32),
         np.empty(CHUNK, dtype=np.int32), np.empty(4 * PITCH, dtype=np.int32), np.zeros(8 * PITCH, dtype=np.int32),
-        np.zeros(8 * PITCH, dtype=np.float32), np.empty(CHUNK, dtype=np.int32),
-        np.empty((4, blocks), dtype=np.float32), np.empty((2, 4 * segments)), np.empty((6, 8 * segments + 16)),
-        np.empty((2, 64)), np.empty(cells, dtype=np.int64), np.empty(cells),
+        np.zeros(4 * PITCH, dtype=np.float32), np.zeros(PITCH, dtype=np.int32), np.zeros(4 * PITCH, dtype=np.float32),
+        np.empty(CHUNK, dtype=np.int32), np.empty((4, blocks), dtype=np.float32),
+        np.empty(8 * blocks, dtype=np.float32), np.empty(4 * CHUNK, dtype=np.float32), np.empty((2, 4 * segments)),
+        np.empty((6, 8 * segments + 16)), np.empty((2, 64)), np.empty(cells, dtype=np.int64), np.empty(cells),
     )  # fmt: skip
 
 
