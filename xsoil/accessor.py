@@ -200,6 +200,7 @@ class SoilAccessor:
         strategy: Literal["end_to_end", "two_step", "inverse"] = "end_to_end",
         network: Any = "cnn",
         model: str = "water_balance",
+        physics: Literal["direct", "surrogate"] = "direct",
         targets: Mapping[str, Any] | Sequence[str] | str | None = None,
         split: Split | None = None,
         seed: int = 0,
@@ -223,9 +224,10 @@ class SoilAccessor:
         patience: int | None = None,
         schedule: Literal["plateau", "one_cycle", "constant"] = "plateau",
         accelerator: str = "cpu",
-        error_std: float = 0.02,
+        error_std: float | Mapping[str, float] = 0.02,
         members: int = 64,
         iterations: int = 20,
+        draws: bool = False,
         evaluations: int = 3000,
         memory_budget: float = 4e9,
         directory: str | PathLike[str] | None = None,
@@ -235,12 +237,12 @@ class SoilAccessor:
     ) -> LearnedParams:
         """Learn parameters from observed soil moisture, through the model; see `xsoil.learn_params`."""
         return verbs.learn_params(
-            self._ds, observations, forcing, strategy=strategy, network=network, model=model, targets=targets,
-            split=split, seed=seed, optimizer=optimizer, loss=loss, weights=weights, mask=mask, ring=ring,
-            history=history, warmup=warmup, substeps=substeps, curve=curve, depth=depth, column_depth=column_depth,
-            surrogate=surrogate, network_options=network_options, validation=validation, epochs=epochs,
-            batch_cells=batch_cells, learning_rate=learning_rate, patience=patience, schedule=schedule,
-            accelerator=accelerator, error_std=error_std, members=members, iterations=iterations,
+            self._ds, observations, forcing, strategy=strategy, network=network, model=model, physics=physics,
+            targets=targets, split=split, seed=seed, optimizer=optimizer, loss=loss, weights=weights, mask=mask,
+            ring=ring, history=history, warmup=warmup, substeps=substeps, curve=curve, depth=depth,
+            column_depth=column_depth, surrogate=surrogate, network_options=network_options, validation=validation,
+            epochs=epochs, batch_cells=batch_cells, learning_rate=learning_rate, patience=patience, schedule=schedule,
+            accelerator=accelerator, error_std=error_std, members=members, iterations=iterations, draws=draws,
             evaluations=evaluations, memory_budget=memory_budget, directory=directory, resume=resume,
             progress=progress, **fixed,
         )  # fmt: skip
