@@ -65,10 +65,16 @@ class RowGroups:
         for top, bottom in batch:
             first, last = top // self.step - lattice.first_row, bottom // self.step - lattice.first_row
             r0, r1 = tile.r0, tile.r1
-            if not (lattice.patch[first : last + 1] >= 0).any():
+            patch = lattice.patch[first : last + 1]
+            own = lattice.patches[patch[patch >= 0], 1]
+            # Pixels at the edge of the projection may reach anywhere.
+            if np.isfinite(own).all():
                 lines = slice(first, last + 4)
                 # NaN (all outside of the projection) sorts last.
-                ends = [np.fmin.reduce(low[lines]), np.fmax.reduce(high[lines])]
+                ends = [
+                    np.fmin.reduce([np.fmin.reduce(low[lines]), *own.min(axis=(1, 2))]),
+                    np.fmax.reduce([np.fmax.reduce(high[lines]), *own.max(axis=(1, 2))]),
+                ]
                 at = np.searchsorted(tile.edges, ends, side="right")
                 r0, r1 = max(int(at[0]) - 2, r0), min(int(at[1]) + 1, r1)
             if r1 > r0:
