@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.testing import assert_allclose
 
 import xsoil
-from xsoil.data import FileError, open_nldas2
+from xsoil.data import FileError, open_nldas2, prepare_forcing
 from xsoil.errors import NoOverlapError, TimeError, UnknownNameError
 
 LATITUDE = 25.0625 + 0.125 * np.arange(224)
@@ -59,6 +59,15 @@ def test_the_total_of_an_hour_is_at_its_beginning(day):
     assert_allclose(ds.air_temperature, 270.0 + ds.time.dt.hour)
     whole = ds.precipitation.sel(time="2015-04-01")
     assert_allclose(whole.mean(), np.arange(1, 25).sum())  # 1 to 24: the totals of the day, none of the day before
+
+
+def test_days_of_prepare_forcing(day):
+    """25 files of hours give one whole day; its total is that of the files 1 to 24."""
+    ready = prepare_forcing(open_nldas2(day)).isel(latitude=50, longitude=50).compute()
+    assert list(ready.indexes["time"]) == [pd.Timestamp("2015-04-01")]
+    assert_allclose(ready.precipitation, [300], rtol=1e-6)
+    assert_allclose(ready.pet, [12], rtol=1e-6)
+    assert_allclose(ready.air_temperature, [270 + 11.5], rtol=1e-6)
 
 
 def test_cells_and_sea(day):

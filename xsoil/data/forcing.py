@@ -22,7 +22,7 @@ from xsoil.vocabulary import VARIABLES, canonical_units
 
 __all__ = ["prepare_forcing"]
 
-FLUXES = ("precipitation", "pet", "irrigation", "capillary_rise", "actual_et")
+FLUXES = ("precipitation", "pet", "irrigation", "capillary_rise")
 """Totals must be kept where these go to another grid."""
 KEPT = ("precipitation", "pet", "lai", "irrigation", "capillary_rise", "air_temperature", "soil_temperature")
 """What `simulate` may take."""

@@ -85,7 +85,7 @@ def open_soilgrids(
         theta_33kpa theta_1500kpa`` [m3 m-3]. By default all that are there.
     statistic : str or sequence of str
         "mean"; a quantile; or several quantiles, which adds a dimension ``quantile`` in front. "uncertainty" is the
-        width of the 90 % interval relative to the median [1], as variables ``<name>_uncertainty``.
+        width of the 90 % interval relative to the median, as variables ``<name>_uncertainty``.
     depths : sequence of pairs, optional
         Layers to take, in metres: ``[(0, 0.05), (0.05, 0.15)]``. By default those of the files (URL: all six).
     crs : str, optional
