@@ -291,7 +291,7 @@ def main(arguments: list[str] | None = None) -> None:
                 if not (out / "importance.csv").exists():
                     importance(dense, samples, split).to_csv(out / "importance.csv")
                 spread([folds(samples, seed, given.folds)]).to_csv(out / "folds.csv")
-            print(f"world {seed}: map, importance and folds are done", flush=True)
+            print(f"world {seed}: the map{', importance and folds' if given.folds else ''} done", flush=True)
     table = spread(unseen)
     table.to_csv(out / "table.csv")
     pd.DataFrame(intervals).groupby("kind", sort=False).mean().to_csv(out / "intervals.csv")
