@@ -27,7 +27,7 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make docs         the documentation, in docs/_build/html"
 	@echo "make bench        the benchmarks of docs/benchmarks.md"
-	@echo "make experiments  the examples on real data (DATA=folder)"
+	@echo "make experiments  the studies and the examples on real data (DATA=folder): hours"
 
 demo: $(VENV)/installed-plot
 	$(BIN)/python examples/demo.py --out demo-output
@@ -60,6 +60,10 @@ experiments: $(VENV)/installed-dev
 	$(BIN)/python examples/li2024_synthetic.py --out experiments-output/li2024_synthetic
 	$(BIN)/python examples/li2024_smap.py --data "$$XSOIL_TEST_DATA" --out experiments-output/li2024_smap
 	$(BIN)/python examples/qi2026_sptf.py --data "$$XSOIL_TEST_DATA" --out experiments-output/qi2026
+	$(BIN)/python examples/poehls2025_downscaling.py --out experiments-output/poehls2025
+	$(BIN)/python examples/liu2023_multitask.py --data "$$XSOIL_TEST_DATA" --out experiments-output/liu2023
+	$(BIN)/python examples/rabiei2024_convlstm.py --out experiments-output/rabiei2024
+	$(BIN)/python examples/gap_filling.py --data "$$XSOIL_TEST_DATA" --out experiments-output/gap_filling
 	for notebook in examples/*.ipynb; do $(BIN)/jupyter execute --inplace "$$notebook" || exit 1; done
 
 clean:

@@ -45,6 +45,10 @@ class NodataError(SoilError):
     """Two contradicting nodata values are declared for one variable."""
 
 
+class FileError(SoilError):
+    """A file is not what its name claims: another product or layout, damaged, or cut short."""
+
+
 class ArgumentError(SoilError):
     """An argument is outside what the verb accepts."""
 

@@ -1,6 +1,5 @@
 """Data that xsoil reads or makes."""
 
-from xsoil.data._paths import FileError
 from xsoil.data.chirps import open_chirps
 from xsoil.data.era5_land import open_era5_land
 from xsoil.data.forcing import prepare_forcing
@@ -13,6 +12,7 @@ from xsoil.data.soilgrids import open_soilgrids
 from xsoil.data.solus import open_solus100
 from xsoil.data.synthetic import synthetic_forcing, synthetic_soil
 from xsoil.data.uscrn import open_uscrn
+from xsoil.errors import FileError
 
 __all__ = [
     "FileError",

@@ -16,8 +16,8 @@ from dask.highlevelgraph import HighLevelGraph
 from odc.geo.geobox import GeoBox
 
 from xsoil.data._maps import decode_block
-from xsoil.data._paths import FileError, is_remote, name_of, opened
-from xsoil.errors import ArgumentError, MissingVariableError, NoOverlapError
+from xsoil.data._paths import is_remote, name_of, opened
+from xsoil.errors import ArgumentError, FileError, MissingVariableError, NoOverlapError
 from xsoil.grids.ease import ease_grid, named_grid
 
 Attrs = dict[str, Any]

@@ -7,8 +7,8 @@ from collections.abc import Hashable, Mapping
 
 import xarray as xr
 
-from xsoil.data._paths import FileError, is_remote, name_of
-from xsoil.errors import ArgumentError, TimeError
+from xsoil.data._paths import is_remote, name_of
+from xsoil.errors import ArgumentError, FileError, TimeError
 
 Source = xr.Dataset | str | os.PathLike[str]
 

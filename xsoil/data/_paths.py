@@ -13,13 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from xsoil.errors import ArgumentError, SoilError, TimeError
+from xsoil.errors import ArgumentError, FileError, TimeError
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
-
-
-class FileError(SoilError):
-    """A file is not what its name claims: another product or layout, damaged, or cut short."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from xsoil.data._paths import FileError, name_of
-from xsoil.errors import ArgumentError, CRSError, GridMismatchError
+from xsoil.data._paths import name_of
+from xsoil.errors import ArgumentError, CRSError, FileError, GridMismatchError
 from xsoil.grids.crs import same_crs, short_name
 
 CHUNK = 2048

@@ -14,8 +14,8 @@ from xsoil.data._degrees import select, with_crs
 from xsoil.data._hdf5 import require_choice
 from xsoil.data._maps import attrs_of
 from xsoil.data._netcdf import chunked, first_name, joined, open_one
-from xsoil.data._paths import FileError, Paths, Product, paths_of
-from xsoil.errors import ArgumentError, GridMismatchError, TimeError, UnknownNameError
+from xsoil.data._paths import Paths, Product, paths_of
+from xsoil.errors import ArgumentError, FileError, GridMismatchError, TimeError, UnknownNameError
 from xsoil.vocabulary import VARIABLES, canonical_units
 
 __all__ = ["open_era5_land"]

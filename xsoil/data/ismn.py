@@ -19,8 +19,8 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xsoil.data._hdf5 import require_choice
 from xsoil.data._maps import attrs_of
-from xsoil.data._paths import FileError, Product
-from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
+from xsoil.data._paths import Product
+from xsoil.errors import ArgumentError, FileError, MissingVariableError, UnknownNameError
 
 __all__ = ["open_ismn"]
 

@@ -17,9 +17,9 @@ from odc.geo.geobox import GeoBox
 
 from xsoil.data._hdf5 import require_choice
 from xsoil.data._maps import attrs_of, decode_block, grid_coords, maps
-from xsoil.data._paths import FileError, Paths, is_remote, name_of, paths_of
+from xsoil.data._paths import Paths, is_remote, name_of, paths_of
 from xsoil.data._rasters import CHUNK, Raster, dims_of
-from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnknownNameError
+from xsoil.errors import ArgumentError, FileError, GridMismatchError, MissingVariableError, TimeError, UnknownNameError
 
 __all__ = ["open_modis"]
 

@@ -15,8 +15,8 @@ from odc.geo.geobox import GeoBox
 from xsoil.data._degrees import degree_window
 from xsoil.data._hdf5 import check_all, series
 from xsoil.data._maps import attrs_of, grid_coords, maps
-from xsoil.data._paths import FileError, Paths, Product, in_order, matched, name_of, paths_of
-from xsoil.errors import TimeError, UnknownNameError
+from xsoil.data._paths import Paths, Product, in_order, matched, name_of, paths_of
+from xsoil.errors import FileError, TimeError, UnknownNameError
 from xsoil.vocabulary import canonical_units
 
 __all__ = ["open_nldas2"]

@@ -12,8 +12,8 @@ import xarray as xr
 
 from xsoil.data._hdf5 import check_all, ease_window, require_choice, series
 from xsoil.data._maps import attrs_of, grid_coords, maps
-from xsoil.data._paths import FileError, Paths, Product, in_order, matched, name_of, paths_of
-from xsoil.errors import TimeError
+from xsoil.data._paths import Paths, Product, in_order, matched, name_of, paths_of
+from xsoil.errors import FileError, TimeError
 from xsoil.grids.ease import named_grid
 
 __all__ = ["open_smap_l3"]

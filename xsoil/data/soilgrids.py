@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 
 from xsoil.data._maps import attrs_of, decoded, grid_coords, layer_coords, maps
-from xsoil.data._paths import FileError, Paths, Product, is_remote, name_of, paths_of
+from xsoil.data._paths import Paths, Product, is_remote, name_of, paths_of
 from xsoil.data._rasters import CHUNK, Raster, choose, dims_of, fills_of, stacked
-from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.errors import ArgumentError, FileError, UnknownNameError
 
 __all__ = ["open_soilgrids"]
 

@@ -13,9 +13,9 @@ import xarray as xr
 
 from xsoil.data._hdf5 import require_choice
 from xsoil.data._maps import attrs_of, decoded, grid_coords, maps
-from xsoil.data._paths import FileError, Paths, Product, is_remote, name_of, paths_of
+from xsoil.data._paths import Paths, Product, is_remote, name_of, paths_of
 from xsoil.data._rasters import CHUNK, Raster, choose, dims_of, fills_of, stacked
-from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.errors import ArgumentError, FileError, UnknownNameError
 from xsoil.vocabulary import VARIABLES
 
 __all__ = ["open_solus100"]

@@ -14,8 +14,8 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from xsoil.data._maps import attrs_of
-from xsoil.data._paths import FileError, Paths, Product, is_remote, matched, name_of, opened, paths_of
-from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.data._paths import Paths, Product, is_remote, matched, name_of, opened, paths_of
+from xsoil.errors import ArgumentError, FileError, UnknownNameError
 from xsoil.vocabulary import VARIABLES
 
 __all__ = ["open_uscrn"]

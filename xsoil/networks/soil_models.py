@@ -14,11 +14,17 @@ from xsoil.kernels.richards_curves import CURVES
 from xsoil.networks import physics
 from xsoil.networks import richards as columns
 from xsoil.networks.richards import STRESS
+from xsoil.physics.richards import grid
 
 __all__ = ["SoilModel", "richards", "soil_model", "water_balance"]
 
 Tensor = torch.Tensor
 Run = Callable[..., dict[str, Tensor]]
+
+STEPS_A_DAY = 20
+"""Of a column: twice what most take."""
+LARGEST_RECORD = 2**30
+"""Bytes for the heads of all steps of a batch; with them nothing is run again for the gradient."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,13 @@ def water_balance(*, substeps: int = 24, workers: int | None = None) -> SoilMode
     )  # fmt: skip
 
 
+def _room(series: Tensor, nodes: int) -> int:
+    """Steps of a column whose heads are kept for the gradient, 0 where those of a batch would take too much memory."""
+    days, cells = series.shape
+    steps = STEPS_A_DAY * days
+    return steps if 8 * steps * nodes * cells <= LARGEST_RECORD else 0
+
+
 def richards(
     *, curve: str = "van_genuchten", depth: float = 0.05, column_depth: float = 0.5, uptake: str = "s_shaped",
     workers: int | None = None,
@@ -88,6 +101,7 @@ def richards(
     roots = () if uptake == "none" else ("root_depth", *STRESS[uptake])
     needed = (*CURVES[curve], *roots)
     options = {"curve": curve, "depth": depth, "column_depth": column_depth, "uptake": uptake}
+    nodes = grid(100.0 * column_depth).size
 
     def run(
         forcing: Mapping[str, Tensor], parameters: Mapping[str, Tensor], outputs: Sequence[str]
@@ -100,7 +114,7 @@ def richards(
         found = columns.richards(
             forcing["precipitation"], forcing["pet"], lai, {name: values[name] for name in needed if name in values},
             curve=curve, initial=values["initial"], outputs=outputs, depths=(depth,), column_depth=column_depth,
-            uptake=uptake, workers=workers,
+            uptake=uptake, room=_room(forcing["precipitation"], nodes), workers=workers,
         )  # fmt: skip
         return {name: series[:, 0] if name in ("theta", "h") else series for name, series in found.items()}
 
