@@ -71,6 +71,9 @@ def test_constants_say_nothing(x):
     x[:, 0] = 7
     found = Inputs.fit(ROWS, x).encode(x)
     np.testing.assert_array_equal(found[:, 0], 0)
+    x[:, 0] = np.linspace(-50, 90, len(x))  # of a prediction: nothing was learned about them
+    inputs = Inputs.fit(ROWS, np.where(np.arange(x.shape[1]) == 0, 7, x))
+    np.testing.assert_allclose(inputs.encode(x)[:, 0], 0, atol=1e-20)
 
 
 def test_json(x):

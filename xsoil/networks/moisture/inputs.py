@@ -21,6 +21,9 @@ MISSING = ("indicator", "nan")
 
 # A predictor whose deviation is below this share of its mean is noise in single precision.
 _LEAST_SPREAD = 1e-6
+# The deviation of such a predictor: whatever a prediction brings for it is scaled to nothing, since the weights that
+# would read it were never trained. Finite, as JSON has no infinity, and its inverse a normal float32.
+_CONSTANT = 1e30
 # A class of fewer training rows than this says nothing; it is one of the others.
 _LEAST_ROWS = 5
 
@@ -215,7 +218,8 @@ class Targets:
             if not values.size:
                 raise ArgumentError(f"no value of the target {name!r} in training; look at split, masks and nodata")
             means.append(float(values.mean()))
-            sds.append(_spread(values))
+            sd = _spread(values)
+            sds.append(1.0 if sd == _CONSTANT else sd)
         return cls(tuple(names), tuple(units), tuple(means), tuple(sds))
 
     def scaled(self, y: NDArray[Any]) -> Floats:
@@ -237,9 +241,9 @@ class Targets:
 
 
 def _spread(values: NDArray[np.float64]) -> float:
-    """Deviation; 1 for a constant."""
+    """Deviation; `_CONSTANT` where there is none."""
     sd = float(values.std())
-    return sd if sd > _LEAST_SPREAD * abs(float(values.mean())) and sd > 0 else 1.0
+    return sd if sd > _LEAST_SPREAD * abs(float(values.mean())) and sd > 0 else _CONSTANT
 
 
 def _learned(row: Predictor, values: NDArray[np.float64], missing: Missing) -> Predictor:
