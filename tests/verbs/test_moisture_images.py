@@ -84,6 +84,24 @@ def test_chunks_do_not_show(ds, model, chunks, no_compute):
     np.testing.assert_array_equal(np.isnan(done.surface), np.isnan(model.predict(ds).surface))
 
 
+@pytest.mark.parametrize("turn", [("y",), ("x", "y"), ()], ids=str)
+def test_order_of_axes_does_not_show(ds, model, turn):
+    other = ds.isel({dim: slice(None, None, -1) for dim in turn}).transpose("x", "time", "y")
+    xr.testing.assert_identical(model.predict(other).sortby("x").sortby("y", ascending=False), model.predict(ds))
+    lazy = model.predict(other.chunk(x=9, y=7)).compute().sortby("x").sortby("y", ascending=False)
+    xr.testing.assert_allclose(lazy, model.predict(ds), rtol=0, atol=2e-6)
+
+
+def test_order_of_axes_does_not_show_in_training(ds):
+    few = {"options": {"epochs": 1}}
+    split = xsoil.Split(test=ds.sand > 70)
+    other = ds.isel(y=slice(None, None, -1)).transpose("x", "y", "time")
+    turned = xsoil.Split(test=other.sand > 70)
+    arrays = fitted(ds, split=split, **few).ensemble.arrays()
+    for name, array in fitted(other, split=turned, **few).ensemble.arrays().items():
+        np.testing.assert_array_equal(array, arrays[name], err_msg=name)
+
+
 def test_large_maps_in_parts(ds, model, monkeypatch):
     from xsoil.verbs import _moisture_images
 

@@ -12,6 +12,7 @@ import xarray as xr
 
 from xsoil.errors import ArgumentError
 from xsoil.evaluation.splits import Split
+from xsoil.grids.geobox import has_grid, spatial_dims
 from xsoil.threads import available_cores
 from xsoil.verbs._inputs import require_daily
 from xsoil.verbs._lazy.halos import Span, map_halos, spans_of
@@ -58,18 +59,21 @@ def images_of(
     require_daily(ds, "the samples")
     wanted_targets = [read_target(ds, name)[0] for name in targets]
     dims = _three_dims([array.variable for array in wanted_targets], f"the targets {list(targets)}")
+    dims, turned = _north_up(ds, dims)
+    flips = tuple(slice(None, None, -1 if dim in turned else 1) for dim in dims)
     sizes = {dim: ds.sizes[dim] for dim in dims}
     y = np.stack([on_dims(a.variable, sizes, n) for n, a in zip(targets, wanted_targets, strict=True)], axis=-1).astype(
         np.float32
     )
     y[~training_mask(ds, dims, split)] = np.nan
+    y = y[flips]
     there = np.flatnonzero(np.isfinite(y).reshape(len(y), -1).any(axis=1))
     if not there.size:
         raise ArgumentError(f"no value of {list(targets)} in the training part of {split}; look at masks and nodata")
     days = 1 + int(there[-1])
     x = np.empty((days, *y.shape[1:3], len(predictors)), np.float32)
     for i, (row, array) in enumerate(zip(predictors, read_predictors(ds, Inputs(tuple(predictors))), strict=True)):
-        x[..., i] = on_dims(array.variable, sizes, row.name)[:days]
+        x[..., i] = on_dims(array.variable, sizes, row.name)[flips][:days]
     own = Samples(x, y[:days])
     first = int(there[0])
     kept = days_held(validation, days - first)
@@ -114,17 +118,21 @@ def predict_images(ensemble: Ensemble, ds: xr.Dataset, *, members: bool) -> tupl
     """Predictions on daily maps, and their dims; lazy where the dataset is: see `predict_series`.
 
     A task reads its block, the cells around it that the network looks at, and the days before. The first days, which
-    have no days before, are NaN.
+    have no days before, are NaN. Maps are read with north up, rows before columns, however their axes run.
     """
     require_daily(ds, "the predictors")
     arrays = [array.variable for array in read_predictors(ds, ensemble.inputs)]
     dims = _three_dims(arrays, f"the predictors {list(ensemble.inputs.names)}")
+    dims, turned = _north_up(ds, dims)
+    arrays = [array[{dim: slice(None, None, -1) for dim in turned if dim in array.dims}] for array in arrays]
+    back = (slice(None), *(slice(None, None, -1 if dim in turned else 1) for dim in dims))
     first: Any = ensemble.first
     depth = {dims[0]: (first.look_back - 1, 0), dims[1]: (first.halo, first.halo), dims[2]: (first.halo, first.halo)}
     count = len(ensemble.targets.names) * (1 + ensemble.has_std + (len(ensemble.members) if members else 0))
     if any(array.chunks is not None for array in arrays):
         pairs = [(array.data, array.dims) for array in arrays]
-        return map_halos(_block, ensemble, token_of(ensemble), pairs, dims, depth, count, members=members), dims
+        lazy = map_halos(_block, ensemble, token_of(ensemble), pairs, dims, depth, count, members=members)
+        return lazy[back], dims
     shape = [ds.sizes[dim] for dim in dims]
     own = []
     for array in arrays:
@@ -142,7 +150,7 @@ def predict_images(ensemble: Ensemble, ds: xr.Dataset, *, members: bool) -> tupl
             for d, s in zip(dims, spans, strict=True)
         )
         out[(slice(None), *place)] = _block(ensemble, windows, spans, members=members, workers=available_cores())
-    return out, dims
+    return out[back], dims
 
 
 def _window(array: Array, spans: Sequence[Span]) -> Array:
@@ -175,3 +183,21 @@ def _three_dims(variables: Sequence[xr.Variable], what: str) -> tuple[Hashable, 
     if len(dims) != 3 or dims[0] != "time":
         raise ArgumentError(f"{what} are on {[str(d) for d in dims]}; a model of maps needs time and two dims of space")
     return dims
+
+
+def _north_up(ds: xr.Dataset, dims: tuple[Hashable, ...]) -> tuple[tuple[Hashable, ...], tuple[Hashable, ...]]:
+    """Time, rows and columns, and those of them that run the other way (north up, east to the right).
+
+    A kernel tells north from south, so that the order of axes would show in the numbers. Maps whose dims are not known
+    as those of space stay as they are.
+    """
+    if not has_grid(ds) or set(spatial_dims(ds)) != set(dims[1:]):
+        return dims, ()
+    y, x = spatial_dims(ds)
+    turned = []
+    for dim, sign in ((y, -1), (x, 1)):
+        values = ds.indexes[dim].to_numpy() if dim in ds.indexes else np.zeros(1)
+        # Most steps tell: a global longitude axis may have one jump back.
+        if values.size > 1 and values.dtype.kind in "fiu" and np.median(np.diff(values.astype(np.float64))) * sign < 0:
+            turned.append(dim)
+    return (dims[0], y, x), tuple(turned)
