@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import dask.array as da
 import numpy as np
 import pandas as pd
@@ -72,7 +74,7 @@ def test_linear_is_that_of_xarray(irregular):
     ds = world("f8", irregular=irregular)
     for days in (2, 3.5, 10):
         expected = ds.soil_moisture.interpolate_na("time", max_gap=pd.Timedelta(days, "D"))
-        for gap in (days, pd.Timedelta(days, "D"), np.timedelta64(round(days * 24), "h")):
+        for gap in (days, pd.Timedelta(days, "D"), timedelta(days=days), np.timedelta64(round(days * 24), "h")):
             np.testing.assert_allclose(fill_gaps(ds, max_gap=gap).soil_moisture, expected, rtol=1e-12)
 
 
@@ -151,6 +153,15 @@ def test_one_method_after_another_continues_the_mask():
         both.soil_moisture_filled == 1, ds.soil_moisture.isnull() & both.soil_moisture.notnull()
     )
     assert both.soil_moisture_filled.sum() > first.soil_moisture_filled.sum()
+
+
+def test_attributes_tell_all_methods_and_keep_the_references_of_the_data():
+    ds = world()
+    ds.soil_moisture.attrs["references"] = "of the data"
+    attrs = fill_gaps(fill_gaps(fill_gaps(ds, max_gap=2), "dct"), "dct").soil_moisture.attrs
+    assert attrs["gap_filling"].startswith("linear interpolation in time; DCT ")
+    assert attrs["references"].startswith("of the data; Garcia (2010)")
+    assert attrs["references"].count("Garcia") == 1
 
 
 def test_infinite_values_and_declared_nodata_are_gaps():
@@ -268,6 +279,8 @@ FAULTS = {
     "units": (lambda: fill_gaps(world().soil_moisture.drop_attrs()), UnitsError, r"attrs\['units'\]"),
     "name": (lambda: fill_gaps(world(), variable="sm"), MissingVariableError, "'sm'"),
     "smoothness": (lambda: fill_gaps(world(), "dct", smoothness=-1), ArgumentError, "smoothness=-1"),
+    "smoothness text": (lambda: fill_gaps(world(), "dct", smoothness="a"), ArgumentError, "smoothness='a'"),
+    "order of lines": (lambda: fill_gaps(world(), order=1), ArgumentError, "order=... belongs to method='dct'"),
     "order": (lambda: fill_gaps(world(), "dct", order=3), ArgumentError, "order=3"),
     "of another method": (lambda: fill_gaps(world(), robust=True), ArgumentError, "belongs to method='dct'"),
     "std of lines": (lambda: fill_gaps(world(), std=True), ArgumentError, "std=True needs"),

@@ -179,6 +179,7 @@ FAULTS = {
     ),
     "dims": (lambda m: fill_gaps(elsewhere(), "cru", model=m), ArgumentError, r"dims \['site'\]"),
     "few": (lambda m: fit_gap_model(world()[0].isel(pixel=[0, -1])), ArgumentError, "1 series"),
+    "itself": (lambda m: fit_gap_model(world()[0], predictors="soil_moisture"), ArgumentError, "other predictors"),
     "option": (lambda m: fit_gap_model(world()[0], latent=0), ArgumentError, "latent=0"),
     "share": (lambda m: fit_gap_model(world()[0], removed=1.5), ArgumentError, "removed=1.5"),
     "validation": (lambda m: fit_gap_model(world()[0], validation=1), ArgumentError, "validation=1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any, Literal
 
@@ -39,7 +40,7 @@ def fill_gaps(
     *,
     model: GapModel | None = None,
     variable: str | Sequence[str] | None = None,
-    max_gap: float | pd.Timedelta | np.timedelta64 | None = None,
+    max_gap: float | timedelta | np.timedelta64 | None = None,
     extrapolate: bool = False,
     dims: str | Sequence[Hashable] = "time",
     smoothness: float | None = None,
@@ -155,9 +156,11 @@ def fill_gaps(
             way = Linear()
         step = partial(fill_block, way, times / PER_DAY - times[0] / PER_DAY, widest, bool(extrapolate), limits)
         out = _with(out, name, series, predictors, step, way, over, std)
-        out[name].attrs["gap_filling"] = way.describe()
-        if method in REFERENCES:
-            out[name].attrs["references"] = REFERENCES[method]
+        # Behind what was done before, and what the data say of themselves.
+        added = {"gap_filling": way.describe()} | ({"references": REFERENCES[method]} if method in REFERENCES else {})
+        for key, text in added.items():
+            before = str(out[name].attrs.get(key, ""))
+            out[name].attrs[key] = before if text in before else "; ".join(filter(None, (before, text)))
     return out
 
 
@@ -243,13 +246,14 @@ def _check(
         "model": model is not None,
         "dims": over != ("time",),
         "smoothness": smoothness is not None,
+        "order": order == 1,
         "robust": robust,
     }
     home = {"model": "cru", "dims": "dct", "smoothness": "dct", "order": "dct", "robust": "dct"}
     for name, given in own.items():
         if given and method != home[name]:
             raise ArgumentError(f"{name}=... belongs to method={home[name]!r}, not to {method!r}; leave it out")
-    if smoothness is not None and (isinstance(smoothness, bool) or not 0 < smoothness < np.inf):
+    if smoothness is not None and (isinstance(smoothness, (bool, str)) or not 0 < smoothness < np.inf):
         raise ArgumentError(f"smoothness={smoothness!r}; expected a number above 0, or None to have it chosen")
     if order not in (1, 2):
         raise ArgumentError(f"order={order!r}; expected 1 or 2")
@@ -261,7 +265,7 @@ def _days(given: Any) -> float:
     if given is None:
         return float("inf")
     days = given
-    if isinstance(given, (np.timedelta64, pd.Timedelta)):
+    if isinstance(given, (np.timedelta64, timedelta)):  # pandas' is one of the latter
         days = pd.Timedelta(given) / pd.Timedelta(1, "D")
     if isinstance(days, bool) or not isinstance(days, (int, float, np.integer, np.floating)) or not days > 0:
         raise ArgumentError(f"max_gap={given!r}; expected a number of days above 0, or a timedelta")

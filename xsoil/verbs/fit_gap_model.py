@@ -108,6 +108,8 @@ def fit_gap_model(
     name = chosen(ds, variable)
     series, units = series_of(ds, name)
     names = [predictors] if isinstance(predictors, str) else list(predictors)
+    if name in names:
+        raise ArgumentError(f"{name!r} is to be filled, and among the predictors {names}; expected other predictors")
     model = GapModel(name, units, {p: series_of(ds, chosen(ds, p))[1] for p in names}, int(seed), None)  # type: ignore[arg-type]
     beside = model.predictors_of(ds, name, units)
     times = microseconds(ds.indexes.get("time"), name)
