@@ -132,6 +132,8 @@ def test_faults():
     ds = attributes()
     with pytest.raises(ArgumentError, match="10 sites have a score"):
         skill_factors(skill(ds).where(ds.site < 10), ds)
+    with pytest.raises(ArgumentError, match="all 150 sites have the same score"):
+        skill_factors(xr.full_like(skill(ds), 0.5), ds)
     with pytest.raises(MissingVariableError, match="'ph'"):
         skill_factors(skill(ds), ds, variables=["ph"])
     with pytest.raises(GridMismatchError, match="'depth' is on"):

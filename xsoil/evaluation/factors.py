@@ -58,7 +58,7 @@ def skill_factors(
     Raises
     ------
     MissingVariableError, GridMismatchError, ArgumentError
-        No such factor; on other sites; fewer than 20 sites; scikit-learn is not installed.
+        No such factor; on other sites; fewer than 20 sites, or the same score at all; scikit-learn is not installed.
 
     References
     ----------
@@ -74,6 +74,8 @@ def skill_factors(
     if there.sum() < FEWEST:
         raise ArgumentError(f"{int(there.sum())} sites have a score; a forest needs {FEWEST} or more")
     x, y = table[there], score[there]
+    if not np.ptp(y) > 0:
+        raise ArgumentError(f"all {y.size} sites have the same score, {y[0]:g}; expected scores that differ")
 
     def forest() -> Any:
         return RandomForestRegressor(trees, min_samples_leaf=least, oob_score=True, random_state=seed)

@@ -218,5 +218,7 @@ def test_options_are_checked():
         KINDS["prob"].options_type.of({"draws": 0})
     with pytest.raises(ArgumentError, match="dropout"):
         KINDS["wide_deep"].options_type.of({"dropout": 1.0})
+    with pytest.raises(ArgumentError, match="expected values such as trees=100"):
+        KINDS["random_forest"].options_type.of({"trees": "many"})
     with pytest.raises(ArgumentError, match="trees"):
         KINDS["random_forest"].options_type.of({"trees": 0})

@@ -66,7 +66,11 @@ class Options:
         for name in given:
             if name not in known:
                 raise UnknownNameError.of("option of this kind", name, known)
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        try:
+            return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        except TypeError as error:
+            usual = ", ".join(f"{f.name}={f.default!r}" for f in fields(cls) if f.name in given)
+            raise ArgumentError(f"options {dict(given)}: {error}; expected values such as {usual}") from error
 
     def describe(self) -> dict[str, Any]:
         """As plain JSON."""
