@@ -29,7 +29,9 @@ def skill_factors(
     repeats: int = 10,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Which attributes of sites go with the skill of a model: a random forest of its scores (Liu et al. 2023) [1]_.
+    """Which attributes of sites go with the skill of a model: a random forest of its scores.
+
+    The analysis of [1]_.
 
     Parameters
     ----------

@@ -28,7 +28,9 @@ def permutation_importance(
     repeats: int = 10,
     seed: int = 0,
 ) -> xr.Dataset:
-    """How much worse a model becomes as one predictor after the other is shuffled [1]_.
+    """How much worse a model becomes as one predictor after the other is shuffled.
+
+    After [1]_.
 
     Parameters
     ----------

@@ -43,7 +43,9 @@ def fit_gap_model(
     seed: int = 0,
     progress: bool = False,
 ) -> GapModel:
-    """Train Continuous Recurrent Units [1]_ to fill gaps, for `fill_gaps(method="cru", model=...)`.
+    """Train Continuous Recurrent Units to fill gaps, for `fill_gaps(method="cru", model=...)`.
+
+    The units are those of [1]_.
 
     A linear stochastic differential equation carries a latent state from time to time; an encoder turns an observation
     into a latent one with its variance, which updates the state as a Kalman filter does; a decoder gives mean and

@@ -53,7 +53,9 @@ def fit_moisture_model(
     options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> MoistureModel:
-    """Learn soil moisture at stations from what is known everywhere [1]_.
+    """Learn soil moisture at stations from what is known everywhere.
+
+    Small networks, forests and their ensembles are those of [1]_.
 
     Parameters
     ----------
