@@ -228,6 +228,17 @@ def test_categorical_by_name():
     assert model.ensemble.inputs.columns[-3:] == ("cover=10", "cover=11", "cover=12")
 
 
+def test_evaluates_where_times_repeat_and_where_predictors_do_not_vary():
+    ds = world()
+    still = fitted(ds, "random_forest", predictors=["sand"])
+    expected = ((still.predict(ds).soil_moisture - ds.soil_moisture) ** 2).mean("time") ** 0.5
+    np.testing.assert_allclose(still.evaluate().rmse[0], expected, rtol=1e-6)
+    assert float(still.importance(repeats=1).importance[0]) > 0
+    twice = xr.concat([ds, ds.isel(time=[0])], "time", data_vars="minimal")
+    model = fitted(twice, "random_forest")
+    np.testing.assert_array_equal(model.evaluate().n[0], twice.soil_moisture.notnull().sum("time"))
+
+
 def test_faults():
     ds = world()
     with pytest.raises(UnknownNameError, match="did you mean 'dense'"):

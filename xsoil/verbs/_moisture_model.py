@@ -176,13 +176,15 @@ class MoistureModel:
             observed = read_target(ds, target)[0].rename(target)
             over: Any = "time" if "time" in observed.dims else list(observed.dims)
             found = []
+            # Predictors that do not vary in time give one prediction for all of it.
+            whole = predicted[[target]].broadcast_like(observed)
             for which in split.sets:
-                part, simulated = observed, predicted[[target]]
+                part, simulated = observed, whole
                 if (cells := split.cells_of(which)) is not None:
                     part = part.where(cells)
                 if "time" in part.dims:
-                    part = part.isel(time=np.flatnonzero(split.days_of(which, ds.indexes["time"])))
-                    simulated = simulated.sel(time=part["time"])
+                    days = np.flatnonzero(split.days_of(which, ds.indexes["time"]))
+                    part, simulated = part.isel(time=days), simulated.isel(time=days)
                 found.append(evaluate(simulated, part, dims=over))
             dim = xr.Variable("set", np.array(split.sets))
             per_target.append(xr.concat(found, dim, coords="minimal", compat="override", combine_attrs="override"))
@@ -236,7 +238,14 @@ class MoistureModel:
             ds[target] = ds[target].where(split.test).assign_attrs(ds[target].attrs)
         if how == "permutation":
             return permutation_importance(
-                self.predict, ds, target, names, along=along, metric=metric, repeats=repeats, seed=seed
+                lambda given: self.predict(given)[target].broadcast_like(given[target]),
+                ds,
+                target,
+                names,
+                along=along,
+                metric=metric,
+                repeats=repeats,
+                seed=seed,
             )
         from xsoil.verbs.fit_moisture_model import fit_moisture_model  # which imports this module
 
