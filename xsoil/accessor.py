@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from datetime import timedelta
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from xsoil import verbs
@@ -291,7 +291,7 @@ class SoilAccessor:
         *,
         model: GapModel | None = None,
         variable: str | Sequence[str] | None = None,
-        max_gap: float | pd.Timedelta | np.timedelta64 | None = None,
+        max_gap: float | timedelta | np.timedelta64 | None = None,
         extrapolate: bool = False,
         dims: str | Sequence[Hashable] = "time",
         smoothness: float | None = None,

@@ -180,6 +180,15 @@ def test_infinite_values_and_declared_nodata_are_gaps():
     assert run.ssm_filled.values.tolist() == [0, 1, 0]
 
 
+@pytest.mark.parametrize("method", ["linear", "dct"])
+def test_half_precision_is_computed_in_single(method):
+    half = world("f2")
+    single = half.assign(soil_moisture=half.soil_moisture.astype("f4"))
+    found = fill_gaps(half, method).soil_moisture
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, fill_gaps(single, method).soil_moisture)
+
+
 # Lazy in, lazy out, and chunks that change nothing.
 
 

@@ -194,6 +194,8 @@ def test_faults_of_samples(ds):
         fitted(ds.assign(satellite=ds.satellite * np.nan))
     with pytest.raises(ArgumentError, match="have no time"):
         fitted(ds.assign(satellite=ds.satellite[:, 0]))
+    with pytest.raises(ArgumentError, match=r"none of the predictors \['sand'\] has a time"):
+        fitted(ds, predictors=["sand"])
     with pytest.raises(GridMismatchError, match="'band'"):
         fitted(ds.assign(sand=ds.sand.expand_dims(band=2)))
     with pytest.raises(ArgumentError, match="reads series"):

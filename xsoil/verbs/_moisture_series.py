@@ -83,7 +83,11 @@ def series_of(
     cells, days = np.flatnonzero(there.any(axis=1)), 1 + int(np.flatnonzero(there.any(axis=0))[-1])
     y = y[cells, :days]
     x = np.empty((*y.shape[:2], len(predictors)), np.float32)
-    for i, (row, array) in enumerate(zip(predictors, read_predictors(ds, Inputs(tuple(predictors))), strict=True)):
+    arrays = read_predictors(ds, Inputs(tuple(predictors)))
+    if not any("time" in array.dims for array in arrays):
+        names = [row.name for row in predictors]
+        raise ArgumentError(f"none of the predictors {names} has a time; expected one at least, or take another kind")
+    for i, (row, array) in enumerate(zip(predictors, arrays, strict=True)):
         x[..., i] = _flat(array.variable, sizes, row.name)[cells, :days]
     if isinstance(validation, (str, pd.Timedelta)):
         last = days_held(validation, days)
