@@ -262,7 +262,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--learning-rate", type=float, default=5e-3)
     parser.add_argument("--hidden", type=int, default=128, help="of the LSTM")
     parser.add_argument("--windows", type=int, default=10, help="random windows of each input length")
-    parser.add_argument("--repeats", type=int, default=10, help="permutations of each input")
+    parser.add_argument("--repeats", type=int, default=100, help="permutations of each input")
     parser.add_argument("--surrogate", type=int, default=5000, metavar="RUNS", help="that it learns from; 0: none")
     parser.add_argument("--surrogate-days", type=int, default=100, help="of each of these runs")
     parser.add_argument("--surrogate-epochs", type=int, default=24)
