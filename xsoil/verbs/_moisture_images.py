@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,9 +23,9 @@ from xsoil.verbs._moisture_series import days_held, joined, on_dims
 if TYPE_CHECKING:
     from xsoil.networks.moisture.ensemble import Ensemble
     from xsoil.networks.moisture.inputs import Predictor
-    from xsoil.networks.moisture.kind import Kind, Samples
+    from xsoil.networks.moisture.kind import Samples
 
-__all__ = ["fit_images", "images_of", "predict_images"]
+__all__ = ["images_of", "predict_images"]
 
 Array = np.ndarray[Any, Any]
 
@@ -82,36 +82,6 @@ def images_of(
     late = own.y.copy()
     late[: days - kept] = np.nan
     return Samples(x[: days - kept], own.y[: days - kept]), Samples(x, late)
-
-
-def fit_images(
-    ds: xr.Dataset,
-    kind: Kind,
-    predictors: Sequence[Predictor],
-    targets: Sequence[str],
-    *,
-    split: Split,
-    validation: float | str | pd.Timedelta,
-    members: int,
-    missing: Literal["indicator", "nan"],
-    seed: int,
-    progress: bool,
-) -> Ensemble:
-    """Members of a kind that reads images, each with first weights and shuffles of its own seed; see `images_of`."""
-    from xsoil.networks.moisture.ensemble import Ensemble
-    from xsoil.networks.moisture.inputs import Inputs, Targets
-
-    own, held = images_of(ds, predictors, targets, split=split, validation=validation)
-    rows = np.isfinite(own.y).any(axis=-1)
-    inputs = Inputs.fit(predictors, own.x, rows=np.asarray(rows), missing=missing)
-    scaled = Targets.fit(targets, [read_target(ds, name)[1] for name in targets], own.y)
-    found = {}
-    for number in range(members):
-        member = type(kind)(kind.options)
-        found[f"seed {seed + number}"] = member.fit(
-            own, inputs=inputs, targets=scaled, validation=held, seed=seed + number, progress=progress
-        )
-    return Ensemble(found)
 
 
 def predict_images(ensemble: Ensemble, ds: xr.Dataset, *, members: bool) -> tuple[Any, tuple[Hashable, ...]]:

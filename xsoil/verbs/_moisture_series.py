@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,9 @@ from xsoil.verbs._moisture_rows import dims_of, token_of, training_mask
 if TYPE_CHECKING:
     from xsoil.networks.moisture.ensemble import Ensemble
     from xsoil.networks.moisture.inputs import Predictor
-    from xsoil.networks.moisture.kind import Kind, Samples
+    from xsoil.networks.moisture.kind import Samples
 
-__all__ = ["days_held", "fit_series", "joined", "on_dims", "predict_series", "series_of"]
+__all__ = ["days_held", "joined", "on_dims", "predict_series", "series_of"]
 
 Array = np.ndarray[Any, Any]
 
@@ -102,36 +102,6 @@ def series_of(
         held[rng.permutation(len(cells))[: min(max(1, round(validation * len(cells))), len(cells) - 1)]] = True
     own = Samples(x, y)
     return own.take(np.flatnonzero(~held)), own.take(np.flatnonzero(held)) if held.any() else None
-
-
-def fit_series(
-    ds: xr.Dataset,
-    kind: Kind,
-    predictors: Sequence[Predictor],
-    targets: Sequence[str],
-    *,
-    split: Split,
-    validation: float | str | pd.Timedelta,
-    members: int,
-    missing: Literal["indicator", "nan"],
-    seed: int,
-    progress: bool,
-) -> Ensemble:
-    """Members of a kind that reads series, each with first weights and shuffles of its own seed; see `series_of`."""
-    from xsoil.networks.moisture.ensemble import Ensemble
-    from xsoil.networks.moisture.inputs import Inputs, Targets
-
-    own, held = series_of(ds, predictors, targets, split=split, validation=validation, seed=seed)
-    rows = np.isfinite(own.y).any(axis=-1)
-    inputs = Inputs.fit(predictors, own.x, rows=np.asarray(rows), missing=missing)
-    scaled = Targets.fit(targets, [read_target(ds, name)[1] for name in targets], own.y)
-    found = {}
-    for number in range(members):
-        member = type(kind)(kind.options)
-        found[f"seed {seed + number}"] = member.fit(
-            own, inputs=inputs, targets=scaled, validation=held, seed=seed + number, progress=progress
-        )
-    return Ensemble(found)
 
 
 def _with_targets(samples: Samples) -> Samples:

@@ -1,4 +1,5 @@
-"""Training of models that read rows: one member for each weighting, or for each class."""
+"""Training of the members of a model: of rows one for each weighting, or for each class; of series and maps one for
+each seed."""
 
 from __future__ import annotations
 
@@ -10,15 +11,17 @@ import xarray as xr
 
 from xsoil.errors import ArgumentError
 from xsoil.evaluation.splits import Split
+from xsoil.verbs._moisture_images import images_of
 from xsoil.verbs._moisture_inputs import read_target
 from xsoil.verbs._moisture_rows import Rows, rows_of
+from xsoil.verbs._moisture_series import series_of
 
 if TYPE_CHECKING:
     from xsoil.networks.moisture.ensemble import Ensemble
     from xsoil.networks.moisture.inputs import Predictor
-    from xsoil.networks.moisture.kind import Kind
+    from xsoil.networks.moisture.kind import Kind, Samples
 
-__all__ = ["fit_rows"]
+__all__ = ["fit_images", "fit_rows", "fit_series"]
 
 UNWEIGHTED = "unweighted"
 """Name of the member whose rows weigh alike."""
@@ -72,6 +75,66 @@ def fit_rows(
             found[name if members == 1 else f"{name} {number}"] = type(kind)(kind.options).fit(
                 parts[0], inputs=inputs, targets=scaling, validation=watched, seed=seed + number, progress=progress
             )
+    return Ensemble(found)
+
+
+def fit_series(
+    ds: xr.Dataset,
+    kind: Kind,
+    predictors: Sequence[Predictor],
+    targets: Sequence[str],
+    *,
+    split: Split,
+    validation: Any,
+    seed: int,
+    **options: Any,
+) -> Ensemble:
+    """Read series of cells and train every member; see `series_of` and `_fit_seeds`."""
+    parts = series_of(ds, predictors, targets, split=split, validation=validation, seed=seed)
+    return _fit_seeds(ds, kind, predictors, targets, *parts, seed=seed, **options)
+
+
+def fit_images(
+    ds: xr.Dataset,
+    kind: Kind,
+    predictors: Sequence[Predictor],
+    targets: Sequence[str],
+    *,
+    split: Split,
+    validation: Any,
+    **options: Any,
+) -> Ensemble:
+    """Read daily maps and train every member; see `images_of` and `_fit_seeds`."""
+    parts = images_of(ds, predictors, targets, split=split, validation=validation)
+    return _fit_seeds(ds, kind, predictors, targets, *parts, **options)
+
+
+def _fit_seeds(
+    ds: xr.Dataset,
+    kind: Kind,
+    predictors: Sequence[Predictor],
+    targets: Sequence[str],
+    own: Samples,
+    held: Samples | None,
+    *,
+    members: int,
+    missing: Any,
+    seed: int,
+    progress: bool,
+) -> Ensemble:
+    """Members with first weights and shuffles of their own seeds."""
+    from xsoil.networks.moisture.ensemble import Ensemble
+    from xsoil.networks.moisture.inputs import Inputs, Targets
+
+    rows = np.isfinite(own.y).any(axis=-1)
+    inputs = Inputs.fit(predictors, own.x, rows=np.asarray(rows), missing=missing)
+    scaling = Targets.fit(targets, [read_target(ds, name)[1] for name in targets], own.y)
+    found = {}
+    for number in range(members):
+        member = type(kind)(kind.options)
+        found[f"seed {seed + number}"] = member.fit(
+            own, inputs=inputs, targets=scaling, validation=held, seed=seed + number, progress=progress
+        )
     return Ensemble(found)
 
 

@@ -12,11 +12,9 @@ import xarray as xr
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.evaluation.splits import Split
 from xsoil.verbs._inputs import as_dataset
-from xsoil.verbs._moisture_images import fit_images
 from xsoil.verbs._moisture_inputs import predictor_rows
 from xsoil.verbs._moisture_model import MoistureModel, MoistureSamples
-from xsoil.verbs._moisture_series import fit_series
-from xsoil.verbs._moisture_training import fit_rows
+from xsoil.verbs._moisture_training import fit_images, fit_rows, fit_series
 from xsoil.verbs._training import require_torch
 
 __all__ = ["fit_moisture_model"]

@@ -173,6 +173,10 @@ def test_kept_bit_for_bit(given):
     again = MultitaskLstm.from_arrays(model.arrays(), model.description(), model.inputs, model.targets)
     for name, array in model.predict(given.x).items():
         np.testing.assert_array_equal(again.predict(given.x)[name], array, err_msg=name)
+    model.record.validation[0] = np.nan  # for which JSON has no number
+    again = MultitaskLstm.from_arrays(model.arrays(), model.description(), model.inputs, model.targets)
+    assert np.isnan(again.record.validation[0])
+    assert again.description() == model.description()
     broken = {name: array[..., :-1] for name, array in model.arrays().items()}
     with pytest.raises(ArgumentError, match="not those of this LSTM"):
         MultitaskLstm.from_arrays(broken, model.description(), model.inputs, model.targets)

@@ -226,12 +226,7 @@ class ConvLstm(Kind):
         cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any], inputs: Inputs, targets: Targets
     ) -> ConvLstm:
         """See `Kind`."""
-        try:
-            self = cls(ConvLstmOptions.of(description["options"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArgumentError(f"the description of the ConvLSTM is damaged: {error}") from error
-        self.read_record(description)
-        self.inputs, self.targets = inputs, targets
+        self = cls.described(description, inputs, targets)
         state = ImageLearner(len(inputs.columns), targets.names, self.options).network.state_dict().items()
         expected = {name: tuple(tensor.shape) for name, tensor in state if tensor.is_floating_point()}
         if (found := {name: array.shape for name, array in arrays.items()}) != expected:

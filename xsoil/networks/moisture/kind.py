@@ -180,15 +180,19 @@ class Kind(ABC):
             record[name] = [value if math.isfinite(value) else None for value in record[name]]
         return {"kind": self.name, "options": self.options.describe(), "record": record}
 
-    def read_record(self, description: Mapping[str, Any]) -> None:
-        """Take the record from a description."""
+    @classmethod
+    def described(cls: type[K], description: Mapping[str, Any], inputs: Inputs, targets: Targets) -> K:
+        """A member as `description` gave it, still without its arrays; raises ArgumentError where it is damaged."""
         try:
+            self = cls(cls.options_type.of(description["options"]))
             record = dict(description["record"])
             for name in _LOSSES:
                 record[name] = [math.nan if value is None else float(value) for value in record[name]]
             self.record = Record(**record)
-        except (KeyError, TypeError) as error:
-            raise ArgumentError(f"the description of a model of kind {self.name!r} is damaged ({error})") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArgumentError(f"the description of a model of kind {cls.name!r} is damaged: {error}") from error
+        self.inputs, self.targets = inputs, targets
+        return self
 
     @classmethod
     @abstractmethod

@@ -342,12 +342,11 @@ class MultitaskLstm(Kind):
         cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any], inputs: Inputs, targets: Targets
     ) -> MultitaskLstm:
         """See `Kind`."""
+        self = cls.described(description, inputs, targets)
         try:
-            self = cls(LstmOptions.of(description["options"]))
-            self.record, self.seed = Record(**description["record"]), int(description["seed"])
+            self.seed = int(description["seed"])
         except (KeyError, TypeError, ValueError) as error:
             raise ArgumentError(f"the description of the LSTM is damaged: {error}") from error
-        self.inputs, self.targets = inputs, targets
         self._check()
         h, c, o = self.options.hidden, len(inputs.columns), self.options.outputs(len(targets.names))
         expected = {

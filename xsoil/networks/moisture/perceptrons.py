@@ -166,9 +166,7 @@ class Perceptron(Kind):
         targets: Targets,
     ) -> P:
         """See `Kind.from_arrays`."""
-        self = cls(cls.options_type.of(description["options"]))
-        self.read_record(description)
-        self.inputs, self.targets = inputs, targets
+        self = cls.described(description, inputs, targets)
         widths = [len(inputs.columns), *self.options.hidden, 2 if cls.distributional else 1]
         size = sum((kernels.padded(a) + 1) * b for a, b in zip(widths[:-1], widths[1:], strict=True))
         size += (kernels.padded(widths[0]) + 1) * widths[-1] if cls.skip else 0

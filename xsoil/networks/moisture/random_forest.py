@@ -118,9 +118,7 @@ class RandomForest(Kind):
         cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any], inputs: Inputs, targets: Targets
     ) -> RandomForest:
         """See `Kind.from_arrays`."""
-        self = cls(cls.options_type.of(description["options"]))
-        self.read_record(description)
-        self.inputs, self.targets = inputs, targets
+        self = cls.described(description, inputs, targets)
         found = {name: str(array.dtype) for name, array in arrays.items()}
         if found != _ARRAYS or any(array.ndim != 1 for array in arrays.values()):
             raise ArgumentError(

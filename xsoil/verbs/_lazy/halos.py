@@ -14,6 +14,8 @@ from dask.base import tokenize
 from dask.delayed import delayed
 from dask.highlevelgraph import HighLevelGraph
 
+from xsoil.verbs._lazy.model import on_axes
+
 __all__ = ["Span", "map_halos", "spans_of"]
 
 
@@ -123,11 +125,7 @@ def _run(
         missing = [(spans[axis].before, spans[axis].after) for axis in axes]
         if any(map(any, missing)):
             values = np.pad(values, missing, constant_values=np.nan)
-        order = np.argsort(axes)
-        shape = [1] * len(spans)
-        for axis, size in zip(axes, values.shape, strict=True):
-            shape[axis] = size
-        windows.append(values.transpose(order).reshape(shape))
+        windows.append(on_axes(values, axes, len(spans)))
     return function(model, windows, spans, **options)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from dask.base import tokenize
 from dask.delayed import delayed
 
-__all__ = ["map_model"]
+__all__ = ["map_model", "on_axes"]
 
 
 def map_model(
@@ -59,12 +59,14 @@ def map_model(
 def _block(
     *blocks: np.ndarray, function: Any, model: Any, axes: tuple[tuple[int, ...], ...], ndim: int, options: Any
 ) -> np.ndarray:
-    spread = []
-    for block, own in zip(blocks, axes, strict=True):
-        order = sorted(range(len(own)), key=lambda i: own[i])
-        shape = [1] * ndim
-        for i in order:
-            shape[own[i]] = block.shape[i]
-        spread.append(block.transpose(order).reshape(shape))
+    spread = [on_axes(block, own, ndim) for block, own in zip(blocks, axes, strict=True)]
     found: np.ndarray = function(model, *spread, **options)
     return found
+
+
+def on_axes(block: np.ndarray, axes: Sequence[int], ndim: int) -> np.ndarray:
+    """A block whose dims are these axes of `ndim`, with length 1 along the others."""
+    shape = [1] * ndim
+    for axis, size in zip(axes, block.shape, strict=True):
+        shape[axis] = size
+    return block.transpose(np.argsort(axes)).reshape(shape)
