@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pixel_lists import reduce_lists
 
-from xsoil.grids.order_kernels import FRACTION, MODE, QUANTILE, STD, reduce_lists
+from xsoil.grids.order_kernels import FRACTION, MODE, QUANTILE, STD
 
 CLASSES = np.array([-2.0, 0.0, 1.0, 3.0, 200.0, np.inf])
 

@@ -8,10 +8,11 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
+from pixel_lists import reduce_lists
 
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.grids.ease import EASE_GRIDS
-from xsoil.grids.order_kernels import FRACTION, MODE, QUANTILE, STD, reduce_lists
+from xsoil.grids.order_kernels import FRACTION, MODE, QUANTILE, STD
 from xsoil.grids.overlap import footprint_on
 from xsoil.grids.separable import SeparableOverlap
 
