@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS
 
 from xsoil.data._hdf5 import Window
+from xsoil.data._netcdf import first_name
 from xsoil.errors import ArgumentError, NoOverlapError, UnknownNameError
 from xsoil.grids.ease import REGIONS
 from xsoil.grids.geobox import grid_of
@@ -97,3 +98,10 @@ def with_crs(ds: xr.Dataset) -> xr.Dataset:
 
 def _named(ds: xr.Dataset, names: tuple[str, ...]) -> Hashable:
     return next(name for name in names if name in ds.dims)
+
+
+def degrees_named(ds: xr.Dataset) -> xr.Dataset:
+    """Latitude and longitude by these names."""
+    names = {first_name(ds, ("latitude", "lat"), "latitude"): "latitude"}
+    names[first_name(ds, ("longitude", "lon"), "longitude")] = "longitude"
+    return ds.rename({old: new for old, new in names.items() if old != new})

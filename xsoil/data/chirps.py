@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xsoil.data._degrees import select, with_crs
+from xsoil.data._degrees import degrees_named, select, with_crs
 from xsoil.data._maps import attrs_of, decoded, grid_coords, maps
 from xsoil.data._netcdf import chunked, first_name, joined, open_one
 from xsoil.data._paths import Paths, Product, in_order, matched, name_of, paths_of
@@ -122,9 +122,7 @@ def _from_netcdf(files: list[str], region: object, chunks: Mapping[str, int] | N
         if "time" not in ds.dims:
             raise FileError(f"{name_of(path)!r} has no time; expected a year of days")
         _require_days(ds.indexes["time"], path)
-        names = {first_name(ds, ("latitude", "lat"), "latitude"): "latitude"}
-        names[first_name(ds, ("longitude", "lon"), "longitude")] = "longitude"
-        ds = ds[[name]].rename({old: new for old, new in names.items() if old != new} | {name: "precipitation"})
+        ds = degrees_named(ds[[name]].rename({} if name == "precipitation" else {name: "precipitation"}))
         ds = chunked(select(ds, region), "time", 1, chunks)
         parts.append(ds.drop_vars([c for c in ds.coords if c not in ("time", "latitude", "longitude")]))
     ds = joined(parts, "time")

@@ -10,9 +10,9 @@ import pandas as pd
 import xarray as xr
 
 from xsoil.data._days import mean_of_days
-from xsoil.data._degrees import select, with_crs
+from xsoil.data._degrees import degrees_named, select, with_crs
 from xsoil.data._hdf5 import require_choice
-from xsoil.data._maps import attrs_of
+from xsoil.data._maps import attrs_of, layer_coords
 from xsoil.data._netcdf import chunked, first_name, joined, open_one
 from xsoil.data._paths import Paths, Product, paths_of
 from xsoil.errors import ArgumentError, FileError, GridMismatchError, TimeError, UnknownNameError
@@ -130,7 +130,7 @@ def open_era5_land(
     """
     require_choice(frequency, ("hourly", "daily"), "frequency")
     given = [paths] if isinstance(paths, xr.Dataset) else [open_one(path) for path in _files(paths)]
-    parts = [_regular(select(_degrees(ds), region), chunks) for ds in given]
+    parts = [_regular(select(degrees_named(ds), region), chunks) for ds in given]
     for part in parts[1:]:
         for dim in ("latitude", "longitude"):
             if not np.array_equal(part[dim], parts[0][dim]):
@@ -167,13 +167,6 @@ def _files(paths: Any) -> list[str]:
     if isinstance(paths, str) and paths.rstrip("/").endswith(".zarr"):
         return [paths]
     return paths_of(paths, (".nc", ".nc4"), "files of ERA5-Land")
-
-
-def _degrees(ds: xr.Dataset) -> xr.Dataset:
-    """Latitude and longitude by these names."""
-    names = {first_name(ds, ("latitude", "lat"), "latitude"): "latitude"}
-    names[first_name(ds, ("longitude", "lon"), "longitude")] = "longitude"
-    return ds.rename({old: new for old, new in names.items() if old != new})
 
 
 def _regular(ds: xr.Dataset, chunks: Mapping[str, int] | None) -> xr.Dataset:
@@ -293,8 +286,4 @@ def _with_depth(out: xr.Dataset, ds: xr.Dataset, names: Sequence[str]) -> xr.Dat
     present = {tuple(int(code[-1]) - 1 for code in _codes(name, ds)) for name in names if name in LAYERED}
     if len(present) > 1:
         raise ArgumentError("soil moisture and soil temperature have different layers; open them one by one")
-    bounds = np.array([LAYERS[i] for i in next(iter(present))])
-    attrs = VARIABLES["depth"].attrs | {"positive": "down", "axis": "Z", "bounds": "depth_bounds"}
-    return out.assign_coords(depth=("depth", bounds.mean(axis=1), attrs)).assign_coords(
-        depth_bounds=(("depth", "bounds"), bounds, {"units": "m"})
-    )
+    return out.assign_coords(layer_coords([LAYERS[i] for i in next(iter(present))]))

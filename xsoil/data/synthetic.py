@@ -22,6 +22,7 @@ from dask.highlevelgraph import HighLevelGraph
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
+from xsoil.data._maps import layer_coords
 from xsoil.errors import ArgumentError, TimeError, UnknownNameError
 from xsoil.grids.geobox import Located, locate
 from xsoil.vocabulary import VARIABLES
@@ -117,7 +118,7 @@ def synthetic_soil(
     if layers is None:
         coords["topsoil"] = xr.Variable((), np.int8(1), VARIABLES["topsoil"].attrs)
     else:
-        coords |= _depth_coords(layers)
+        coords |= layer_coords(layers)
     comment = f"synthetic (xsoil.data.synthetic_soil, seed {seed}): not an observation"
     return _dataset(arrays, (*lead, *located.dims), coords, comment)
 
@@ -267,15 +268,6 @@ def _coords(grid: object, located: Located) -> dict[Hashable, Any]:
     for own, theirs in zip(located.geobox.dimensions, located.dims):
         coords[theirs] = given[theirs].variable if theirs in given else made[own].variable
     return coords
-
-
-def _depth_coords(layers: tuple[tuple[float, float], ...]) -> dict[Hashable, Any]:
-    bounds = np.array(layers)
-    attrs = VARIABLES["depth"].attrs | {"positive": "down", "axis": "Z", "bounds": "depth_bounds"}
-    return {
-        "depth": xr.Variable("depth", bounds.mean(axis=1), attrs),
-        "depth_bounds": xr.Variable(("depth", "bounds"), bounds, {"units": "m"}),
-    }
 
 
 def _dataset(

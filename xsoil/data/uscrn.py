@@ -68,8 +68,8 @@ def open_uscrn(
     xr.Dataset
         float32 on (site, time[, depth]); `depth` are points (no bounds). Coordinates ``station latitude longitude
         wban`` of the sites. ``time`` covers the years of the files; a day without a line is NaN. Days are those of
-        LOCAL STANDARD time, which for western stations end 5 to 8 hours after those of UTC: shift a forcing with
-        ``prepare_forcing(day_begins=...)``, or compare with a day's tolerance.
+        LOCAL STANDARD time, which for western stations end 5 to 8 hours after those of UTC: make days of an
+        hourly forcing with ``prepare_forcing(utc_offset=...)``, or compare with a day's tolerance.
 
     Raises
     ------

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xsoil.errors import ArgumentError, GridMismatchError, UnknownNameError
+from xsoil.evaluation._masks import checked_seed
 
 __all__ = ["paired_bootstrap"]
 
@@ -87,8 +88,7 @@ def paired_bootstrap(
         raise ArgumentError(f"of={of!r}; expected 'scores' or 'differences'")
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 100:
         raise ArgumentError(f"n={n!r}; expected a whole number of resamples, at least 100")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ArgumentError(f"seed={seed!r}; expected a whole number of at least 0")
+    seed = checked_seed(seed)
     if not 0 < level < 1:
         raise ArgumentError(f"level={level!r}; expected a share above 0 and below 1, such as 0.95")
     take = STATISTICS[statistic] if isinstance(statistic, str) else statistic

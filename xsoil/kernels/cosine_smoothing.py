@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xsoil.kernels.gaps import BISQUARE, GOLDEN, ROUNDS
+
 __all__ = ["smooth_field"]
 
 Wide = NDArray[np.float64]
@@ -14,8 +16,6 @@ Wide = NDArray[np.float64]
 # Powers of ten of the smoothing parameter that are searched, and how well fields are solved meanwhile and in the end.
 LOWEST, HIGHEST = -4.0, 6.0
 ROUGH, FINE, MOST = 1e-3, 1e-8, 500
-BISQUARE, ROUNDS = 4.685, 3
-GOLDEN = 0.6180339887498949
 
 
 def smooth_field(

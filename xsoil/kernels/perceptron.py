@@ -13,7 +13,7 @@ import numpy as np
 from xsoil.jit import fused_kernel, kernel
 from xsoil.kernels.exponential import exp2
 
-__all__ = ["BLOCK", "CONTINUOUS", "GAPS", "OF_CLASS", "padded", "perceptron"]
+__all__ = ["BLOCK", "CONTINUOUS", "GAPS", "LEAST_LOG", "MOST_LOG", "OF_CLASS", "padded", "perceptron"]
 
 BLOCK = 256
 """Cells worked on at once."""
@@ -23,7 +23,7 @@ CONTINUOUS, OF_CLASS, GAPS = 0, 1, 2
 
 _LOG2_E = np.float32(1.4426950408889634)
 # The logarithm of the deviation of a scaled target, at the least and at the most (as in training).
-_LOW, _HIGH = np.float32(-7.0), np.float32(3.0)
+LEAST_LOG, MOST_LOG = np.float32(-7.0), np.float32(3.0)
 
 
 @kernel
@@ -178,7 +178,7 @@ def perceptron(
             if with_std and has_std:
                 log_std = hidden[2, 1]
                 for c in range(BLOCK):
-                    power = min(max(log_std[c], _LOW), _HIGH) * _LOG2_E
+                    power = min(max(log_std[c], LEAST_LOG), MOST_LOG) * _LOG2_E
                     own[c] += exp2(power + power)
         count = np.float32(1.0) / np.float32(draws)
         for c in range(BLOCK):

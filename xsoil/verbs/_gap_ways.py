@@ -22,14 +22,15 @@ def fill_block(
 
     shape = np.broadcast_shapes(*(array.shape for array in series))
     values, *predictors = (np.ascontiguousarray(np.broadcast_to(a, shape)).reshape(shape[0], -1) for a in series)
-    lines, filled = interpolate(values, days, widest=widest, ends=ends, workers=workers)
-    found, spread = way(values, lines, predictors, days, shape, workers)
-    if limits is not None:
-        found = np.clip(found, *limits)
     there = np.isfinite(values)
     if way.sideways:
         # Neighbours stand in for the observations before and after; cells that are never observed stay missing.
-        filled = (~there & there.any(axis=0) & _near(there, days, widest)).astype(np.uint8)
+        lines, filled = values, (~there & there.any(axis=0) & _near(there, days, widest)).astype(np.uint8)
+    else:
+        lines, filled = interpolate(values, days, widest=widest, ends=ends, workers=workers)
+    found, spread = way(values, lines, predictors, days, shape, workers)
+    if limits is not None:
+        found = np.clip(found, *limits)
     filled &= np.isfinite(found)
     out = np.where(filled.astype(bool), found, np.where(there, values, np.nan)).astype(values.dtype)
     deviation = np.where(filled.astype(bool), spread, np.nan).astype(values.dtype)

@@ -17,8 +17,8 @@ from xsoil.threads import available_cores
 from xsoil.verbs._inputs import require_daily
 from xsoil.verbs._lazy.halos import Span, map_halos, spans_of
 from xsoil.verbs._moisture_inputs import read_predictors, read_target
-from xsoil.verbs._moisture_rows import dims_of, token_of, training_mask
-from xsoil.verbs._moisture_series import days_held, joined, on_dims
+from xsoil.verbs._moisture_rows import dims_of, laid_out, on_dims, token_of, training_mask
+from xsoil.verbs._moisture_series import days_held, joined
 
 if TYPE_CHECKING:
     from xsoil.networks.moisture.ensemble import Ensemble
@@ -103,11 +103,9 @@ def predict_images(ensemble: Ensemble, ds: xr.Dataset, *, members: bool) -> tupl
         pairs = [(array.data, array.dims) for array in arrays]
         lazy = map_halos(_block, ensemble, token_of(ensemble), pairs, dims, depth, count, members=members)
         return lazy[back], dims
-    shape = [ds.sizes[dim] for dim in dims]
-    own = []
-    for array in arrays:
-        values = array.transpose(*(dim for dim in dims if dim in array.dims)).to_numpy()
-        own.append(values.reshape([size if d in array.dims else 1 for d, size in zip(dims, shape, strict=True)]))
+    sizes = {dim: ds.sizes[dim] for dim in dims}
+    shape = list(sizes.values())
+    own = [laid_out(array, sizes) for array in arrays]
     out = np.empty((count, *shape), np.float32)
     cuts = [
         spans_of([min(most, size - at) for at in range(0, size, most)], depth[dim])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xsoil.networks.moisture.ensemble import Ensemble
     from xsoil.networks.moisture.inputs import Predictor
 
-__all__ = ["Rows", "dims_of", "predict_rows", "rows_of", "token_of", "training_mask"]
+__all__ = ["Rows", "dims_of", "laid_out", "on_dims", "predict_rows", "rows_of", "token_of", "training_mask"]
 
 Array = np.ndarray[Any, Any]
 
@@ -79,7 +79,7 @@ def rows_of(
     dims = dims_of([array.variable for array in read])
     sizes = {dim: ds.sizes[dim] for dim in dims}
     shape = tuple(sizes.values())
-    values = [np.asarray(_spread(array.variable, dims, name, sizes)) for name, array in zip(targets, read, strict=True)]
+    values = [on_dims(array.variable, sizes, name) for name, array in zip(targets, read, strict=True)]
     wanted = training_mask(ds, dims, split)
     there = wanted & np.logical_or.reduce([np.isfinite(value) for value in values])
     if not there.any():
@@ -87,13 +87,13 @@ def rows_of(
     y = np.stack([value[there] for value in values], axis=-1).astype(np.float32)
     x = np.empty((len(y), len(predictors)), np.float32)
     for i, (row, array) in enumerate(zip(predictors, read_predictors(ds, Inputs(tuple(predictors))), strict=True)):
-        x[:, i] = np.asarray(_spread(array.variable, dims, row.name, sizes))[there]
+        x[:, i] = on_dims(array.variable, sizes, row.name)[there]
     groups = {}
     for name in strata:
         require_there(ds, name)
         continuous = not is_categorical(ds[name], categorical)
         variable = read_class(ds, name).variable
-        groups[name] = (np.asarray(_spread(variable, dims, name, sizes))[there].astype(np.float64), continuous)
+        groups[name] = (on_dims(variable, sizes, name)[there].astype(np.float64), continuous)
     apart = [size if dim != "time" else 1 for dim, size in sizes.items()]
     cells = np.broadcast_to(np.arange(math.prod(apart)).reshape(apart), shape)[there]
     return Rows(x, y, _held(cells, validation, seed), groups)
@@ -101,19 +101,18 @@ def rows_of(
 
 def training_mask(ds: xr.Dataset, dims: tuple[Hashable, ...], split: Split) -> Array:
     """Where the training cells and times of a split are, on these dims."""
-    wanted = np.ones([ds.sizes[dim] for dim in dims], bool)
+    sizes = {dim: ds.sizes[dim] for dim in dims}
+    wanted = np.ones(tuple(sizes.values()), bool)
     cells = split.cells_of("train")
     if cells is not None:
         if foreign := [str(dim) for dim in cells.dims if dim not in dims]:
             raise GridMismatchError(f"the split is of cells on {foreign}, the samples are on {[str(d) for d in dims]}")
         require_same_grid(ds, cells, "split")
-        wanted &= np.asarray(_spread(cells.variable, dims, "split", dict(ds.sizes)))
+        wanted &= on_dims(cells.variable, sizes, "split")
     if split.train_times is not None:
         if "time" not in dims:
             raise ArgumentError(f"{split} is one of times, and the samples have no time")
-        wanted &= np.asarray(
-            _spread(xr.Variable("time", split.days_of("train", ds.indexes["time"])), dims, "split", dict(ds.sizes))
-        )
+        wanted &= on_dims(xr.Variable("time", split.days_of("train", ds.indexes["time"])), sizes, "split")
     return wanted
 
 
@@ -140,15 +139,19 @@ def dims_of(variables: Sequence[xr.Variable]) -> tuple[Hashable, ...]:
     return tuple(sorted(ordered, key=lambda dim: dim != "time"))
 
 
-def _spread(variable: xr.Variable, dims: tuple[Hashable, ...], name: str, sizes: Mapping[Hashable, int]) -> Any:
-    """Values on all dims, without a copy."""
-    if foreign := [str(dim) for dim in variable.dims if dim not in dims]:
+def on_dims(variable: xr.Variable, sizes: Mapping[Hashable, int], name: str) -> Array:
+    """Values on all of these dims, without a copy."""
+    if foreign := [str(dim) for dim in variable.dims if dim not in sizes]:
         raise GridMismatchError(
-            f"{name!r} is on {foreign} too; expected the dims of the targets, {[str(d) for d in dims]}, or some of them"
+            f"{name!r} is on {foreign} too; expected dims of the targets, {[str(d) for d in sizes]}, or some of them"
         )
-    own = variable.transpose(*(dim for dim in dims if dim in variable.dims))
-    shape = [sizes[dim] if dim in own.dims else 1 for dim in dims]
-    return np.broadcast_to(own.to_numpy().reshape(shape), [sizes[dim] for dim in dims])
+    return np.broadcast_to(laid_out(variable, sizes), tuple(sizes.values()))
+
+
+def laid_out(variable: xr.Variable, sizes: Mapping[Hashable, int]) -> Array:
+    """Values in the order of these dims, of length 1 along those that they lack."""
+    own = variable.transpose(*(dim for dim in sizes if dim in variable.dims)).to_numpy()
+    return own.reshape([size if dim in variable.dims else 1 for dim, size in sizes.items()])
 
 
 def predict_rows(ensemble: Ensemble, ds: xr.Dataset, *, members: bool) -> tuple[Any, tuple[Hashable, ...]]:
@@ -159,10 +162,7 @@ def predict_rows(ensemble: Ensemble, ds: xr.Dataset, *, members: bool) -> tuple[
     if any(array.chunks is not None for array in arrays):
         pairs = [(array.data, array.dims) for array in arrays]
         return map_model(apply, ensemble, token_of(ensemble), pairs, dims, count, members=members), dims
-    spread = []
-    for array in arrays:
-        own = array.transpose(*(dim for dim in dims if dim in array.dims))
-        spread.append(own.to_numpy().reshape([ds.sizes[dim] if dim in own.dims else 1 for dim in dims]))
+    spread = [laid_out(array, {dim: ds.sizes[dim] for dim in dims}) for array in arrays]
     return apply(ensemble, *spread, members=members, threads=available_cores()), dims
 
 

@@ -11,20 +11,20 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xsoil.errors import ArgumentError, GridMismatchError
+from xsoil.errors import ArgumentError
 from xsoil.evaluation.splits import Split
 from xsoil.verbs._inputs import require_daily
 from xsoil.verbs._lazy import Named, scan_time
 from xsoil.verbs._lazy.shared import shared
 from xsoil.verbs._moisture_inputs import read_predictors, read_target
-from xsoil.verbs._moisture_rows import dims_of, token_of, training_mask
+from xsoil.verbs._moisture_rows import dims_of, on_dims, token_of, training_mask
 
 if TYPE_CHECKING:
     from xsoil.networks.moisture.ensemble import Ensemble
     from xsoil.networks.moisture.inputs import Predictor
     from xsoil.networks.moisture.kind import Samples
 
-__all__ = ["days_held", "joined", "on_dims", "predict_series", "series_of"]
+__all__ = ["days_held", "joined", "predict_series", "series_of"]
 
 Array = np.ndarray[Any, Any]
 
@@ -118,17 +118,6 @@ def _flat(variable: xr.Variable, sizes: Mapping[Hashable, int], name: str) -> Ar
     return on_dims(variable, sizes, name).reshape(sizes["time"], -1).T
 
 
-def on_dims(variable: xr.Variable, sizes: Mapping[Hashable, int], name: str) -> Array:
-    """Values on all of these dims."""
-    if foreign := [str(dim) for dim in variable.dims if dim not in sizes]:
-        raise GridMismatchError(
-            f"{name!r} is on {foreign} too; expected dims of the targets, {[str(d) for d in sizes]}, or some of them"
-        )
-    own = variable.transpose(*(dim for dim in sizes if dim in variable.dims)).to_numpy()
-    own = own.reshape([size if dim in variable.dims else 1 for dim, size in sizes.items()])
-    return np.broadcast_to(own, tuple(sizes.values()))
-
-
 def days_held(validation: float | str | pd.Timedelta, days: int) -> int:
     """Days at the end of `days` that are kept for validation.
 
@@ -165,8 +154,8 @@ def predict_series(ensemble: Ensemble, ds: xr.Dataset, *, members: bool) -> tupl
     if "time" not in dims:
         names = list(ensemble.inputs.names)
         raise ArgumentError(f"none of the predictors {names} has a time; expected those of the training, with theirs")
-    step = _Step(tuple("time" in array.dims for array in arrays), members, token_of(ensemble))
     lazy = any(array.chunks is not None for array in arrays)
+    step = _Step(tuple("time" in array.dims for array in arrays), members, token_of(ensemble) if lazy else "")
     model = shared(ensemble, f"model-{step.token}", lazy=lazy)
     cells = tuple(dim for dim in dims if dim != "time")
     first = ensemble.first

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xsoil.errors import ArgumentError
+from xsoil.evaluation._masks import checked_seed
 from xsoil.evaluation.splits import Split
 from xsoil.verbs._gap_model import GapModel
 from xsoil.verbs._inputs import as_dataset, require_same_grid
@@ -104,15 +105,14 @@ def fit_gap_model(
     )
     if isinstance(validation, bool) or not isinstance(validation, (int, float)) or not 0 <= validation < 1:
         raise ArgumentError(f"validation={validation!r}; expected a share of at least 0 and below 1")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ArgumentError(f"seed={seed!r}; expected a whole number of at least 0")
+    seed = checked_seed(seed)
     ds = as_dataset(ds)
     name = chosen(ds, variable)
     series, units = series_of(ds, name)
     names = [predictors] if isinstance(predictors, str) else list(predictors)
     if name in names:
         raise ArgumentError(f"{name!r} is to be filled, and among the predictors {names}; expected other predictors")
-    model = GapModel(name, units, {p: series_of(ds, chosen(ds, p))[1] for p in names}, int(seed), None)  # type: ignore[arg-type]
+    model = GapModel(name, units, {p: series_of(ds, chosen(ds, p))[1] for p in names}, seed, None)  # type: ignore[arg-type]
     beside = model.predictors_of(ds, name, units)
     times = microseconds(ds.indexes.get("time"), name)
     days = times / PER_DAY
@@ -132,16 +132,15 @@ def fit_gap_model(
     able = np.flatnonzero(part.ravel() & (np.isfinite(values).sum(axis=1) >= FEWEST))
     if able.size < 2:
         raise ArgumentError(f"{able.size} series of {name!r} have {FEWEST} observations; a training needs two or more")
-    draw = np.random.default_rng([int(seed), 0])
+    draw = np.random.default_rng([seed, 0])
     rows = np.sort(draw.permutation(able)[:MOST])
     kept = np.zeros(rows.size, bool)
     kept[draw.permutation(rows.size)[: min(round(validation * rows.size), rows.size - 1)]] = True
     controls = None
     if beside:
-        like = series.isel(time=slice(None))
-        stacked = [a.broadcast_like(like).transpose(*dims, "time").to_numpy().reshape(-1, len(days)) for a in beside]
+        stacked = [a.broadcast_like(series).transpose(*dims, "time").to_numpy().reshape(-1, len(days)) for a in beside]
         controls = np.stack([a[rows] for a in stacked], axis=-1)
     filler = GapFiller.fit(
-        values[rows], days - days[0], controls, validation=kept, options=options, seed=int(seed), progress=progress
+        values[rows], days - days[0], controls, validation=kept, options=options, seed=seed, progress=progress
     )
-    return GapModel(name, units, dict(model.predictors), int(seed), filler)
+    return GapModel(name, units, dict(model.predictors), seed, filler)

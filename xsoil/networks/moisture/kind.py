@@ -133,13 +133,8 @@ class Kind(ABC):
         return 0
 
     @property
-    def carries_state(self) -> bool:
-        """Whether `predict` takes and gives a state, so that time may come in blocks (series, images)."""
-        return False
-
-    @property
     def state_shape(self) -> tuple[int, ...]:
-        """Of the state of a cell, where `carries_state`."""
+        """Of the state of a cell, where `predict` takes and gives one, so that time may come in blocks (series)."""
         return ()
 
     @abstractmethod
@@ -166,7 +161,7 @@ class Kind(ABC):
         -------
         dict
             "mean" (..., t) float32 in the targets' units, NaN where predictors are missing that are needed; "std" the
-            same for kinds that give one; "state" where `carries_state`.
+            same for kinds that give one; "state" where there is one.
         """
 
     @abstractmethod

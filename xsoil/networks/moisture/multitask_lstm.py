@@ -16,7 +16,7 @@ from xsoil.networks.loop import SCHEDULES
 from xsoil.networks.moisture.inputs import Inputs, Targets
 from xsoil.networks.moisture.kind import Kind, Layout, Options, Record, Samples
 from xsoil.networks.moisture.series_inference import RunningLstm, lanes_of
-from xsoil.networks.moisture.series_learner import SeriesLearner
+from xsoil.networks.moisture.series_learner import LEAST_LOG, MOST_LOG, SeriesLearner
 from xsoil.networks.samples import InMemorySource, Sample
 from xsoil.networks.training import fit
 from xsoil.threads import in_bands
@@ -145,11 +145,6 @@ class MultitaskLstm(Kind):
 
     calibration: Floats
     """Of each target, by how much deviations are stretched."""
-
-    @property
-    def carries_state(self) -> bool:
-        """See `Kind`."""
-        return True
 
     @property
     def state_shape(self) -> tuple[int, int, int]:
@@ -308,7 +303,7 @@ class MultitaskLstm(Kind):
                     spread2[part] = values[1:].var(axis=0) if len(networks) > 1 else 0.0
                     if self.options.loss == "gaussian":
                         logs = raw[0][..., outputs // 2 :][..., which]
-                        sigma[part] = np.exp(np.clip(logs, -4.0, 3.0)) * scale
+                        sigma[part] = np.exp(np.clip(logs, LEAST_LOG, MOST_LOG)) * scale
                     else:
                         sigma[part] = np.broadcast_to(scale, values.shape[1:])
 

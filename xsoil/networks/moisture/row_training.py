@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from xsoil.errors import ArgumentError
-from xsoil.kernels.perceptron import padded
+from xsoil.kernels.perceptron import LEAST_LOG, MOST_LOG, padded
 from xsoil.networks.learning import Learner
 from xsoil.networks.moisture.kind import Record, Samples
 from xsoil.networks.samples import InMemorySource, Sample
@@ -27,7 +27,6 @@ Tensor = torch.Tensor
 _STEPS, _FEWEST, _MOST = 4000, 30, 600
 # Deviation that the posterior of a weight begins with.
 _FIRST_SD = 0.05
-_LOW, _HIGH = -7.0, 3.0
 
 
 class BayesianLinear(torch.nn.Module):
@@ -112,7 +111,7 @@ class _Rows(Learner):
         out = self.network(sample.static)
         error = (out[:, 0] - y).square()
         if self.kind.distributional:
-            log_sd = out[:, 1].clamp(_LOW, _HIGH)
+            log_sd = out[:, 1].clamp(float(LEAST_LOG), float(MOST_LOG))
             error = 0.5 * error * torch.exp(-2.0 * log_sd) + log_sd
         cost = weight * error
         last = self.network.layers[-1]

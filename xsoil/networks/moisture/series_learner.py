@@ -14,12 +14,12 @@ from xsoil.networks.samples import Sample
 if TYPE_CHECKING:
     from xsoil.networks.moisture.multitask_lstm import LstmOptions
 
-__all__ = ["SeriesLearner", "TaskLstm"]
+__all__ = ["LEAST_LOG", "MOST_LOG", "SeriesLearner", "TaskLstm"]
 
 Tensor = torch.Tensor
 
 # Logarithms of the deviation that a Gaussian head may give, relative to the scale of its target.
-_LEAST_LOG, _MOST_LOG = -4.0, 3.0
+LEAST_LOG, MOST_LOG = -4.0, 3.0
 
 
 class TaskLstm(nn.Module):
@@ -136,7 +136,7 @@ class SeriesLearner(Learner):
         own = place if self.options.heads == "own" else 0
         if self.options.loss != "gaussian":
             return found[..., own], None
-        return found[..., own], found[..., found.shape[-1] // 2 + own].clamp(_LEAST_LOG, _MOST_LOG)
+        return found[..., own], found[..., found.shape[-1] // 2 + own].clamp(LEAST_LOG, MOST_LOG)
 
     def _cost(
         self, error: Tensor, spread: Tensor | None, scale: Tensor, valid: Tensor, weight: Tensor, unit: float
