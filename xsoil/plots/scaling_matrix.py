@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
+from xsoil.plots._figures import new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,8 +64,6 @@ def scaling_matrix(
     ----------
     .. [1] Li, P. et al. (2024), Water Resour. Res. 60, e2023WR035543, doi:10.1029/2023WR035543.
     """
-    import matplotlib.pyplot as plt
-
     if metric not in TITLES:
         raise UnknownNameError.of("metric", metric, TITLES)
     if metric not in result:
@@ -85,7 +84,7 @@ def scaling_matrix(
 
     if ax is None:
         side = max(4.0, 1.8 + (0.36 if annotate else 0.2) * n)
-        _, ax = plt.subplots(figsize=(side + 1.0, side), layout="constrained")
+        ax = new_axes(side + 1.0, side)
     image = ax.imshow(shown, cmap=cmap or ("viridis" if metric in ("r", "n") else "YlOrRd"), interpolation="none")
     units = matrix.attrs.get("units", "1")
     title = TITLES[metric] + ("" if units == "1" else f" [{units}]")
