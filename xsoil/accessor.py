@@ -19,10 +19,13 @@ from xsoil.verbs._curves import Curve, Heads
 from xsoil.verbs._gap_model import GapModel
 from xsoil.verbs._learned import LearnedParams
 from xsoil.verbs._moisture_model import MoistureModel
+from xsoil.verbs._silt_limit import SILT_LIMIT
 from xsoil.verbs.compare_scaling import FRAMEWORKS
 from xsoil.verbs.convert_curve import Method as Conversion
+from xsoil.verbs.convert_texture import Method as Texture
 from xsoil.verbs.downscale import Method
 from xsoil.verbs.fill_gaps import Method as Filling
+from xsoil.verbs.ptf import CoarseFragments
 from xsoil.verbs.upscale import How
 from xsoil.verbs.water_limits import Method as Limits
 
@@ -35,10 +38,24 @@ class SoilAccessor:
         self._ds = ds  # nothing else: xarray caches this object, so other state would go stale
 
     def ptf(
-        self, method: str | PTF = "cosby1984", *, outputs: str | Sequence[str] | None = None, quality: bool = False
+        self,
+        method: str | PTF = "cosby1984",
+        *,
+        outputs: str | Sequence[str] | None = None,
+        quality: bool = False,
+        coarse_fragments: CoarseFragments | None = None,
+        organic: Literal["flag", "letts2000"] = "flag",
     ) -> xr.Dataset:
         """Estimate hydraulic parameters from soil maps; see `xsoil.ptf`."""
-        return verbs.ptf(self._ds, method, outputs=outputs, quality=quality)
+        return verbs.ptf(
+            self._ds, method, outputs=outputs, quality=quality, coarse_fragments=coarse_fragments, organic=organic
+        )
+
+    def convert_texture(
+        self, to_limit: float = SILT_LIMIT, *, from_limit: float | None = None, method: Texture = "loglinear"
+    ) -> xr.Dataset:
+        """Sand and silt with another particle-size limit between them; see `xsoil.convert_texture`."""
+        return verbs.convert_texture(self._ds, to_limit, from_limit=from_limit, method=method)
 
     def texture_class(self) -> xr.DataArray:
         """USDA texture class; see `xsoil.texture_class`."""

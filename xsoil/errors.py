@@ -21,6 +21,10 @@ class UnitsError(SoilError):
     """Units are missing, or not among those accepted for the variable."""
 
 
+class TextureError(SoilError):
+    """Silt and sand part at another particle size than the verb expects, or it is not known at which."""
+
+
 class CRSError(SoilError):
     """No coordinate reference system, or two that contradict each other."""
 

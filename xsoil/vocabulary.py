@@ -205,6 +205,10 @@ _ROWS = (
         {"mmol kg-1": 0.1, "meq 100g-1": 1.0, "mol kg-1": 100.0, "cmolc kg-1": 1.0, "mmolc kg-1": 0.1}, 0.0,
     ),
     Variable("coarse_fragments", "percent", "coarse fragments (> 2 mm), volume", None, _VOLUME_PERCENT, 0.0, 100.0),
+    Variable(
+        "peat_class", "1", "decomposition of peat (1 fibric, 2 hemic, 3 sapric)", kind="class", low=1.0, high=3.0,
+        how="mode",
+    ),
     Variable("topsoil", "1", "topsoil (1) or subsoil (0)", kind="flag", low=0.0, high=1.0, how="mode"),
     _theta("theta_s", "saturated water content", "soil_porosity"),
     _theta("theta_r", "residual water content"),

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xsoil.ptfs.coarse_fragments import COARSE_FRAGMENTS, WATER, Correction
+from xsoil.ptfs.organic import is_organic, letts2000
 from xsoil.ptfs.ptf import PTF
-from xsoil.vocabulary import Variable
+from xsoil.vocabulary import VARIABLES, Variable
 
 __all__ = ["FLAGS", "TEXTURE", "Evaluation"]
 
@@ -33,8 +35,13 @@ FLAGS: Mapping[str, int] = {
     "input_missing": 16,
     "input_impossible": 32,
     "result_impossible": 64,
+    "organic_soil": 128,
 }
-"""Bits of the variable `quality`; from `texture_rejected` on, except `input_clipped`, the cell has no result."""
+"""Bits of the variable `quality`.
+
+The cell has no result with `texture_rejected`, `input_missing`, `input_impossible` and `result_impossible`. With
+`organic_soil` a function of mineral soils was used beyond its reach, or parameters of peat took its place.
+"""
 
 # Outputs of one soil that must increase strictly.
 ORDERED = ("theta_wp", "theta_fc", "theta_s"), ("theta_r", "theta_s")
@@ -57,6 +64,11 @@ class Evaluation:
         Type in which to compute and return.
     quality : bool
         Return the flags as well, int16, as the last result.
+    coarse_fragments : str, optional
+        A name in `COARSE_FRAGMENTS`: results are those of the soil with its stones. `names` then has
+        `coarse_fragments`, and what the correction needs.
+    peat : bool
+        Organic soils get the parameters of Letts et al. (2000). `names` then has `organic_carbon` and `peat_class`.
     """
 
     entry: PTF
@@ -64,6 +76,8 @@ class Evaluation:
     outputs: tuple[str, ...]
     dtype: str
     quality: bool
+    coarse_fragments: str | None = None
+    peat: bool = False
 
     def __call__(self, *blocks: Array) -> tuple[Array, ...]:
         with np.errstate(all="ignore"):
@@ -75,9 +89,28 @@ class Evaluation:
         renormalised, rejected = balance_texture(cells)
         inputs = [cells[variable.name] for variable in entry.inputs]
         missing, impossible = faulty_inputs(inputs, entry.inputs)
-        faulty = missing | rejected | impossible
         results = dict(zip((v.name for v in entry.outputs), entry.function(*inputs), strict=True))
+        organic: Mask = NOWHERE
+        if "organic_carbon" in cells and (self.quality or self.peat):
+            organic = is_organic(cells["organic_carbon"], cells.get("clay"))
+        peat = organic if self.peat else NOWHERE
+        if self.peat:
+            # what is known to be peat needs neither texture nor the other inputs, but its class
+            unknown, wrong = _faults(cells, "organic_carbon")
+            classless, other = _faults(cells, "peat_class")
+            missing = ((missing | unknown) & ~peat) | (peat & classless)
+            impossible = ((impossible | wrong) & ~peat) | (peat & other)
+            rejected = rejected & ~peat
+            results = _replaced(results, peat, cells["peat_class"])
+        if self.coarse_fragments is not None:
+            correction = COARSE_FRAGMENTS[self.coarse_fragments]
+            absent, wrong = _faults(cells, "coarse_fragments", *correction.inputs)
+            missing, impossible = missing | absent, impossible | wrong
+            results = _with_stones(results, correction, cells)
+        faulty = missing | rejected | impossible
         unphysical = ~faulty & impossible_results(results, entry.outputs, entry.curve == "van_genuchten")
+        if self.coarse_fragments is not None:
+            unphysical = unphysical | (~faulty & (cells["coarse_fragments"] >= 100))  # nothing but rock
         void = faulty | unphysical
         wanted: list[Array] = [results[name] for name in self.outputs]
         if void.any():
@@ -93,18 +126,42 @@ class Evaluation:
         if entry.guarded is not None:
             clipped = clipped | entry.guarded(*inputs)
         found = (
-            outside & ~faulty,
+            outside & ~faulty & ~peat,
             renormalised,
             rejected,
-            clipped & ~faulty,
+            clipped & ~faulty & ~peat,
             missing & ~rejected,
             impossible,
             unphysical,
+            organic,
         )
         quality = np.zeros(blocks[0].shape, np.int16)
         for bit, where in zip(FLAGS.values(), found, strict=True):
             quality |= np.int16(bit) * where
         return (*wanted, quality)
+
+
+def _faults(cells: Mapping[str, Array], *names: str) -> tuple[Mask, Mask]:
+    return faulty_inputs([cells[name] for name in names], tuple(VARIABLES[name] for name in names))
+
+
+def _replaced(results: dict[str, Array], peat: Mask, peat_class: Array) -> dict[str, Array]:
+    """The results, those of peat in its cells."""
+    if not peat.any():
+        return results
+    found = letts2000(tuple(results), peat_class)
+    return {name: np.where(peat, found[name], result) for name, result in results.items()}
+
+
+def _with_stones(results: dict[str, Array], correction: Correction, cells: dict[str, Array]) -> dict[str, Array]:
+    """The results for the whole soil; standard deviations shrink as what they belong to."""
+    volume = cells["coarse_fragments"] / 100
+    factor = correction.factor(volume, results.get("theta_s"), cells.get("bulk_density"))
+    out = {}
+    for name, result in results.items():
+        kind = name.removesuffix("_std")
+        out[name] = result * (1 - volume) if kind in WATER else result * factor if kind in ("k_sat", "k_0") else result
+    return out
 
 
 # The checks look at the extremes of a block first: two reductions are several times faster than masks, and most

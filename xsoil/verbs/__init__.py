@@ -10,6 +10,7 @@ from xsoil.verbs.compare_scaling import compare_scaling
 from xsoil.verbs.conductivity import conductivity
 from xsoil.verbs.conservation_report import conservation_report
 from xsoil.verbs.convert_curve import convert_curve
+from xsoil.verbs.convert_texture import convert_texture
 from xsoil.verbs.depth_mean import depth_mean
 from xsoil.verbs.downscale import downscale
 from xsoil.verbs.evaluate import evaluate
@@ -37,6 +38,7 @@ __all__ = [
     "conductivity",
     "conservation_report",
     "convert_curve",
+    "convert_texture",
     "depth_mean",
     "downscale",
     "evaluate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -11,13 +12,18 @@ import xarray as xr
 
 from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
 from xsoil.ptfs import PTF, PTFS
+from xsoil.ptfs.coarse_fragments import COARSE_FRAGMENTS, Correction
 from xsoil.ptfs.evaluate import FLAGS, TEXTURE, Evaluation
+from xsoil.ptfs.organic import LETTS_2000_REFERENCE, PEAT_DEPTHS, PEAT_OUTPUTS
 from xsoil.verbs._cells import map_cells
 from xsoil.verbs._depths import depth_bounds
 from xsoil.verbs._inputs import as_dataset, carry, read
+from xsoil.verbs._silt_limit import require_silt_limit
 from xsoil.vocabulary import VARIABLES, Variable
 
 __all__ = ["list_ptfs", "ptf"]
+
+CoarseFragments = Literal["ravina_magier1984", "peck_watson1979", "bouwer_rice1984", "brakensiek1986"]
 
 TOPSOIL_DEPTH = 0.3  # m; a layer with its upper edge above is topsoil
 
@@ -28,6 +34,8 @@ def ptf(
     *,
     outputs: str | Sequence[str] | None = None,
     quality: bool = False,
+    coarse_fragments: CoarseFragments | None = None,
+    organic: Literal["flag", "letts2000"] = "flag",
 ) -> xr.Dataset:
     """Estimate hydraulic parameters from soil properties.
 
@@ -44,6 +52,16 @@ def ptf(
         Names of the results wanted; all by default.
     quality : bool
         Add the flag variable `quality`.
+    coarse_fragments : {"ravina_magier1984", "peck_watson1979", "bouwer_rice1984", "brakensiek1986"}, optional
+        Give the parameters of the whole soil, not of its fine earth: water contents times 1 - R_v, R_v being the
+        volume of `coarse_fragments`; `k_sat` and `k_0` times 1 - R_v [1]_, 2 (1 - R_v) / (2 + R_v) [2]_, the ratio of
+        the void ratios (of a porosity `theta_s`) [3]_ or 1 - R_m, the mass without stones (by `bulk_density`) [4]_.
+        By default stones are left out of account. (The option of that name of saxton_rawls2006 follows that paper.)
+    organic : {"flag", "letts2000"}
+        Soils of 12 to 18 % of organic carbon or more (the higher limit for 60 % of clay, a line between) are beyond
+        the functions of mineral soils. "flag" tells so in `quality`, where there is `organic_carbon`; "letts2000" gives
+        them the parameters of fibric, hemic or sapric peat [5]_, by the variable `peat_class` (1, 2, 3), else by the
+        middle of the depth: above 0.10 m, to 0.35 m, below.
 
     Returns
     -------
@@ -64,10 +82,24 @@ def ptf(
         Where the dataset lacks an input.
     UnitsError
         Where an input has no units or unknown ones.
+    TextureError
+        Where `silt_limit` among the attributes of sand or silt is not 50 um, to which all functions belong.
+    ArgumentError
+        Where `coarse_fragments` or `organic` do not go with the function.
 
     See Also
     --------
     list_ptfs : the table of functions, with inputs, outputs, units, validity and DOI.
+    convert_texture : sand and silt with another limit, such as 63 um.
+    draw_soil : random soils between the quantiles of a map.
+
+    References
+    ----------
+    .. [1] Ravina and Magier (1984), Soil Sci. Soc. Am. J. 48, 736-740.
+    .. [2] Peck and Watson (1979), Workshop on Soil Physics and Field Heterogeneity, CSIRO, Canberra.
+    .. [3] Bouwer and Rice (1984), Ground Water 22, 696-705.
+    .. [4] Brakensiek et al. (1986), Soil Sci. Soc. Am. J. 50, 834-835.
+    .. [5] Letts et al. (2000), Atmos. Ocean 38, 141-160, doi:10.1080/07055900.2000.9649643.
 
     Examples
     --------
@@ -84,13 +116,32 @@ def ptf(
     entry = entry.resolve(available)
     wanted = selected(entry, outputs)
     cells = read_inputs(ds, entry, available)
+    correction = _correction(entry, coarse_fragments)
+    peat = _peat(entry, organic)
+    if correction is not None:
+        for name in ("coarse_fragments", *correction.inputs):
+            if name not in cells:
+                cells[name] = read(ds, VARIABLES[name])
     dtype = np.result_type(np.float32, *(array.dtype for name, array in cells.items() if name != "topsoil"))
+    if peat:
+        cells |= {"organic_carbon": read(ds, VARIABLES["organic_carbon"]), "peat_class": _peat_class(ds)}
+    elif quality and "organic_carbon" in ds.variables and "organic_carbon" not in cells:
+        carbon = ds["organic_carbon"]
+        if set(carbon.dims) <= {dim for array in cells.values() for dim in array.dims}:
+            cells["organic_carbon"] = read(ds, VARIABLES["organic_carbon"])
 
-    evaluation = Evaluation(entry, tuple(cells), tuple(v.name for v in wanted), dtype.str, quality)
+    names = tuple(v.name for v in wanted)
+    evaluation = Evaluation(entry, tuple(cells), names, dtype.str, quality, coarse_fragments, peat)
     dtypes: list[np.dtype[np.generic]] = [np.dtype(dtype)] * len(wanted)
     results = map_cells(evaluation, list(cells.values()), dtypes + [np.dtype(np.int16)] * quality, block=entry.block)
 
     source = _provenance(entry)
+    if correction is not None:
+        source["ptf_coarse_fragments"] = str(coarse_fragments)
+        source["references"] += f"; {correction.reference}"
+    if peat:
+        source["ptf_organic"] = organic
+        source["references"] += f"; {LETTS_2000_REFERENCE}"
     out = xr.Dataset(
         {v.name: array.assign_attrs(v.attrs | source) for v, array in zip(wanted, results[: len(wanted)], strict=True)}
     )
@@ -179,25 +230,79 @@ def read_inputs(ds: xr.Dataset, entry: PTF, available: frozenset[str]) -> dict[s
         )
     if any(name in TEXTURE for name in names):
         names = [name for name in TEXTURE if name in ds.variables] + [n for n in names if n not in TEXTURE]
+        require_silt_limit(ds, entry.name)
     return {
         name: _topsoil(ds) if name == "topsoil" and name not in ds.variables else read(ds, VARIABLES[name])
         for name in names
     }
 
 
-def _topsoil(ds: xr.Dataset) -> xr.DataArray:
-    """1 where the upper edge is above 0.3 m, from the coordinate `depth` and, where it has them, its bounds."""
+def _edges(ds: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    """Upper and lower edge [m] of the coordinate `depth`, from its bounds; twice the depth where it has none."""
     depth = ds["depth"]
-    upper = read(ds, VARIABLES["depth"]).astype(float)
+    point = read(ds, VARIABLES["depth"]).astype(float)
     bounds = depth_bounds(ds)
-    if bounds is not None:
-        edges = ds[bounds]
-        units = edges.attrs.get("units", depth.attrs["units"])  # CF: bounds need not repeat them
-        edges = read(ds.assign({bounds: edges.assign_attrs(units=units)}), replace(VARIABLES["depth"], name=bounds))
-        upper = edges.astype(float).min([dim for dim in edges.dims if dim not in depth.dims])
+    if bounds is None:
+        return point, point
+    edges = ds[bounds]
+    units = edges.attrs.get("units", depth.attrs["units"])  # CF: bounds need not repeat them
+    edges = read(ds.assign({bounds: edges.assign_attrs(units=units)}), replace(VARIABLES["depth"], name=bounds))
+    other = [dim for dim in edges.dims if dim not in depth.dims]
+    return edges.astype(float).min(other), edges.astype(float).max(other)
+
+
+def _topsoil(ds: xr.Dataset) -> xr.DataArray:
+    """1 where the upper edge is above 0.3 m."""
+    upper, _ = _edges(ds)
     # 30 cm in float32 are not exactly 0.3 m; a missing depth is a missing topsoil
     topsoil = (upper < TOPSOIL_DEPTH - 1e-6).astype(np.float32).where(upper.notnull())
     return topsoil.reset_coords(drop=True)
+
+
+def _peat_class(ds: xr.Dataset) -> xr.DataArray:
+    """1, 2 or 3 (fibric, hemic, sapric), from the variable, else from the depth."""
+    if "peat_class" in ds.variables:
+        return read(ds, VARIABLES["peat_class"])
+    if "depth" not in ds.variables:
+        raise MissingVariableError(
+            "organic='letts2000' needs 'peat_class', and there is neither that variable nor a coordinate 'depth'; say "
+            "which peat it is: ds.assign(peat_class=1) (1 fibric, 2 hemic, 3 sapric)"
+        )
+    upper, lower = _edges(ds)
+    middle = (upper + lower) / 2
+    found = sum((middle >= limit - 1e-6).astype(np.float32) for limit in PEAT_DEPTHS)
+    return (found + xr.ones_like(middle, np.float32)).where(middle.notnull()).reset_coords(drop=True)
+
+
+def _correction(entry: PTF, name: str | None) -> Correction | None:
+    if name is None:
+        return None
+    if name not in COARSE_FRAGMENTS:
+        raise UnknownNameError.of("correction for coarse fragments", name, COARSE_FRAGMENTS)
+    found = COARSE_FRAGMENTS[name]
+    if any(variable.name == "coarse_fragments" for variable in entry.inputs):
+        raise ArgumentError(
+            f"coarse_fragments={name!r}, but {entry.name} corrects for them by itself with its option "
+            f"{entry.options['coarse_fragments']!r}; choose one of both"
+        )
+    if found.result is not None and all(variable.name != found.result for variable in entry.outputs):
+        raise ArgumentError(
+            f"coarse_fragments={name!r} needs {found.result!r}, which {entry.name} does not give; others: "
+            f"{', '.join(other for other, row in COARSE_FRAGMENTS.items() if row.result is None)}"
+        )
+    return found
+
+
+def _peat(entry: PTF, organic: str) -> bool:
+    if organic not in ("flag", "letts2000"):
+        raise UnknownNameError.of("treatment of organic soils", organic, ("flag", "letts2000"))
+    lacking = [v.name for v in entry.outputs if v.name not in PEAT_OUTPUTS]
+    if organic == "letts2000" and lacking:
+        raise ArgumentError(
+            f"organic='letts2000' has no {', '.join(lacking)} for peat, which {entry.name} gives with these options; "
+            "leave it out"
+        )
+    return organic == "letts2000"
 
 
 def _provenance(entry: PTF) -> dict[str, str]:

@@ -14,6 +14,7 @@ from xsoil.ptfs.evaluate import TEXTURE, balance_texture
 from xsoil.ptfs.usda import USDA_CLASSES, usda_class
 from xsoil.verbs._cells import map_cells
 from xsoil.verbs._inputs import as_dataset, carry, pick, read
+from xsoil.verbs._silt_limit import require_silt_limit
 from xsoil.vocabulary import VARIABLES
 
 __all__ = ["texture_class"]
@@ -43,6 +44,8 @@ def texture_class(ds: xr.Dataset | xr.DataArray) -> xr.DataArray:
         Where there are fewer than two of the three fractions.
     UnitsError
         Where one has no units or unknown ones.
+    TextureError
+        Where `silt_limit` among the attributes of sand or silt is not 50 um.
 
     References
     ----------
@@ -64,6 +67,7 @@ def texture_class(ds: xr.Dataset | xr.DataArray) -> xr.DataArray:
             f"texture_class needs two of 'sand', 'silt', 'clay', found {names} among {sorted(map(str, ds.data_vars))}; "
             "use ds.rename(...)"
         )
+    require_silt_limit(ds, "the USDA triangle")
     cells = [read(ds, VARIABLES[name]) for name in names]
     (result,) = map_cells(partial(_classify, tuple(names)), cells, [np.int8])
     attrs: dict[str, Any] = {
