@@ -14,7 +14,8 @@ import xsoil
 ROOT = Path(xsoil.__file__).parent
 # Lower number = lower layer; a module may import from its own layer and those below.
 LAYERS = {
-    "__init__": 7, "accessor": 6, "verbs": 5, "data": 4, "outputs": 4, "plots": 4, "evaluation": 4,
+    "command_line": 9, "demo": 8, "file_info": 8, "__init__": 7, "accessor": 6, "verbs": 5,
+    "data": 4, "outputs": 4, "plots": 4, "evaluation": 4,
     "networks": 3, "inverse": 3, "kernels": 2, "ptfs": 2, "grids": 2, "physics": 1,
     "vocabulary": 0, "errors": 0, "jit": 0, "threads": 0,
 }  # fmt: skip
@@ -22,7 +23,18 @@ LAYERS = {
 LIBRARIES = {
     "numba": ("jit",),
     "torch": ("networks",),
-    "xarray": ("accessor", "verbs", "data", "outputs", "plots", "evaluation", "grids/geobox"),
+    "xarray": (
+        "command_line",
+        "demo",
+        "file_info",
+        "accessor",
+        "verbs",
+        "data",
+        "outputs",
+        "plots",
+        "evaluation",
+        "grids/geobox",
+    ),
     "dask": ("verbs/_lazy", "data", "outputs"),
 }
 FILES = sorted(ROOT.rglob("*.py"))

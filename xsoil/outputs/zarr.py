@@ -98,7 +98,7 @@ def to_zarr(
     ds = as_dataset(ds)
     for what, sizes in (("chunks", chunks), ("shards", shards)):
         _check_sizes(ds, what, sizes)
-    stored = _laid_out(_georeferenced(_undecorated(ds)), chunks or {}, shards or {})
+    stored = _laid_out(described(ds), chunks or {}, shards or {})
     if is_remote(path):
         _write(stored, os.fspath(path), mode="w" if overwrite else "w-", progress=progress)
         return os.fspath(path)
@@ -132,6 +132,11 @@ def _write(ds: xr.Dataset, target: str, *, mode: Any, progress: bool) -> None:
         template = ds.to_zarr(target, mode=mode, compute=False, zarr_format=3, consolidated=True)
     with ProgressBar() if progress and lazy else nullcontext():
         template.compute()
+
+
+def described(ds: xr.Dataset) -> xr.Dataset:
+    """A copy with the metadata that a file needs: grid mapping, axes, links; without the storage of other files."""
+    return _georeferenced(_undecorated(ds))
 
 
 def _undecorated(ds: xr.Dataset) -> xr.Dataset:
