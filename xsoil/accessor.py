@@ -14,6 +14,7 @@ import xarray as xr
 from xsoil import verbs
 from xsoil.evaluation.splits import Split
 from xsoil.outputs.cog import Overview
+from xsoil.outputs.zarr import Resume
 from xsoil.ptfs.ptf import PTF
 from xsoil.verbs._curves import Curve, Heads
 from xsoil.verbs._gap_model import GapModel
@@ -341,11 +342,14 @@ class SoilAccessor:
         *,
         chunks: Mapping[Hashable, int] | None = None,
         shards: Mapping[Hashable, int] | None = None,
+        resume: Resume = True,
         overwrite: bool = False,
         progress: bool = True,
     ) -> Path | str:
         """Write a Zarr store; see `xsoil.to_zarr`."""
-        return verbs.to_zarr(self._ds, path, chunks=chunks, shards=shards, overwrite=overwrite, progress=progress)
+        return verbs.to_zarr(
+            self._ds, path, chunks=chunks, shards=shards, resume=resume, overwrite=overwrite, progress=progress
+        )
 
     def to_cog(
         self,

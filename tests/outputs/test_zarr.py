@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 from xsoil.errors import ArgumentError, CRSError, SoilError
 from xsoil.grids.ease import ease_grid
 from xsoil.grids.geobox import grid_of
-from xsoil.outputs.zarr import CHUNK_BYTES, _layout, to_zarr
+from xsoil.outputs._layout import CHUNK_BYTES
+from xsoil.outputs._layout import layout_of as _layout
+from xsoil.outputs.zarr import to_zarr
 
 GRID = ease_grid("EASE2_M09km", "conus")
 

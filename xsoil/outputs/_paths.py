@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
+import socket
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from xsoil.errors import ArgumentError
+
+if sys.platform != "win32":
+    import fcntl
+
+LOCK, REPLACED = "lock", "replaced"
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
@@ -20,7 +28,7 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
 
 def refuse_existing(path: Path, *, overwrite: bool, replaceable: Callable[[Path], bool], what: str) -> None:
     """Raise where `path` exists and may not, or must not, be replaced."""
-    if not (path.exists() or path.is_symlink()):
+    if not _stands(path):
         return
     if not overwrite:
         raise ArgumentError(f"{path} exists already; pass overwrite=True to replace it, or write to another path")
@@ -31,33 +39,145 @@ def refuse_existing(path: Path, *, overwrite: bool, replaceable: Callable[[Path]
         )
 
 
+def workshop(path: Path) -> Path:
+    """The hidden folder beside `path` in which it is made: always the same one, so that the next run finds it."""
+    path = Path(os.path.abspath(path))
+    return path.parent / f".{path.name}.partial"
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[Path]:
+    """Give the `workshop` of `path` to this caller alone.
+
+    The claim is a lock of the operating system on a file in that folder, so it ends with the process, however that
+    ends. A run that was killed between the two renames of `publish` is set right first. The folder stays: remove it
+    with `cleared` when nothing in it is needed any more.
+
+    Raises
+    ------
+    ArgumentError
+        Another process, or another thread of this one, is writing `path`.
+    """
+    holder = workshop(path)
+    with _locked(holder, path):
+        old = holder / REPLACED
+        if _stands(old):
+            if _stands(path):
+                _remove(old)
+            else:
+                os.rename(old, path)
+        yield holder
+
+
+@contextmanager
+def _locked(holder: Path, path: Path) -> Iterator[None]:
+    file: IO[str] | None = None
+    while file is None:
+        holder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = open(holder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115  (closed below: closing is unlocking)
+        except FileNotFoundError:
+            continue  # another run has just ended and taken its folder away
+        try:
+            _lock(file)
+        except BlockingIOError:
+            file.seek(0)
+            who = file.read().strip() or "another process"
+            file.close()
+            raise ArgumentError(
+                f"{path} is being written by {who}; wait until that has ended, or write to another path"
+            ) from None
+        try:
+            current = os.stat(holder / LOCK).st_ino == os.fstat(file.fileno()).st_ino
+        except FileNotFoundError:
+            current = False
+        if not current:  # locked what another run, which has just ended, removed meanwhile
+            file.close()
+            file = None
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()} (since {time.strftime('%Y-%m-%d %H:%M:%S')})\n")
+        file.flush()
+        yield
+    finally:
+        file.close()
+
+
+def _lock(file: IO[str]) -> None:
+    """Lock a file or raise `BlockingIOError`; warn where there are no locks."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # a file system that is mounted without locks
+    warnings.warn(
+        f"{file.name} cannot be locked here: see to it that no other process writes the same output", stacklevel=2
+    )
+
+
+def publish(made: Path, path: Path) -> None:
+    """Rename what was made in the workshop of `path` to `path`; whatever stood there stays until then."""
+    old = workshop(path) / REPLACED
+    if _stands(path):
+        os.rename(path, old)
+    try:
+        os.rename(made, path)
+    except OSError:
+        if _stands(old):
+            os.rename(old, path)
+        raise
+    _remove(old)
+
+
+def cleared(holder: Path) -> None:
+    """Remove a claimed workshop."""
+    # Tasks that dask had started when another one failed go on writing for a while.
+    for _ in range(20):
+        emptied(holder)
+        if [entry.name for entry in holder.iterdir()] == [LOCK]:
+            break
+        time.sleep(0.05)
+    # The lock goes last and once: from then on the folder may be another's.
+    (holder / LOCK).unlink()
+    with suppress(OSError):
+        holder.rmdir()
+
+
+def emptied(holder: Path, *, but: str | None = None) -> None:
+    """Remove what a claimed workshop holds, except the entry `but`."""
+    for entry in holder.iterdir():
+        if entry.name not in (LOCK, but):
+            _remove(entry)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path in a hidden folder beside `path`; rename it to `path` when the block ends without an error.
+    """Give a path in the workshop of `path`; rename it to `path` when the block ends without an error.
 
     Whatever stood at `path` stays as it was until then, so a failed or interrupted write leaves no half-written
-    result and an old one is never damaged. The hidden folder is removed in either case.
+    result and an old one is never damaged. What a killed run left behind is removed first.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        made = holder / path.name
-        yield made
-        old = holder / "replaced"
-        if path.exists() or path.is_symlink():
-            os.rename(path, old)
+    with claimed(path) as holder:
         try:
-            os.rename(made, path)
-        except OSError:
-            if old.exists() or old.is_symlink():
-                os.rename(old, path)
-            raise
-    except BaseException:
-        # Tasks that dask had started when another one failed go on writing for a while.
-        for _ in range(20):
-            shutil.rmtree(holder, ignore_errors=True)
-            time.sleep(0.05)
-            if not holder.exists():
-                break
-        raise
-    shutil.rmtree(holder, ignore_errors=True)
+            emptied(holder)
+            made = holder / path.name
+            if made.name in (LOCK, REPLACED):
+                made = holder / f"{path.name}.new"
+            yield made
+            publish(made, path)
+        finally:
+            cleared(holder)
+
+
+def _stands(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import warnings
 from collections.abc import Hashable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +14,10 @@ import xarray as xr
 from xsoil.data.objects import as_dataset
 from xsoil.errors import ArgumentError, AxisError
 from xsoil.grids.geobox import has_grid, locate, spatial_dims
+from xsoil.outputs._layout import laid_out
 from xsoil.outputs._paths import is_remote, refuse_existing, replacing
-
-CHUNK_BYTES = 64 * 2**20
-"""Largest chunk of a new store, before compression: a reader needs some of these at a time, and blosc takes 2 GiB."""
+from xsoil.outputs._regions import lazy_names, write_at_once
+from xsoil.outputs._resume import Resume, is_finished_run, write_store
 
 # What another file said about its storage: wrong, or an error, for the new store.
 _LINKS = ("grid_mapping", "coordinates")
@@ -33,6 +30,7 @@ def to_zarr(
     *,
     chunks: Mapping[Hashable, int] | None = None,
     shards: Mapping[Hashable, int] | None = None,
+    resume: Resume = True,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path | str:
@@ -41,6 +39,8 @@ def to_zarr(
     All metadata is written first, then each dask block goes to its own region, so no more than the blocks being
     worked on are in memory. Blocks are aligned to the chunks (or shards) of the store: no two tasks write one chunk.
     A local store appears at `path` only when it is complete; an error or interrupt leaves what was there untouched.
+    A run that was killed, or that met a full disk, is continued by the same call, and ends with the same bytes as one
+    that was not: what is finished is noted, block by block, in a hidden folder beside `path` until all is done.
 
     Parameters
     ----------
@@ -56,6 +56,11 @@ def to_zarr(
     shards : mapping of dim to int, optional
         Cells per shard (one file of many chunks) along the named dims; a multiple of the chunk. Default: no shards.
         GDAL reads shards from version 3.13.
+    resume : bool or "unchecked"
+        True: continue an unfinished run of this call, and return at once where its finished store stands at `path`;
+        an unfinished run of other data, parameters, files or versions is an error. False: discard an unfinished run.
+        "unchecked": continue it also where the computation has another name or files have changed; metadata and chunks
+        must still be the same. Local stores of lazy data only.
     overwrite : bool
         Replace an existing store. Anything that is not a Zarr store is never deleted.
     progress : bool
@@ -69,13 +74,20 @@ def to_zarr(
     Raises
     ------
     ArgumentError
-        `path` exists, or `chunks` or `shards` do not fit the data.
+        `path` exists, or is being written by another process; an unfinished run there is of something else; `chunks`
+        or `shards` do not fit the data.
     CRSError, AxisError
         There are spatial dims, but no CRS or no even axis. (An axis of one cell of unknown size is written without
         a GeoTransform.)
 
     Notes
     -----
+    What a run is made from: metadata and variables in memory, the names that dask gave to the lazy arrays (digests of
+    how they are computed, and from what), size and time of change of the local files that the graph reads, and the
+    versions of xsoil, numpy, numba, dask, xarray and zarr. Arrays that get a random name in each session (``delayed``,
+    ``da.random`` without a seed, functions defined in a notebook) cannot be recognised: "unchecked" is for them.
+    Files behind a URL are known by their name alone.
+
     Integers with a ``_FillValue`` come back from xarray as floats with NaN; classes (with ``flag_values``) come back as
     they were, because theirs is written as the attribute ``nodata``, which xsoil and rioxarray know, and as the fill
     value of the array, which GDAL knows.
@@ -98,14 +110,21 @@ def to_zarr(
     ds = as_dataset(ds)
     for what, sizes in (("chunks", chunks), ("shards", shards)):
         _check_sizes(ds, what, sizes)
-    stored = _laid_out(described(ds), chunks or {}, shards or {})
+    if not isinstance(resume, bool) and resume != "unchecked":
+        raise ArgumentError(f"resume={resume!r}; expected True, False or 'unchecked'")
+    stored = laid_out(described(ds), chunks or {}, shards or {})
     if is_remote(path):
-        _write(stored, os.fspath(path), mode="w" if overwrite else "w-", progress=progress)
+        write_at_once(stored, os.fspath(path), "w" if overwrite else "w-", progress=progress)
         return os.fspath(path)
     local = Path(path)
-    refuse_existing(local, overwrite=overwrite, replaceable=_is_store, what="a Zarr store")
+    lazy = bool(lazy_names(stored))
+    if not (lazy and resume is not False and not overwrite and is_finished_run(local)):
+        refuse_existing(local, overwrite=overwrite, replaceable=_is_store, what="a Zarr store")
+    if lazy:
+        write_store(stored, local, resume=resume, overwrite=overwrite, progress=progress)
+        return local
     with replacing(local) as temporary:
-        _write(stored, os.fspath(temporary), mode="w-", progress=progress)
+        write_at_once(stored, temporary, "w-", progress=progress)
     return local
 
 
@@ -119,19 +138,6 @@ def _check_sizes(ds: xr.Dataset, what: str, sizes: Mapping[Hashable, int] | None
             raise ArgumentError(f"{what} names {dim!r}, which is not among the dims {[str(d) for d in ds.dims]}")
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
             raise ArgumentError(f"{what}[{dim!r}] is {size!r}; expected a whole number of cells, 1 or more")
-
-
-def _write(ds: xr.Dataset, target: str, *, mode: Any, progress: bool) -> None:
-    from dask.diagnostics import ProgressBar
-
-    lazy = any(variable.chunks is not None for variable in ds.variables.values())
-    with warnings.catch_warnings():
-        # Consolidated metadata makes opening one request, and xarray warns on reading where it is absent.
-        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
-        warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification", category=FutureWarning)
-        template = ds.to_zarr(target, mode=mode, compute=False, zarr_format=3, consolidated=True)
-    with ProgressBar() if progress and lazy else nullcontext():
-        template.compute()
 
 
 def described(ds: xr.Dataset) -> xr.Dataset:
@@ -251,87 +257,3 @@ def _axis_attrs(axis: str, crs: Any) -> dict[str, str]:
         "units": "m" if crs.units[0] in ("metre", "meter") else crs.units[0],
         "axis": axis,
     }
-
-
-def _laid_out(ds: xr.Dataset, chunks: Mapping[Hashable, int], shards: Mapping[Hashable, int]) -> xr.Dataset:
-    """Set chunks, shards and compression of every variable, and align the dask blocks to them."""
-    from zarr.codecs import BloscCodec
-
-    out = ds.copy(deep=False)
-    for name, variable in ds.variables.items():
-        blocks, stored, shard = _layout(variable, chunks, shards)
-        if variable.chunks is not None and variable.chunks != blocks:
-            encoding = variable.encoding
-            variable = variable.chunk(dict(zip(variable.dims, blocks)))
-            variable.encoding = encoding
-            out[name] = variable
-        encoding = out.variables[name].encoding
-        if variable.ndim and variable.size:
-            encoding["chunks"] = stored
-            if shard is not None:
-                encoding["shards"] = shard
-        if variable.dtype.kind in "iufb":
-            # blosc is in the core of the Zarr v3 specification, plain zstd is not
-            encoding["compressors"] = (BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),)
-        if variable.dtype.kind in "iu" and variable.ndim:
-            # GDAL takes the fill value as nodata; zarr's default, 0, is a value like any other.
-            info = np.iinfo(variable.dtype)
-            unused = info.max if variable.dtype.kind == "u" else info.min
-            nodata = variable.attrs.get("nodata")
-            if not isinstance(nodata, int) or not info.min <= nodata <= info.max:
-                nodata = unused
-            encoding["fill_value"] = encoding.get("_FillValue", variable.dtype.type(nodata))
-    return out
-
-
-def _layout(
-    variable: xr.Variable, chunks: Mapping[Hashable, int], shards: Mapping[Hashable, int]
-) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...], tuple[int, ...] | None]:
-    """Dask blocks to write, chunk of the store, and shard or None."""
-    blocks, stored, shard = [], [], []
-    for axis, dim in enumerate(variable.dims):
-        size = variable.shape[axis]
-        have = variable.chunks[axis] if variable.chunks is not None else (size,)
-        chunk = min(int(chunks.get(dim, 0)) or max(have), max(size, 1))
-        unit = min(int(shards.get(dim, 0)) or chunk, max(size, 1))
-        if unit < size and unit % chunk:
-            if dim in chunks:
-                raise ArgumentError(f"shards[{dim!r}] = {unit} is not a multiple of chunks[{dim!r}] = {chunk}")
-            chunk = unit
-        elif unit >= size:
-            unit = math.ceil(size / chunk) * chunk if size else chunk
-        # A block holds whole units: as many as fit into the largest block that dask has now.
-        length = min(unit * max(1, max(have) // unit), max(size, 1))
-        regular = (
-            all(c == have[0] for c in have[:-1]) and have[-1] <= have[0] and (len(have) == 1 or have[0] % unit == 0)
-        )
-        blocks.append(tuple(have) if regular else _even(size, length))
-        stored.append(chunk)
-        shard.append(unit)
-    free = [axis for axis, dim in enumerate(variable.dims) if dim not in chunks and dim not in shards]
-    itemsize = max(variable.dtype.itemsize, 1)
-    while math.prod(stored) * itemsize > CHUNK_BYTES:
-        # Divide the longest chunk; one that must tile a block evenly stays whole if prime.
-        choices = {a: d for a in free if (d := _divisor(stored[a], single=len(blocks[a]) == 1)) is not None}
-        if not choices:
-            break
-        axis = max(choices, key=lambda a: stored[a])
-        stored[axis] = math.ceil(stored[axis] / choices[axis])
-    use_shards = bool(shards) and any(dim in shards for dim in variable.dims)
-    if use_shards:
-        shard = [math.ceil(s / c) * c for s, c in zip(shard, stored)]
-    return tuple(blocks), tuple(stored), tuple(shard) if use_shards else None
-
-
-def _even(size: int, length: int) -> tuple[int, ...]:
-    full, rest = divmod(size, length)
-    return (length,) * full + ((rest,) if rest else ()) if size else (0,)
-
-
-def _divisor(length: int, *, single: bool) -> int | None:
-    """Smallest number of equal parts (two or more) that tile `length`; a single block may end in a shorter part."""
-    if length < 2:
-        return None
-    if single:
-        return 2
-    return next((d for d in range(2, 65) if length % d == 0), None)

@@ -1,0 +1,180 @@
+"""What a store is made from, so that a run that continues another one knows whether it makes the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePath
+from types import ModuleType
+from typing import Any
+
+import cloudpickle  # type: ignore[import-untyped]
+import dask.array as da
+import numpy as np
+
+PACKAGES = ("xsoil", "numpy", "numba", "dask", "xarray", "zarr")
+LONGEST_PATH = 4096
+_PLAIN = (int, float, complex, bytes, bool, type(None), slice, np.ndarray, np.generic, np.dtype, type, ModuleType)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the result depends on: two runs of one origin write the same bytes.
+
+    Attributes
+    ----------
+    layout : str
+        Digest of all metadata and of every variable that is in memory.
+    arrays : dict
+        The name that dask gave to each lazy variable (a digest of how it is computed, from what), and its blocks.
+    files : dict
+        Size and time of change of the local files that the graph reads.
+    packages : dict
+        Versions of what computes.
+    """
+
+    layout: str
+    arrays: dict[str, str]
+    files: dict[str, str]
+    packages: dict[str, str]
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, da.Array], template: Path) -> Origin:
+        """Of lazy variables and the store that was laid out for them."""
+        named = {name: f"{array.name} {_digest([repr(array.chunks)])}" for name, array in arrays.items()}
+        return cls(_tree(template), named, {path: _state(path) for path in files_of(arrays.values())}, _versions())
+
+    @property
+    def token(self) -> str:
+        return _digest([json.dumps(asdict(self), sort_keys=True)])
+
+    def differences(self, other: Origin) -> list[str]:
+        """What differs from another origin, in words."""
+        found = []
+        if self.layout != other.layout:
+            found.append("the metadata, chunks or variables in memory")
+        for what, mine, theirs in (
+            ("the computation of ", self.arrays, other.arrays),
+            ("the file ", self.files, other.files),
+            ("the version of ", self.packages, other.packages),
+        ):
+            found += [f"{what}{name}" for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
+        return found
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Origin:
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def files_of(arrays: Iterable[da.Array]) -> list[str]:
+    """Local files and folders that the graphs name.
+
+    The name of an array tells the path that it is read from, and not always whether the file there has changed since.
+    """
+    search = _PathSearch()
+    for array in arrays:
+        search.scan(dict(array.__dask_graph__()).values())
+    return sorted(search.found)
+
+
+class _Nowhere:
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+class _PathSearch(cloudpickle.Pickler):  # type: ignore[misc]
+    """Walks through objects as pickling does, and notes the strings and paths that exist."""
+
+    def __init__(self) -> None:
+        super().__init__(_Nowhere())
+        self.found: set[str] = set()
+        self.seen: set[int] = set()
+        self.kept: list[Any] = []  # an identity is one as long as its object lives
+
+    def scan(self, objects: Iterable[Any]) -> None:
+        """Tasks are walked by hand; only what they hold beside numbers, names and containers is pickled, once."""
+        stack = list(objects)
+        while stack:
+            item = stack.pop()
+            if isinstance(item, (str, PurePath)):
+                self.note(item)
+            elif isinstance(item, (tuple, list, set, frozenset)):
+                stack.extend(item)
+            elif isinstance(item, Mapping):
+                stack.extend(item.values())
+            elif isinstance(item, _PLAIN) or id(item) in self.seen:
+                continue
+            elif hasattr(item, "func") and hasattr(item, "args"):  # a task of dask, or a partial
+                stack += [item.func, item.args, getattr(item, "kwargs", None) or getattr(item, "keywords", None)]
+            else:
+                self.seen.add(id(item))
+                self.kept.append(item)
+                try:
+                    self.dump(item)
+                except Exception:
+                    continue  # what cannot be pickled cannot go to a worker either: there is nothing to learn from it
+                finally:
+                    self.clear_memo()
+
+    def persistent_id(self, obj: Any) -> Any:
+        """Called for every object on the way; what holds no path is not looked into."""
+        if isinstance(obj, (str, PurePath)):
+            self.note(obj)
+        elif isinstance(obj, (np.ndarray, bytes, ModuleType)):
+            return "plain"
+        return None
+
+    def note(self, path: str | PurePath) -> None:
+        text = os.fspath(path).removeprefix("file://")
+        if len(text) < LONGEST_PATH and (os.sep in text or "." in text) and not text.endswith(".py") and _exists(text):
+            self.found.add(os.path.abspath(text))
+
+
+@lru_cache(maxsize=65536)
+def _exists(text: str) -> bool:
+    return "\0" not in text and os.path.exists(text)
+
+
+def _state(path: str) -> str:
+    """Size and time of change of a file, of every file of a Zarr store, or the time of change of another folder."""
+    top = os.stat(path)
+    if not os.path.isdir(path):
+        return f"{top.st_size} {top.st_mtime_ns}"
+    if not any(os.path.exists(os.path.join(path, name)) for name in ("zarr.json", ".zgroup", ".zarray")):
+        return f"{top.st_mtime_ns}"
+    files = sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    return _digest(f"{os.path.relpath(f, path)} {(s := os.stat(f)).st_size} {s.st_mtime_ns}" for f in files)
+
+
+def _tree(folder: Path) -> str:
+    """Digest of all files below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _digest(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found

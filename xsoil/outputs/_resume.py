@@ -1,0 +1,175 @@
+"""Runs that write a local store: begun, interrupted, continued, finished.
+
+While a run lasts, everything lies in the workshop beside the target (see `_paths`):
+
+    .<name>.partial/lock             held by the writing process
+    .<name>.partial/<digest>/        one run: named after its origin, so that a late worker of another run, whose
+                                     process was killed, cannot write into this one
+        origin.json                  what it is made from
+        store/                       the store, its template complete from the start
+        done/<variable>/<block>      the ledger: one file for each finished region, with a checksum
+
+The folder of a run is renamed into place when its template is complete; its store is renamed to the target when all
+regions are. Nothing of the ledger is left then; the token of the origin stays as an extended attribute of the finished
+folder (where the file system has these), so that the same call finds its work done.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import dask.array as da
+import xarray as xr
+
+from xsoil.errors import ArgumentError
+from xsoil.outputs._origin import Origin
+from xsoil.outputs._paths import claimed, cleared, emptied, publish, workshop
+from xsoil.outputs._regions import encoded_arrays, finished_count, write_regions, write_template
+
+Resume = bool | Literal["unchecked"]
+ORIGIN, STORE, LEDGER = "origin.json", "store", "done"
+TOKEN = "user.xsoil.origin"
+NEW = "new"
+
+
+def write_store(ds: xr.Dataset, path: Path, *, resume: Resume, overwrite: bool, progress: bool) -> None:
+    """Write a laid-out dataset to `path`, which exists only if it may be replaced or may be this very result."""
+    arrays = encoded_arrays(ds)
+    with claimed(path) as holder:
+        try:
+            begun = _Run.begin(ds, arrays, holder)
+            if path.exists() and not overwrite:
+                _refuse_other(path, begun)
+                cleared(holder)
+                return
+            run, continued = _continued(begun, holder, path, resume)
+        except BaseException:
+            if not _runs(holder):
+                cleared(holder)
+            raise
+        try:
+            write_regions(arrays, run.store, run.ledger, progress=progress)
+            run.finish(path, sweep=continued)
+        except BaseException as error:
+            _leave(run, holder, path, error, keep=resume is not False)
+            raise
+        cleared(holder)
+
+
+def is_finished_run(path: Path) -> bool:
+    """True for a store of `write_store` that is complete and tells what it was made from."""
+    return _token_of(path) is not None
+
+
+@dataclass(frozen=True)
+class _Run:
+    folder: Path
+    origin: Origin
+
+    @property
+    def store(self) -> Path:
+        return self.folder / STORE
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / LEDGER
+
+    @classmethod
+    def begin(cls, ds: xr.Dataset, arrays: dict[str, da.Array], holder: Path) -> _Run:
+        """A new run that is not in its place yet: the template and the origin."""
+        shutil.rmtree(holder / NEW, ignore_errors=True)
+        (holder / NEW).mkdir()
+        write_template(ds, holder / NEW / STORE)
+        origin = Origin.of(arrays, holder / NEW / STORE)
+        (holder / NEW / LEDGER).mkdir()
+        origin.write(holder / NEW / ORIGIN)
+        return cls(holder / NEW, origin)
+
+    def put_in_place(self, holder: Path) -> _Run:
+        place = holder / self.origin.token[:16]
+        os.rename(self.folder, place)
+        return _Run(place, self.origin)
+
+    def finish(self, path: Path, *, sweep: bool) -> None:
+        if sweep:  # what zarr was writing when a run before was killed
+            for left in self.store.rglob("*.partial"):
+                left.unlink(missing_ok=True)
+        if hasattr(os, "setxattr"):
+            with suppress(OSError):
+                os.setxattr(self.store, TOKEN, self.origin.token.encode())
+        publish(self.store, path)
+
+
+def _runs(holder: Path) -> list[_Run]:
+    """Runs in a workshop that have their template."""
+    return [
+        _Run(folder, Origin.read(folder / ORIGIN))
+        for folder in sorted(holder.iterdir())
+        if folder.name != NEW and (folder / ORIGIN).is_file()
+    ]
+
+
+def _continued(begun: _Run, holder: Path, path: Path, resume: Resume) -> tuple[_Run, bool]:
+    """The run to work on, and whether it is an old one."""
+    runs = _runs(holder) if resume is not False else []
+    for run in runs:
+        if run.origin == begun.origin:
+            emptied(holder, but=run.folder.name)
+            return run, True
+    for run in runs:
+        if resume == "unchecked" and run.origin.layout == begun.origin.layout:
+            emptied(holder, but=run.folder.name)
+            return run, True
+        if finished_count(run.ledger):
+            raise ArgumentError(_other_run(run, begun, path, resume))
+    emptied(holder, but=NEW)
+    return begun.put_in_place(holder), False
+
+
+def _other_run(run: _Run, begun: _Run, path: Path, resume: Resume) -> str:
+    different = begun.origin.differences(run.origin)
+    named = ", ".join(different[:3]) + (f" and {len(different) - 3} more" if len(different) > 3 else "")
+    random = ""
+    if resume is True and begun.origin.layout == run.origin.layout:
+        random = (
+            ", or resume='unchecked' to continue all the same (right only if you know that the numbers are: delayed "
+            "and random arrays, and functions of a notebook, get a new name in each session)"
+        )
+    return (
+        f"{path} was begun from something else ({finished_count(run.ledger)} regions are written); what differs: "
+        f"{named}. Pass resume=False to discard them and begin again{random}; or write to another path"
+    )
+
+
+def _refuse_other(path: Path, begun: _Run) -> None:
+    if _token_of(path) != begun.origin.token:
+        raise ArgumentError(
+            f"{path} exists already and was made from other data or parameters, or by other versions; "
+            "pass overwrite=True to replace it, or write to another path"
+        )
+
+
+def _token_of(path: Path) -> str | None:
+    if not hasattr(os, "getxattr"):
+        return None
+    try:
+        return os.getxattr(path, TOKEN).decode()
+    except OSError:
+        return None
+
+
+def _leave(run: _Run, holder: Path, path: Path, error: Any, *, keep: bool) -> None:
+    """After an error or an interrupt: keep what is finished, and say so."""
+    count = finished_count(run.ledger) if keep else 0
+    if not count:
+        cleared(holder)
+        return
+    error.add_note(
+        f"{path} is not complete: {count} finished regions are kept in {workshop(path)}; "
+        "the same call continues from there, resume=False begins again"
+    )
