@@ -21,7 +21,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import dask.array as da
 import xarray as xr
@@ -31,13 +31,12 @@ from xsoil.outputs._origin import Origin
 from xsoil.outputs._paths import claimed, cleared, emptied, publish, workshop
 from xsoil.outputs._regions import encoded_arrays, finished_count, write_regions, write_template
 
-Resume = bool | Literal["unchecked"]
 ORIGIN, STORE, LEDGER = "origin.json", "store", "done"
 TOKEN = "user.xsoil.origin"
 NEW = "new"
 
 
-def write_store(ds: xr.Dataset, path: Path, *, resume: Resume, overwrite: bool, progress: bool) -> None:
+def write_store(ds: xr.Dataset, path: Path, *, resume: bool | str, overwrite: bool, progress: bool) -> None:
     """Write a laid-out dataset to `path`, which exists only if it may be replaced or may be this very result."""
     arrays = encoded_arrays(ds)
     with claimed(path) as holder:
@@ -114,7 +113,7 @@ def _runs(holder: Path) -> list[_Run]:
     ]
 
 
-def _continued(begun: _Run, holder: Path, path: Path, resume: Resume) -> tuple[_Run, bool]:
+def _continued(begun: _Run, holder: Path, path: Path, resume: bool | str) -> tuple[_Run, bool]:
     """The run to work on, and whether it is an old one."""
     runs = _runs(holder) if resume is not False else []
     for run in runs:
@@ -131,7 +130,7 @@ def _continued(begun: _Run, holder: Path, path: Path, resume: Resume) -> tuple[_
     return begun.put_in_place(holder), False
 
 
-def _other_run(run: _Run, begun: _Run, path: Path, resume: Resume) -> str:
+def _other_run(run: _Run, begun: _Run, path: Path, resume: bool | str) -> str:
     different = begun.origin.differences(run.origin)
     named = ", ".join(different[:3]) + (f" and {len(different) - 3} more" if len(different) > 3 else "")
     random = ""

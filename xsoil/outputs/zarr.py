@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -17,7 +17,9 @@ from xsoil.grids.geobox import has_grid, locate, spatial_dims
 from xsoil.outputs._layout import laid_out
 from xsoil.outputs._paths import is_remote, refuse_existing, replacing
 from xsoil.outputs._regions import lazy_names, write_at_once
-from xsoil.outputs._resume import Resume, is_finished_run, write_store
+from xsoil.outputs._resume import is_finished_run, write_store
+
+Resume = bool | Literal["unchecked"]
 
 # What another file said about its storage: wrong, or an error, for the new store.
 _LINKS = ("grid_mapping", "coordinates")
