@@ -172,3 +172,10 @@ def test_what_is_not_there(folder):
     with pytest.raises(ArgumentError, match="the first that of clay 5-15 cm mean"):
         open_soilgrids(folder, ["sand", "clay"])
     assert open_soilgrids(folder, ["sand", "clay"], depths=[(0, 0.05)]).sizes["depth"] == 1
+
+
+def test_a_signed_url_of_a_folder_stays_signed():
+    from xsoil.data.soilgrids import _on_server
+
+    found = _on_server("https://host/data/?signature=a%2Fb", "clay", ["mean"], [(0, 0.05)])
+    assert list(found.values()) == ["https://host/data/clay/clay_0-5cm_mean.vrt?signature=a%2Fb"]

@@ -64,6 +64,32 @@ def test_over_http(folder):
         open_solus100()
 
 
+def test_a_signed_url_is_that_of_a_file_or_of_its_folder(folder):
+    with served(folder) as url:
+        signed = open_solus100(f"{url}/sandtotal_0_cm_p.tif?signature=a%2Fb").compute()
+        whole = open_solus100(f"{url}/?signature=a", "sand", depths=[0]).compute()
+    assert list(signed.data_vars) == ["sand"]
+    meant = open_solus100(folder, "sand", depths=[0]).sand
+    assert_array_equal(signed.sand, meant)
+    assert_array_equal(whole.sand, meant)
+
+
+def test_other_files_of_a_folder_are_left_but_not_those_of_a_list(folder):
+    tif(folder / "resdept_0_cm_p.tif", np.ones((20, 30)), **ALBERS)  # a property that xsoil does not know
+    (folder / "notes.tif").write_text("no raster")
+    assert "sand" in open_solus100(folder, depths=[0])
+    with pytest.raises(FileError, match=r"'notes.tif' is not named like"):
+        open_solus100([folder / "sandtotal_0_cm_p.tif", folder / "notes.tif"])
+    with pytest.raises(FileError, match=r"'resdept_0_cm_p.tif' is not named like .*known properties: sandtotal"):
+        open_solus100([folder / "sandtotal_0_cm_p.tif", folder / "resdept_0_cm_p.tif"])
+
+
+def test_two_files_of_one_map(folder):
+    tif(folder / "again" / "sandtotal_0_cm_p.tif", np.ones((20, 30)), **ALBERS)
+    with pytest.raises(ArgumentError, match="are both sand at 0 cm; give one of them"):
+        open_solus100(folder, "sand")
+
+
 def test_faults(folder):
     with pytest.raises(ArgumentError, match="the first that of bulk_density at 5 cm"):
         open_solus100(folder)

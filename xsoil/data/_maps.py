@@ -59,11 +59,6 @@ def decoded(
     return made
 
 
-def attrs_of(name: str, **more: Any) -> dict[str, Any]:
-    """Attributes of a variable of the vocabulary, and more."""
-    return {**VARIABLES[name].attrs, **more}
-
-
 def grid_coords(geobox: GeoBox) -> dict[Hashable, Any]:
     """Coordinates of a grid with its grid mapping, as `xsoil.grid_of` reads them."""
     made = xr_coords(geobox, crs_coord_name=MAPPING)

@@ -48,6 +48,17 @@ def name_of(path: str) -> str:
     return path.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
 
 
+def is_file(path: str, endings: Sequence[str]) -> bool:
+    """True for a path or URL of a file or a pattern; a folder on a server has neither ending nor ``*``."""
+    return "*" in path.split("?")[0] or name_of(path).lower().endswith(tuple(endings))
+
+
+def inside(root: str, name: str) -> str:
+    """Path or URL of a file in a folder; what signs the URL of the folder stays behind it."""
+    place, question, signature = root.partition("?")
+    return f"{place.rstrip('/')}/{name}{question}{signature}"
+
+
 def paths_of(paths: Paths, endings: Sequence[str], what: str) -> list[str]:
     """All files that are meant, sorted by name.
 

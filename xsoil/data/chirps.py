@@ -12,10 +12,11 @@ import pandas as pd
 import xarray as xr
 
 from xsoil.data._degrees import degrees_named, select, with_crs
-from xsoil.data._maps import attrs_of, decoded, grid_coords, maps
+from xsoil.data._maps import decoded, grid_coords, maps
 from xsoil.data._netcdf import chunked, first_name, joined, open_one
 from xsoil.data._paths import Paths, Product, in_order, matched, name_of, paths_of
 from xsoil.data._rasters import Raster, dims_of, fills_of, stacked
+from xsoil.data._variables import attrs_of
 from xsoil.errors import FileError, TimeError
 from xsoil.vocabulary import canonical_units
 

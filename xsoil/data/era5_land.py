@@ -12,11 +12,12 @@ import xarray as xr
 from xsoil.data._days import mean_of_days
 from xsoil.data._degrees import degrees_named, select, with_crs
 from xsoil.data._hdf5 import require_choice
-from xsoil.data._maps import attrs_of, layer_coords
+from xsoil.data._maps import layer_coords
 from xsoil.data._netcdf import chunked, first_name, joined, open_one
 from xsoil.data._paths import Paths, Product, paths_of
+from xsoil.data._variables import attrs_of
 from xsoil.errors import ArgumentError, FileError, GridMismatchError, TimeError, UnknownNameError
-from xsoil.vocabulary import VARIABLES, canonical_units
+from xsoil.vocabulary import canonical_units
 
 __all__ = ["open_era5_land"]
 
@@ -28,26 +29,25 @@ PRODUCT = Product(
     "dataset for land applications. Earth Syst. Sci. Data 13, 4349-4383; data: doi:10.24381/cds.e2161bac",
     "10.5194/essd-13-4349-2021",
 )
-RADIATION = {"units": "W m-2"}
 FLUXES: dict[str, tuple[str, float, str, dict[str, str]]] = {
     "precipitation": ("tp", 1000.0, "m", {}),
     "pet": ("pev", -1000.0, "m", {}),
     "actual_et": ("e", -1000.0, "m", {}),
-    "runoff": ("ro", 1000.0, "m", {"units": "mm d-1", "long_name": "runoff, surface and below"}),
-    "shortwave_down": ("ssrd", 1 / 86400, "J m-2", {**RADIATION, "long_name": "downward shortwave radiation"}),
-    "longwave_down": ("strd", 1 / 86400, "J m-2", {**RADIATION, "long_name": "downward longwave radiation"}),
-    "shortwave_net": ("ssr", 1 / 86400, "J m-2", {**RADIATION, "long_name": "net shortwave radiation"}),
-    "longwave_net": ("str", 1 / 86400, "J m-2", {**RADIATION, "long_name": "net longwave radiation, downward"}),
+    "runoff": ("ro", 1000.0, "m", {"long_name": "runoff, surface and below"}),
+    "shortwave_down": ("ssrd", 1 / 86400, "J m-2", {}),
+    "longwave_down": ("strd", 1 / 86400, "J m-2", {}),
+    "shortwave_net": ("ssr", 1 / 86400, "J m-2", {}),
+    "longwave_net": ("str", 1 / 86400, "J m-2", {}),
 }
 """Accumulated from 00 UTC. Our name: that of ECMWF, factor from an amount in a day to our units, units of the file."""
 STATES: dict[str, tuple[str, str, dict[str, str]]] = {
     "air_temperature": ("t2m", "K", {}),
-    "dewpoint_temperature": ("d2m", "K", {"units": "K", "long_name": "dew-point temperature, 2 m"}),
-    "surface_pressure": ("sp", "Pa", {"units": "Pa", "long_name": "surface pressure"}),
-    "wind_u": ("u10", "m s-1", {"units": "m s-1", "long_name": "eastward wind, 10 m"}),
-    "wind_v": ("v10", "m s-1", {"units": "m s-1", "long_name": "northward wind, 10 m"}),
-    "lai_high": ("lai_hv", "m2 m-2", {"units": "1", "long_name": "leaf area index, high vegetation"}),
-    "lai_low": ("lai_lv", "m2 m-2", {"units": "1", "long_name": "leaf area index, low vegetation"}),
+    "dewpoint_temperature": ("d2m", "K", {}),
+    "surface_pressure": ("sp", "Pa", {}),
+    "wind_u": ("u10", "m s-1", {}),
+    "wind_v": ("v10", "m s-1", {}),
+    "lai_high": ("lai_hv", "m2 m-2", {}),
+    "lai_low": ("lai_lv", "m2 m-2", {}),
     "soil_moisture": ("swvl", "m3 m-3", {"long_name": "soil moisture of four layers (model)"}),
     "soil_temperature": ("stl", "K", {"long_name": "soil temperature of four layers (model)"}),
 }
@@ -145,11 +145,10 @@ def open_era5_land(
             layers = [dataset[code] for code in _codes(name, dataset)]
             array = xr.concat([_checked(layer, STATES[name][1]) for layer in layers], "depth", coords="minimal")
             array = array.transpose("time", "depth", ...)
-            made[name] = _state(array, frequency, time).assign_attrs(attrs_of(name) | STATES[name][2])
+            made[name] = _state(array, frequency, time).assign_attrs(attrs_of(name, **STATES[name][2]))
         elif name in STATES:
             code, units, more = STATES[name]
-            about = dict(more) if more else attrs_of(name)
-            made[name] = _state(_checked(dataset[code], units), frequency, time).assign_attrs(about)
+            made[name] = _state(_checked(dataset[code], units), frequency, time).assign_attrs(attrs_of(name, **more))
         else:
             made[name] = _flux(dataset, name, frequency, accumulated, time)
     if frequency == "daily":
@@ -268,8 +267,7 @@ def _flux(ds: xr.Dataset, name: str, frequency: str, accumulated: bool, time: np
     if name == "precipitation":
         out = out.clip(min=0.0)
     cell = "time: mean (interval: 1 hour)" if frequency == "hourly" else "time: mean (interval: 1 day)"
-    about = dict(more) if more else dict(VARIABLES[name].attrs)
-    return out.assign_attrs(about | {"cell_methods": cell})
+    return out.assign_attrs(attrs_of(name, cell_methods=cell, **more))
 
 
 def _require_hourly(time: np.ndarray[Any, Any], what: str = "hourly fluxes and states") -> None:

@@ -18,8 +18,8 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from xsoil.data._hdf5 import require_choice
-from xsoil.data._maps import attrs_of
 from xsoil.data._paths import Product
+from xsoil.data._variables import attrs_of
 from xsoil.errors import ArgumentError, FileError, MissingVariableError, UnknownNameError
 
 __all__ = ["open_ismn"]

@@ -16,9 +16,10 @@ from dask.base import tokenize
 from odc.geo.geobox import GeoBox
 
 from xsoil.data._hdf5 import require_choice
-from xsoil.data._maps import attrs_of, decode_block, grid_coords, maps
+from xsoil.data._maps import decode_block, grid_coords, maps
 from xsoil.data._paths import Paths, is_remote, name_of, paths_of
 from xsoil.data._rasters import CHUNK, Raster, dims_of
+from xsoil.data._variables import attrs_of
 from xsoil.errors import ArgumentError, FileError, GridMismatchError, MissingVariableError, TimeError, UnknownNameError
 
 __all__ = ["open_modis"]
@@ -39,7 +40,6 @@ class Layer:
     quality: str
     good: tuple[int, int]
     """Bits of the quality layer that tell, and the value that they have where the retrieval is good."""
-    attrs: dict[str, str]
     products: str
     citation: tuple[str, str]
 
@@ -50,19 +50,19 @@ NDVI = ("Didan, K. (2021), MODIS Vegetation Indices, collection 6.1. NASA LP DAA
 LST = ("Wan, Z., S. Hook, G. Hulley (2021), MODIS Land Surface Temperature/Emissivity, collection 6.1. NASA LP DAAC",
        "10.5067/MODIS/MOD11A1.061")  # fmt: skip
 LAYERS = {
-    "lai": Layer(r"Lai_500m", 0.1, (0, 100), r"FparLai_QC", (0b1, 0), {}, r"M[OYC]D15A[23]H", LAI),
+    "lai": Layer(r"Lai_500m", 0.1, (0, 100), r"FparLai_QC", (0b1, 0), r"M[OYC]D15A[23]H", LAI),
     "ndvi": Layer(
         r"(?:250m|500m|1[_ ]km)[_ ]16[_ ]days[_ ]NDVI", 0.0001, (-2000, 10000),
         r"(?:250m|500m|1[_ ]km)[_ ]16[_ ]days[_ ]VI[_ ]Quality", (0b11, 0),
-        {"units": "1", "long_name": "normalised difference vegetation index"}, r"M[OY]D13[QA][12]", NDVI,
+        r"M[OY]D13[QA][12]", NDVI,
     ),
     "lst_day": Layer(
         r"LST_Day_1km", 0.02, (7500, 65535), r"QC_Day", (0b11, 0),
-        {"units": "K", "long_name": "land surface temperature, day"}, r"M[OY]D11A[12]", LST,
+        r"M[OY]D11A[12]", LST,
     ),
     "lst_night": Layer(
         r"LST_Night_1km", 0.02, (7500, 65535), r"QC_Night", (0b11, 0),
-        {"units": "K", "long_name": "land surface temperature, night"}, r"M[OY]D11A[12]", LST,
+        r"M[OY]D11A[12]", LST,
     ),
 }  # fmt: skip
 NAME = re.compile(
@@ -163,7 +163,7 @@ def open_modis(
             for v in rows
         ]
         series.append(da.block(block))
-    about = {**(layer.attrs or attrs_of("lai")), "cell_methods": "time: maximum or mean over the composite"}
+    about = attrs_of(variable, cell_methods="time: maximum or mean over the composite")
     if variable.startswith("lst"):
         about["cell_methods"] = "time: point (a day) or mean (a composite), clear sky only"
     citation, doi = layer.citation

@@ -14,8 +14,9 @@ from odc.geo.geobox import GeoBox
 
 from xsoil.data._degrees import degree_window
 from xsoil.data._hdf5 import check_all, series
-from xsoil.data._maps import attrs_of, grid_coords, maps
+from xsoil.data._maps import grid_coords, maps
 from xsoil.data._paths import Paths, Product, in_order, matched, name_of, paths_of
+from xsoil.data._variables import attrs_of, variable_of
 from xsoil.errors import FileError, TimeError, UnknownNameError
 from xsoil.vocabulary import canonical_units
 
@@ -37,14 +38,14 @@ GEOBOX = GeoBox(SHAPE, Affine(0.125, 0, -125.0, 0, 0.125, 25.0), "EPSG:4326")
 HOUR = pd.Timedelta(hours=1)
 FLUXES = {"precipitation": "Rainf", "pet": "PotEvap"}
 """Totals of the hour that ends at the time of the file."""
-STATES: dict[str, tuple[str, dict[str, str]]] = {
-    "air_temperature": ("Tair", {}),
-    "specific_humidity": ("Qair", {"units": "kg kg-1", "long_name": "specific humidity, 2 m"}),
-    "surface_pressure": ("PSurf", {"units": "Pa", "long_name": "surface pressure"}),
-    "wind_u": ("Wind_E", {"units": "m s-1", "long_name": "eastward wind, 10 m"}),
-    "wind_v": ("Wind_N", {"units": "m s-1", "long_name": "northward wind, 10 m"}),
-    "shortwave_down": ("SWdown", {"units": "W m-2", "long_name": "downward shortwave radiation"}),
-    "longwave_down": ("LWdown", {"units": "W m-2", "long_name": "downward longwave radiation"}),
+STATES = {
+    "air_temperature": "Tair",
+    "specific_humidity": "Qair",
+    "surface_pressure": "PSurf",
+    "wind_u": "Wind_E",
+    "wind_v": "Wind_N",
+    "shortwave_down": "SWdown",
+    "longwave_down": "LWdown",
 }
 VARIABLES_OF_FILE = (*FLUXES, *STATES)
 RATES = {"kg m-2": 24.0, "mm": 24.0, "h-1 kg m-2": 24.0, "h-1 mm": 24.0, "kg m-2 s-1": 86400.0, "mm s-1": 86400.0}
@@ -116,7 +117,7 @@ def open_nldas2(
             raise FileError(f"{match.string!r} is GRIB; load version 2.0, which is netCDF")
     files, valid = in_order(files, [_time(match) for match in matches])
     geobox, window = degree_window(GEOBOX, region)
-    fields = {name: FLUXES[name] if name in FLUXES else STATES[name][0] for name in asked}
+    fields = {name: FLUXES[name] if name in FLUXES else STATES[name] for name in asked}
     stored = check_all(files, "/", list(fields.values()), SHAPE, PRODUCT.name)
     steps = valid[1:] - valid[:-1]
     following = [files[i + 1] if i < len(steps) and steps[i] == HOUR else None for i in range(len(files))]
@@ -137,11 +138,10 @@ def open_nldas2(
             decode["factor"] = RATES[units]
             attrs = attrs_of(name, cell_methods="time: mean (interval: 1 hour)")
         else:
-            more = STATES[name][1]
-            expected = more.get("units", "K")
+            expected = variable_of(name).units
             if canonical_units(str(about.get("units", ""))) != canonical_units(expected):
                 raise FileError(f"{field!r} of {name_of(files[0])!r} is in {about.get('units')!r}; expected {expected}")
-            attrs = (dict(more) if more else attrs_of(name)) | {"cell_methods": "time: point"}
+            attrs = attrs_of(name, cell_methods="time: point")
         data = series(source, field, "/", window, np.dtype(dtype).newbyteorder("="), decode, PRODUCT.name)
         made[name] = (("time", *geobox.dimensions), data, attrs)
     about_time = {"standard_name": "time", "long_name": "beginning of the hour (UTC)"}

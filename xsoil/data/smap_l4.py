@@ -11,8 +11,9 @@ import pandas as pd
 import xarray as xr
 
 from xsoil.data._hdf5 import check_all, ease_window, series
-from xsoil.data._maps import attrs_of, grid_coords, maps
+from xsoil.data._maps import grid_coords, maps
 from xsoil.data._paths import Paths, Product, in_order, name_of, paths_of
+from xsoil.data._variables import attrs_of
 from xsoil.errors import FileError, TimeError
 from xsoil.grids.ease import named_grid
 from xsoil.vocabulary import VARIABLES

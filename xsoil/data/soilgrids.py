@@ -11,9 +11,10 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from xsoil.data._maps import attrs_of, decoded, grid_coords, layer_coords, maps
-from xsoil.data._paths import Paths, Product, is_remote, name_of, paths_of
+from xsoil.data._maps import decoded, grid_coords, layer_coords, maps
+from xsoil.data._paths import Paths, Product, inside, is_file, is_remote, name_of, paths_of
 from xsoil.data._rasters import CHUNK, Raster, choose, dims_of, fills_of, stacked
+from xsoil.data._variables import attrs_of
 from xsoil.errors import ArgumentError, FileError, UnknownNameError
 
 __all__ = ["open_soilgrids"]
@@ -25,26 +26,27 @@ PRODUCT = Product(
     "SoilGrids 2.0: producing soil information for the globe with quantified spatial uncertainty. SOIL 7, 217-240",
     "10.5194/soil-7-217-2021",
 )
-PROPERTIES: dict[str, tuple[str, float, dict[str, str]]] = {
-    "sand": ("sand", 0.1, {}),
-    "silt": ("silt", 0.1, {}),
-    "clay": ("clay", 0.1, {}),
-    "bulk_density": ("bdod", 0.01, {}),
-    "organic_carbon": ("soc", 0.01, {}),
-    "coarse_fragments": ("cfvo", 0.1, {}),
-    "ph": ("phh2o", 0.1, {}),
-    "cec": ("cec", 0.1, {}),
-    "nitrogen": ("nitrogen", 0.01, {"units": "g kg-1", "long_name": "total nitrogen"}),
-    "organic_carbon_density": ("ocd", 0.1, {"units": "kg m-3", "long_name": "organic carbon density"}),
-    "theta_10kpa": ("wv0010", 0.001, {"units": "m3 m-3", "long_name": "water content at -10 kPa"}),
-    "theta_33kpa": ("wv0033", 0.001, {"units": "m3 m-3", "long_name": "water content at -33 kPa"}),
-    "theta_1500kpa": ("wv1500", 0.001, {"units": "m3 m-3", "long_name": "water content at -1500 kPa"}),
+PROPERTIES = {
+    "sand": ("sand", 0.1),
+    "silt": ("silt", 0.1),
+    "clay": ("clay", 0.1),
+    "bulk_density": ("bdod", 0.01),
+    "organic_carbon": ("soc", 0.01),
+    "coarse_fragments": ("cfvo", 0.1),
+    "ph": ("phh2o", 0.1),
+    "cec": ("cec", 0.1),
+    "nitrogen": ("nitrogen", 0.01),
+    "organic_carbon_density": ("ocd", 0.1),
+    "theta_10kpa": ("wv0010", 0.001),
+    "theta_33kpa": ("wv0033", 0.001),
+    "theta_1500kpa": ("wv1500", 0.001),
 }
-"""Our name: that of SoilGrids, factor from the stored integers to our units, attributes beyond the vocabulary."""
+"""Our name: that of SoilGrids, factor from the stored integers to our units."""
 
-NAMES = {code: name for name, (code, _, _) in PROPERTIES.items()} | {"wv003": "theta_33kpa"}
+NAMES = {code: name for name, (code, _) in PROPERTIES.items()} | {"wv003": "theta_33kpa"}
 LAYERS = ((0, 5), (5, 15), (15, 30), (30, 60), (60, 100), (100, 200))
 """Upper and lower edge [cm]."""
+ENDINGS = (".vrt", ".tif", ".tiff")
 NODATA = -32768
 KINDS = {
     "mean": "mean", "uncertainty": "uncertainty", "q0.05": "Q0.05", "q05": "Q0.05", "q0.5": "Q0.5", "q50": "Q0.5",
@@ -156,7 +158,7 @@ def open_soilgrids(
     several = len(statistics) > 1
     lead = ("quantile", "depth") if several else ("depth",)
     for name in names:
-        code, factor, more = PROPERTIES[name]
+        code, factor = PROPERTIES[name]
         parts = []
         for kind in statistics:
             scale = 0.1 if kind == "uncertainty" else factor
@@ -165,7 +167,7 @@ def open_soilgrids(
                 for layer in layers
             ]
             parts.append(da.stack(series))
-        about = _attrs(name, code, more, statistics)
+        about = _attrs(name, code, statistics)
         key = f"{name}_uncertainty" if statistics == ["uncertainty"] else name
         fields[key] = (dims_of(geobox, *lead), da.stack(parts) if several else parts[0], about)
     coords = grid_coords(geobox) | layer_coords([(top / 100, bottom / 100) for top, bottom in layers])
@@ -179,18 +181,17 @@ def open_soilgrids(
 Key = tuple[str, tuple[int, int], str]
 
 
-def _attrs(name: str, code: str, more: dict[str, str], statistics: Sequence[str]) -> dict[str, Any]:
+def _attrs(name: str, code: str, statistics: Sequence[str]) -> dict[str, Any]:
     if list(statistics) == ["uncertainty"]:
         return {"units": "1", "long_name": f"width of the 90 % interval of {name} relative to its median"}
-    about = dict(more) if more else attrs_of(name)
-    return about | {"soilgrids_property": code, "cell_methods": "depth: mean"}
+    return attrs_of(name, soilgrids_property=code, cell_methods="depth: mean")
 
 
 def _find(paths: Paths, variables: Any, statistics: Sequence[str], depths: Any) -> dict[Key, str]:
     """Every map that is there: its variable, layer [cm] and statistic."""
-    if isinstance(paths, (str, os.PathLike)) and is_remote(os.fspath(paths)) and not _is_file(os.fspath(paths)):
+    if isinstance(paths, (str, os.PathLike)) and is_remote(os.fspath(paths)) and not is_file(os.fspath(paths), ENDINGS):
         return _on_server(os.fspath(paths), variables, statistics, depths)
-    files = paths_of(paths, (".vrt", ".tif", ".tiff"), "maps of SoilGrids 2.0")
+    files = paths_of(paths, ENDINGS, "maps of SoilGrids 2.0")
     listed = isinstance(paths, (str, os.PathLike)) and len(files) > 1
     out: dict[Key, str] = {}
     for path in files:
@@ -200,7 +201,7 @@ def _find(paths: Paths, variables: Any, statistics: Sequence[str], depths: Any) 
                 continue  # tiles of a VRT, and whatever else lies in a folder
             raise FileError(
                 f"{name_of(path)!r} is not named like a map of SoilGrids 2.0 (clay_0-5cm_mean.vrt); known properties: "
-                f"{', '.join(code for code, _, _ in PROPERTIES.values())}"
+                f"{', '.join(code for code, _ in PROPERTIES.values())}"
             )
         layer = (int(match.group(2)), int(match.group(3)))
         if layer not in LAYERS:
@@ -217,10 +218,6 @@ def _find(paths: Paths, variables: Any, statistics: Sequence[str], depths: Any) 
     return out
 
 
-def _is_file(path: str) -> bool:
-    return "*" in path or name_of(path).lower().endswith((".vrt", ".tif", ".tiff"))
-
-
 def _on_server(root: str, variables: Any, statistics: Sequence[str], depths: Any) -> dict[Key, str]:
     """Names by the layout of ISRIC's server, which need not be listed."""
     if variables is None:
@@ -233,8 +230,7 @@ def _on_server(root: str, variables: Any, statistics: Sequence[str], depths: Any
         code = PROPERTIES[name][0]
         for layer in LAYERS if depths is None else _centimetres(depths):
             for kind in statistics:
-                url = f"{root.rstrip('/')}/{code}/{code}_{layer[0]}-{layer[1]}cm_{kind}.vrt"
-                out[name, layer, kind] = url
+                out[name, layer, kind] = inside(root, f"{code}/{code}_{layer[0]}-{layer[1]}cm_{kind}.vrt")
     return out
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import xarray as xr
 
 from xsoil.data._hdf5 import require_choice
-from xsoil.data._maps import attrs_of, decoded, grid_coords, maps
-from xsoil.data._paths import Paths, Product, is_remote, name_of, paths_of
+from xsoil.data._maps import decoded, grid_coords, maps
+from xsoil.data._paths import Paths, Product, inside, is_file, is_remote, name_of, paths_of
 from xsoil.data._rasters import CHUNK, Raster, choose, dims_of, fills_of, stacked
+from xsoil.data._variables import attrs_of
 from xsoil.errors import ArgumentError, FileError, UnknownNameError
 from xsoil.vocabulary import VARIABLES
 
@@ -40,6 +41,7 @@ PROPERTIES = {
 }
 """Our name: that of SOLUS100, and the `scalar` of its list of layers, by which the stored integers are divided."""
 NAMES = {code: name for name, (code, _) in PROPERTIES.items()}
+ENDINGS = (".tif", ".tiff")
 SLICES = (0, 5, 15, 30, 60, 100, 150)
 """Depths [cm]."""
 STATISTICS = {"prediction": "p", "low": "l", "high": "h"}
@@ -134,40 +136,45 @@ def open_solus100(
 def _find(paths: Paths, variables: Any, statistic: str, depths: Any) -> dict[tuple[str, int], str]:
     """Every map of the statistic that is there: its variable and depth [cm]."""
     letter = STATISTICS[statistic]
-    single = os.fspath(paths) if isinstance(paths, (str, os.PathLike)) else None
-    if (
-        single is not None
-        and is_remote(single)
-        and "*" not in single
-        and not single.lower().endswith((".tif", ".tiff"))
-    ):
-        if variables is None:
-            raise ArgumentError(f"{single!r} is a folder on a server; name the variables, of {', '.join(PROPERTIES)}")
-        names = [variables] if isinstance(variables, str) else list(variables)
-        for name in names:
-            if name not in PROPERTIES:
-                raise UnknownNameError.of("variable of SOLUS100", name, PROPERTIES)
-        there = SLICES if depths is None else _centimetres(depths)
-        root = single.rstrip("/")
-        return {(n, d): f"{root}/{PROPERTIES[n][0]}_{d}_cm_{letter}.tif" for n in names for d in there}
-    files = paths_of(paths, (".tif", ".tiff"), "maps of SOLUS100")
+    if isinstance(paths, (str, os.PathLike)) and is_remote(os.fspath(paths)) and not is_file(os.fspath(paths), ENDINGS):
+        return _on_server(os.fspath(paths), variables, letter, depths)
+    files = paths_of(paths, ENDINGS, "maps of SOLUS100")
+    listed = isinstance(paths, (str, os.PathLike)) and len(files) > 1
     out: dict[tuple[str, int], str] = {}
     for path in files:
         match = PATTERN.match(name_of(path))
         if match is None or match.group(1).lower() not in NAMES:
-            if len(files) > 1:
-                continue
+            if listed:
+                continue  # properties that xsoil does not know, and whatever else lies in a folder
             raise FileError(
                 f"{name_of(path)!r} is not named like a map of SOLUS100 (claytotal_0_cm_p.tif); known properties: "
                 f"{', '.join(NAMES)}"
             )
-        if match.group(3).lower() == letter:
-            out[NAMES[match.group(1).lower()], int(match.group(2))] = path
+        if match.group(3).lower() != letter:
+            continue
+        key = (NAMES[match.group(1).lower()], int(match.group(2)))
+        if key in out:
+            raise ArgumentError(
+                f"{name_of(out[key])!r} and {name_of(path)!r} are both {key[0]} at {key[1]} cm; give one of them"
+            )
+        out[key] = path
     if not out:
         raise FileError(
             f"none of {len(files)} files is a {statistic} of SOLUS100, named like claytotal_0_cm_{letter}.tif"
         )
     return out
+
+
+def _on_server(root: str, variables: Any, letter: str, depths: Any) -> dict[tuple[str, int], str]:
+    """Names by the layout of USDA's server, which need not be listed."""
+    if variables is None:
+        raise ArgumentError(f"{root!r} is a folder on a server; name the variables, of {', '.join(PROPERTIES)}")
+    names = [variables] if isinstance(variables, str) else list(variables)
+    for name in names:
+        if name not in PROPERTIES:
+            raise UnknownNameError.of("variable of SOLUS100", name, PROPERTIES)
+    there = SLICES if depths is None else _centimetres(depths)
+    return {(n, d): inside(root, f"{PROPERTIES[n][0]}_{d}_cm_{letter}.tif") for n in names for d in there}
 
 
 def _centimetres(depths: Sequence[float]) -> list[int]:

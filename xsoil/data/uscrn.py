@@ -13,8 +13,8 @@ from dask.array import Array, stack
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from xsoil.data._maps import attrs_of
 from xsoil.data._paths import Paths, Product, is_remote, matched, name_of, opened, paths_of
+from xsoil.data._variables import attrs_of
 from xsoil.errors import ArgumentError, FileError, UnknownNameError
 from xsoil.vocabulary import VARIABLES
 
@@ -32,18 +32,17 @@ PATTERN = re.compile(r"CRN([DHS])(\d\d)(\d\d)-(\d{4})-(.+)\.txt$")
 DEPTHS = (5, 10, 20, 50, 100)
 COLUMNS = 28
 FIRST_MOISTURE, FIRST_TEMPERATURE = 18, 23
-DEGREES = {"units": "K"}
-SINGLE: dict[str, tuple[int, float, dict[str, str]]] = {
-    "air_temperature_max": (5, 273.15, {**DEGREES, "long_name": "maximum air temperature"}),
-    "air_temperature_min": (6, 273.15, {**DEGREES, "long_name": "minimum air temperature"}),
-    "air_temperature": (8, 273.15, {}),
-    "precipitation": (9, 0.0, {}),
-    "shortwave_down": (10, 0.0, {"units": "W m-2", "long_name": "downward shortwave radiation"}),
-    "relative_humidity_max": (15, 0.0, {"units": "percent", "long_name": "maximum relative humidity"}),
-    "relative_humidity_min": (16, 0.0, {"units": "percent", "long_name": "minimum relative humidity"}),
-    "relative_humidity": (17, 0.0, {"units": "percent", "long_name": "mean relative humidity"}),
+SINGLE = {
+    "air_temperature_max": (5, 273.15),
+    "air_temperature_min": (6, 273.15),
+    "air_temperature": (8, 273.15),
+    "precipitation": (9, 0.0),
+    "shortwave_down": (10, 0.0),
+    "relative_humidity_max": (15, 0.0),
+    "relative_humidity_min": (16, 0.0),
+    "relative_humidity": (17, 0.0),
 }
-"""Our name: column (counted from 0), what to add, attributes beyond the vocabulary."""
+"""Our name: column (counted from 0), what to add."""
 RADIATION = 1e6 / 86400  # MJ m-2 of a day to W m-2
 LAYERED = ("soil_moisture", "soil_temperature")
 KNOWN = (*LAYERED, *SINGLE)
@@ -128,9 +127,9 @@ def open_uscrn(
             data = stack(parts, axis=2) + (0.0 if name == "soil_moisture" else 273.15)
             made[name] = (("site", "time", "depth"), data.astype(np.float32), attrs_of(name))
         else:
-            column, offset, more = SINGLE[name]
+            column, offset = SINGLE[name]
             data = table[:, :, column] * RADIATION if name == "shortwave_down" else table[:, :, column] + offset
-            made[name] = (("site", "time"), data.astype(np.float32), dict(more) if more else attrs_of(name))
+            made[name] = (("site", "time"), data.astype(np.float32), attrs_of(name))
     coords: dict[str, Any] = {
         "time": ("time", time, {"standard_name": "time", "long_name": "day of local standard time"}),
         "station": ("site", [station.replace("_", " ") for station in stations]),
