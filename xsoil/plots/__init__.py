@@ -1,5 +1,6 @@
 """Pictures of results. matplotlib (the extra `plot`) is imported when one is drawn."""
 
+from xsoil.plots.explore import explore
 from xsoil.plots.hydraulic_curves import hydraulic_curves
 from xsoil.plots.metric_boxplots import metric_boxplots
 from xsoil.plots.moisture_map import moisture_animation, moisture_map
@@ -11,6 +12,7 @@ from xsoil.plots.texture_triangle import texture_triangle
 from xsoil.plots.training_curves import training_curves
 
 __all__ = [
+    "explore",
     "hydraulic_curves",
     "metric_boxplots",
     "moisture_animation",

@@ -21,7 +21,7 @@ from xsoil.plots._values import numbers
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["CELLS", "Raster", "draw_coast", "label_axes", "map_axes", "raster_of"]
+__all__ = ["CELLS", "Raster", "draw_coast", "label_axes", "map_axes", "raster_of", "stretch"]
 
 CELLS = 1000
 """Cells along the longer side of a picture: about as many as a screen shows."""
@@ -140,10 +140,10 @@ def _extent(geobox: Any, row0: int, column0: int, row1: int, column1: int) -> tu
 def shape_of(raster: Raster) -> float:
     """Height over width of the map on paper; degrees are stretched as at the middle latitude."""
     left, right, bottom, top = raster.extent
-    return (top - bottom) / (right - left) * _stretch(raster)
+    return (top - bottom) / (right - left) * stretch(raster)
 
 
-def _stretch(raster: Raster) -> float:
+def stretch(raster: Raster) -> float:
     """How much longer a unit of y is drawn than one of x."""
     if not is_geographic(raster.crs):
         return 1.0
@@ -171,7 +171,7 @@ def draw_coast(ax: Axes, raster: Raster) -> None:
 
 def label_axes(ax: Axes, raster: Raster) -> None:
     """Aspect and ticks: degrees where columns are meridians, else kilometres (or the CRS's own unit)."""
-    ax.set_aspect(_stretch(raster))
+    ax.set_aspect(stretch(raster))
     ax.tick_params(labelsize=9)
     if is_geographic(raster.crs):
         _degrees(ax, lambda v: v, lambda v: v, lambda v: v, lambda v: v)

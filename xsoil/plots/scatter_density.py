@@ -127,7 +127,7 @@ def _report(found: dict[str, Any], units: str) -> str:
     rmse = float(found["rmse"])
     decimals = int(np.clip(2 - np.floor(np.log10(rmse)), 0, 6)) if rmse > 0 else 3
     for name, text in (("rmse", "RMSE"), ("ubrmse", "ubRMSE"), ("bias", "bias")):
-        lines.append(f"{text} = {found[name]:.{decimals}f}{' ' + units if units else ''}")
+        lines.append(f"{text} = {round(float(found[name]), decimals) + 0.0:.{decimals}f}{' ' + units if units else ''}")
     return "\n".join([*lines, f"n = {int(found['n']):,}"])
 
 
