@@ -7,6 +7,7 @@ from xsoil.accessor import SoilAccessor
 from xsoil.evaluation.splits import Split
 from xsoil.grids.ease import ease_grid, ease_rowcol
 from xsoil.grids.geobox import grid_of
+from xsoil.plots import explore
 from xsoil.ptfs import PTFS
 from xsoil.verbs import (
     GapModel,
@@ -66,6 +67,7 @@ __all__ = [
     "errors",
     "evaluate",
     "evaluation",
+    "explore",
     "fill_gaps",
     "final_state",
     "fit_fredlund_xing_wang",

@@ -6,12 +6,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from xsoil import verbs
+from xsoil import plots, verbs
 from xsoil.evaluation.splits import Split
 from xsoil.outputs.cog import Overview
 from xsoil.outputs.zarr import Resume
@@ -29,6 +29,9 @@ from xsoil.verbs.fill_gaps import Method as Filling
 from xsoil.verbs.ptf import CoarseFragments
 from xsoil.verbs.upscale import How
 from xsoil.verbs.water_limits import Method as Limits
+
+if TYPE_CHECKING:
+    import panel as pn
 
 
 @xr.register_dataset_accessor("soil")  # type: ignore[no-untyped-call]
@@ -335,6 +338,23 @@ class SoilAccessor:
     ) -> xr.Dataset:
         """Compare with observations; see `xsoil.evaluate`."""
         return verbs.evaluate(self._ds, reference, variable=variable, by=by, dims=dims)
+
+    def explore(
+        self,
+        variable: str | None = None,
+        *,
+        scale: Literal["linear", "log"] | None = None,
+        cmap: str | None = None,
+        vmin: float | None = None,
+        vmax: float | None = None,
+        coast: bool = True,
+        cells: int = 500,
+        width: int = 640,
+    ) -> pn.Column:
+        """Look at maps with the mouse, through time; see `xsoil.explore`."""
+        return plots.explore(
+            self._ds, variable, scale=scale, cmap=cmap, vmin=vmin, vmax=vmax, coast=coast, cells=cells, width=width
+        )
 
     def to_zarr(
         self,
