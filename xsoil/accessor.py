@@ -61,6 +61,12 @@ class SoilAccessor:
         """Sand and silt with another particle-size limit between them; see `xsoil.convert_texture`."""
         return verbs.convert_texture(self._ds, to_limit, from_limit=from_limit, method=method)
 
+    def draw_soil(
+        self, draws: int = 100, *, seed: int = 0, correlated: Hashable | Sequence[Hashable] | None = None
+    ) -> xr.Dataset:
+        """Random soils between the quantiles of a map; see `xsoil.draw_soil`."""
+        return verbs.draw_soil(self._ds, draws, seed=seed, correlated=correlated)
+
     def texture_class(self) -> xr.DataArray:
         """USDA texture class; see `xsoil.texture_class`."""
         return verbs.texture_class(self._ds)

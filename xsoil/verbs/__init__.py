@@ -13,6 +13,7 @@ from xsoil.verbs.convert_curve import convert_curve
 from xsoil.verbs.convert_texture import convert_texture
 from xsoil.verbs.depth_mean import depth_mean
 from xsoil.verbs.downscale import downscale
+from xsoil.verbs.draw_soil import draw_soil
 from xsoil.verbs.evaluate import evaluate
 from xsoil.verbs.fill_gaps import fill_gaps
 from xsoil.verbs.fit_fredlund_xing_wang import fit_fredlund_xing_wang
@@ -41,6 +42,7 @@ __all__ = [
     "convert_texture",
     "depth_mean",
     "downscale",
+    "draw_soil",
     "evaluate",
     "fill_gaps",
     "final_state",
