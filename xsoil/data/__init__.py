@@ -1,8 +1,10 @@
 """Data that xsoil reads or makes."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from xsoil.data.chirps import open_chirps
 from xsoil.data.era5_land import open_era5_land
-from xsoil.data.forcing import prepare_forcing
 from xsoil.data.ismn import open_ismn
 from xsoil.data.modis import open_modis
 from xsoil.data.nldas import open_nldas2
@@ -13,6 +15,9 @@ from xsoil.data.solus import open_solus100
 from xsoil.data.synthetic import synthetic_forcing, synthetic_soil
 from xsoil.data.uscrn import open_uscrn
 from xsoil.errors import FileError
+
+if TYPE_CHECKING:
+    from xsoil.verbs.prepare_forcing import prepare_forcing
 
 __all__ = [
     "FileError",
@@ -30,3 +35,10 @@ __all__ = [
     "synthetic_forcing",
     "synthetic_soil",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`prepare_forcing` regrids, so it is a verb, which lies above this room; here is the name that users know."""
+    if name == "prepare_forcing":
+        return import_module("xsoil.verbs.prepare_forcing").prepare_forcing
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

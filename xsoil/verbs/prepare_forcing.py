@@ -12,12 +12,15 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from xsoil.data._days import mean_of_days
-from xsoil.data._evapotranspiration import METHODS, potential_evapotranspiration
-from xsoil.data._leaves import to_days
-from xsoil.errors import ArgumentError, MissingVariableError, TimeError, UnitsError, UnknownNameError
+from xsoil.data._variables import variable_of
+from xsoil.errors import ArgumentError, MissingVariableError, TimeError, UnknownNameError
 from xsoil.grids.crs import cell_ratio
 from xsoil.grids.ease import ease_grid
 from xsoil.grids.geobox import grid_of, has_grid
+from xsoil.verbs._evapotranspiration import METHODS, potential_evapotranspiration
+from xsoil.verbs._inputs import read
+from xsoil.verbs._leaves import to_days
+from xsoil.verbs.upscale import upscale
 from xsoil.vocabulary import VARIABLES, canonical_units
 
 __all__ = ["prepare_forcing"]
@@ -28,11 +31,12 @@ KEPT = ("precipitation", "pet", "lai", "irrigation", "capillary_rise", "air_temp
 """What `simulate` may take."""
 AMOUNTS = {canonical_units(units) for units in ("mm", "cm", "m", "inch", "kg m-2")}
 """Units without a time: the amount of the time step."""
-PLAIN = {"shortwave_down": "W m-2", "longwave_down": "W m-2", "shortwave_net": "W m-2", "longwave_net": "W m-2",
-         "wind_u": "m s-1", "wind_v": "m s-1", "wind_speed": "m s-1", "surface_pressure": "Pa",
-         "specific_humidity": "kg kg-1", "relative_humidity": "percent", "dewpoint_temperature": "K",
-         "air_temperature_min": "K", "air_temperature_max": "K"}  # fmt: skip
-"""Inputs of PET beyond the vocabulary; taken in these units only."""
+WEATHER = (
+    "shortwave_down", "longwave_down", "shortwave_net", "longwave_net", "wind_u", "wind_v", "wind_speed",
+    "surface_pressure", "specific_humidity", "relative_humidity", "dewpoint_temperature", "air_temperature_min",
+    "air_temperature_max",
+)  # fmt: skip
+"""What else PET may take."""
 DAY = np.timedelta64(1, "D")
 
 
@@ -56,8 +60,9 @@ def prepare_forcing(
     ----------
     ds : xr.Dataset
         Weather in steps of a day or of an even part of it, as xsoil's readers give it: ``precipitation``, and what else
-        there is. Where units hold a time (mm d-1, kg m-2 s-1) values are rates and a day is their mean; without one
-        (mm, kg m-2) they are the amount of the step. ``time`` is the beginning of the step.
+        there is, in any units that xsoil knows; undecoded scale, offset and nodata are decoded. Where units hold a time
+        (mm d-1, kg m-2 s-1) values are rates and a day is their mean; without one (mm, kg m-2) they are the amount of
+        the step. ``time`` is the beginning of the step.
     to : str, GeoBox, xr.Dataset or xr.DataArray, optional
         Grid of the model: a name, a GeoBox or an object on it (the parameters). By default the forcing stays on its own
         grid, or on its sites.
@@ -122,7 +127,7 @@ def prepare_forcing(
     if pet is not None and pet not in METHODS:
         raise UnknownNameError.of("method of PET", pet, METHODS)
     step = _step(ds)
-    known = {name: _canonical(ds[name], step) for name in (*KEPT, *PLAIN) if name in ds.data_vars}
+    known = {name: _canonical(ds, name, step) for name in (*KEPT, *WEATHER) if name in ds.data_vars}
     if "precipitation" not in known:
         raise MissingVariableError(f"no 'precipitation' among {sorted(map(str, ds.data_vars))}; use ds.rename(...)")
     if pet is None and "pet" not in known:
@@ -144,8 +149,7 @@ def prepare_forcing(
     if target is not None:
         out = _on_grid(out, target, how, min_valid)
     if lai is not None:
-        leaves = lai["lai"] if isinstance(lai, xr.Dataset) else lai.rename("lai")
-        leaves = _canonical(leaves, DAY)
+        leaves = _canonical(lai if isinstance(lai, xr.Dataset) else lai.to_dataset(name="lai"), "lai", DAY)
         if target is not None:
             leaves = _on_grid(leaves.to_dataset(), target, how, min_valid)["lai"]
         elif has_grid(leaves) and has_grid(out) and grid_of(leaves) != grid_of(out):
@@ -187,35 +191,15 @@ def _step(ds: xr.Dataset) -> np.timedelta64:
     return np.timedelta64(step)
 
 
-def _canonical(array: xr.DataArray, step: np.timedelta64) -> xr.DataArray:
-    """In the units of the vocabulary (or of PLAIN), amounts of a step as rates."""
-    name, units = str(array.name), array.attrs.get("units")
-    if name not in VARIABLES:
-        if units is None or canonical_units(str(units)) != canonical_units(PLAIN[name]):
-            raise UnitsError(
-                f"{name!r} is in {units!r}; expected {PLAIN[name]!r}: convert it, or set its attribute units"
-            )
-        return array
-    variable = VARIABLES[name]
-    conversion = variable.conversion(None if units is None else str(units))
-    if conversion is None:
-        raise UnitsError(
-            f"{name!r} has units {units!r}; expected {variable.units!r} or one of {sorted(variable.accepts)}: "
-            f"ds[{name!r}].attrs['units'] = ..."
-        )
-    factor = conversion.factor
-    if variable.units == "mm d-1" and canonical_units(str(units)) in AMOUNTS:
-        factor *= float(DAY / step)
-    real = array if array.dtype.kind == "f" else array.astype(np.float32)
-    out = real
-    if factor != 1.0:
-        out = out * real.dtype.type(factor)
-    if conversion.offset:
-        out = out + real.dtype.type(conversion.offset)
-    kept = {k: v for k, v in array.attrs.items() if k == "grid_mapping"}
-    out = out.assign_attrs({}) if out is not array else out.copy(deep=False)
-    out.attrs = kept | variable.attrs
-    return out
+def _canonical(ds: xr.Dataset, name: str, step: np.timedelta64) -> xr.DataArray:
+    """In canonical units, amounts of a step as rates."""
+    variable = variable_of(name)
+    array = read(ds, variable)
+    if variable.units == "mm d-1" and step != DAY and canonical_units(str(ds[name].attrs["units"])) in AMOUNTS:
+        array = array * array.dtype.type(DAY / step)
+    kept = {k: v for k, v in ds[name].attrs.items() if k == "grid_mapping"}
+    array.attrs = kept | variable.attrs  # what else there was, such as cell_methods, is not that of a day
+    return array
 
 
 def _to_days(ds: xr.Dataset, step: np.timedelta64, utc_offset: float) -> xr.Dataset:
@@ -275,18 +259,14 @@ def _target(to: Any, region: object, ds: xr.Dataset) -> Any:
 
 
 def _on_grid(ds: xr.Dataset, to: Any, how: Mapping[str, str] | None, min_valid: float) -> xr.Dataset:
-    """Fluxes by area, states by area or (to a finer grid) bilinear.
-
-    The verbs lie above this room; they are reached as users reach them, through the accessor.
-    """
+    """Fluxes by area, states by area or (to a finer grid) bilinear."""
     finer = cell_ratio(grid_of(ds), grid_of(to)) < 1.0
     chosen = {str(name): "bilinear" if finer and name not in FLUXES else "mean" for name in ds.data_vars} | {
         name: operator for name, operator in (how or {}).items() if name in ds
     }
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(finer|coarser).*")
-        out: xr.Dataset = ds.soil.upscale(to, chosen, min_valid=min_valid)
-    return out
+        return upscale(ds, to, cast("Any", chosen), min_valid=min_valid)
 
 
 def _day_name(utc_offset: float) -> str:

@@ -41,23 +41,12 @@ def interpolated(
     values: np.ndarray[Any, Any], at: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]
 ) -> np.ndarray[Any, Any]:
     """Linear in time between valid neighbours: (..., composites) to (..., days), float32."""
-    count = at.size
-    valid = np.isfinite(values)
-    position = np.arange(count)
-    before = np.maximum.accumulate(np.where(valid, position, -1), axis=-1)
-    after = np.minimum.accumulate(np.where(valid, position, count)[..., ::-1], axis=-1)[..., ::-1]
-    out = np.empty((*values.shape[:-1], wanted.size), np.float32)
-    filled = np.where(valid, values, 0.0)
-    for k, day in enumerate(wanted):
-        last = int(np.searchsorted(at, day, side="right")) - 1  # the composite on the day or before it
-        low = before[..., last] if last >= 0 else np.full(values.shape[:-1], -1)
-        high = after[..., last + 1] if last + 1 < count else np.full(values.shape[:-1], count)
-        none = (low < 0) & (high >= count)
-        low, high = np.where(low < 0, high, low), np.where(high >= count, low, high)
-        low, high = np.clip(low, 0, count - 1), np.clip(high, 0, count - 1)
-        a = np.take_along_axis(filled, low[..., None], -1)[..., 0]
-        b = np.take_along_axis(filled, high[..., None], -1)[..., 0]
-        span = at[high] - at[low]
-        share = np.where(span > 0, (day - at[low]) / np.where(span > 0, span, 1.0), 0.0)
-        out[..., k] = np.where(none, np.nan, a + np.clip(share, 0.0, 1.0) * (b - a))
-    return out
+    from xsoil.kernels.gaps import interpolate
+
+    times = np.union1d(at, wanted)
+    cells = values.reshape(-1, at.size)
+    series = np.full((times.size, cells.shape[0]), np.nan, np.float32)
+    series[np.searchsorted(times, at)] = cells.T
+    lines, _ = interpolate(series, times, ends=True)
+    days: np.ndarray[Any, Any] = lines[np.searchsorted(times, wanted)].T
+    return days.reshape(*values.shape[:-1], wanted.size)

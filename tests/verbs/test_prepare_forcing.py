@@ -13,8 +13,8 @@ from odc.geo.xr import xr_coords
 
 import xsoil
 from xsoil.data import prepare_forcing
-from xsoil.data._leaves import interpolated
 from xsoil.errors import ArgumentError, MissingVariableError, TimeError, UnitsError, UnknownNameError
+from xsoil.verbs._leaves import interpolated
 
 BOX = GeoBox((12, 16), Affine(0.25, 0, -100, 0, -0.25, 42), "EPSG:4326")
 
@@ -194,6 +194,57 @@ def test_interpolation_against_pandas():
     for row, mine in zip(values[1:], found[1:]):
         ok = np.isfinite(row)
         assert_allclose(mine, np.interp(wanted, at[ok], row[ok]), rtol=1e-6)
+
+
+def test_packed_numbers_are_decoded():
+    """Files opened without decoding: integers with scale, offset and fill value, in units of others."""
+    plain = hourly()
+    packed = plain.copy()
+    for name, scale, offset in (("precipitation", 0.01, 0.0), ("air_temperature", 0.01, 5.0)):
+        whole = ((plain[name] - offset) / scale).round().astype("i2")
+        whole[:, 2, 3] = -9999
+        attrs = {"scale_factor": scale, "add_offset": offset, "_FillValue": np.int16(-9999)}
+        packed[name] = whole.assign_attrs(plain[name].attrs | attrs)
+    found, meant = prepare_forcing(packed), prepare_forcing(plain)
+    assert found.precipitation[:, 2, 3].isnull().all()
+    for name in ("precipitation", "air_temperature"):
+        assert set(found[name].attrs) == set(meant[name].attrs)
+        apart = np.delete(found[name].values - meant[name].values, 3, axis=2)
+        assert np.abs(apart).max() < 0.006
+    assert packed.precipitation.attrs["scale_factor"] == 0.01  # the user's own stays as it was
+
+
+def test_weather_for_pet_in_other_units():
+    pytest.importorskip("xclim", reason="PET needs the package xclim")
+    kelvin = prepare_forcing(hourly()).drop_vars("pet")
+    ends = {"air_temperature_min": -8.0, "air_temperature_max": 8.0}
+    for name, by in ends.items():
+        kelvin[name] = (kelvin.air_temperature + by).assign_attrs(units="K")
+    celsius = kelvin.assign({name: (kelvin[name] - 273.15).assign_attrs(units="degC") for name in ends})
+    meant = prepare_forcing(kelvin, pet="hargreaves85").pet
+    assert_allclose(prepare_forcing(celsius, pet="hargreaves85").pet, meant, rtol=1e-4)
+    with pytest.raises(UnitsError, match="'air_temperature_min' has units 'degF'"):
+        prepare_forcing(kelvin.assign(air_temperature_min=meant.assign_attrs(units="degF")), pet="hargreaves85")
+
+
+def test_totals_are_kept_on_a_grid_that_does_not_nest():
+    days = prepare_forcing(hourly()).isel(time=slice(2))
+    inner = days.where((days.longitude > -99.4) & (days.longitude < -96.7) & (days.latitude < 41.6), 0.0)
+    inner = inner.where(inner.latitude > 39.5, 0.0)
+    for grid in ("EASE2_M36km", "EASE2_M09km"):
+        out = prepare_forcing(inner, grid)
+        report = xsoil.conservation_report(inner[["precipitation"]], out[["precipitation"]])
+        assert float(report.source_integral.min()) > 0
+        assert float(abs(report.error).max()) < 1e-6
+
+
+def test_the_name_that_users_know():
+    from xsoil.verbs.prepare_forcing import prepare_forcing as verb
+
+    assert xsoil.data.prepare_forcing is verb
+    assert "prepare_forcing" in xsoil.data.__all__
+    with pytest.raises(AttributeError, match=r"'xsoil\.data' has no attribute 'prepare_forcings'"):
+        _ = xsoil.data.prepare_forcings
 
 
 def test_the_chain_to_soil_moisture():
