@@ -42,6 +42,7 @@ def draw_soil(
 ) -> xr.Dataset:
     """Draw soils from the quantiles of maps, such as the 5, 50 and 95 % of SoilGrids, as a dimension `draw`.
 
+    The quantiles of SoilGrids [1]_ tell how sure each map is, property by property and cell by cell.
     What follows is plain xarray: ``soils.soil.ptf(...)`` gives parameters of every draw, ``.mean("draw")``,
     ``.std("draw")`` or ``.quantile([0.05, 0.95], "draw")`` what the uncertainty of the map does to them.
 
@@ -80,8 +81,8 @@ def draw_soil(
     Every property is a normal number on a scale without bounds (logit between two bounds, logarithm above one), with
     another slope below its median than above, so that it meets all three quantiles. A quantile of 0 counts as half of
     the last digit of SoilGrids. Sand, silt and clay have correlations that follow from the widths of their intervals:
-    as their deviations cancel, ``var(clay) = var(sand) + var(silt) + 2 cov(sand, silt)``; what the bend of the scale
-    leaves is brought to 100 % by a common factor, so that their quantiles are met nearly. Other properties are
+    as their deviations cancel [2]_, ``var(clay) = var(sand) + var(silt) + 2 cov(sand, silt)``; what the bend of the
+    scale leaves is brought to 100 % by a common factor, so that their quantiles are met nearly. Other properties are
     independent of each other and of the texture.
 
     SoilGrids does not say how its errors go together in space. Neither end is true: independent cells average out over
