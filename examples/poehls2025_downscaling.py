@@ -239,17 +239,19 @@ def figures(out: Path, scores: xr.Dataset, parts: xr.Dataset, maps: xr.Dataset) 
     for mask, colour, label in ((~failed, "0.6", "other sites"), (failed, "tab:red", "least gain over the satellite")):
         axes[1].scatter(first.where(mask), second.where(mask), s=12, color=colour, label=label)
     axes[1].set(xlabel="first component of static variables", ylabel="second component")
-    axes[1].legend(frameon=False)
+    axes[1].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     fig.tight_layout()
     fig.savefig(out / "sites.png", dpi=90)
     plt.close(fig)
-    fig, axes = plt.subplots(1, 4, figsize=(12, 3.6), sharex=True, sharey=True)
+    rows, columns = maps.truth.shape[-2:]
+    size = (12, 0.5 + 2.6 * rows / columns)
+    fig, axes = plt.subplots(1, 4, figsize=size, sharex=True, sharey=True, layout="constrained")
     low, high = (float(maps.truth.quantile(q)) for q in (0.02, 0.98))
     for ax, name in zip(axes, ("satellite", "model", "conserved", "truth"), strict=True):
         image = ax.imshow(maps[name].to_numpy().squeeze(), vmin=low, vmax=high, cmap="YlGnBu", interpolation="nearest")
         ax.set(title=name, xticks=[], yticks=[])
-    fig.colorbar(image, ax=axes, label="soil moisture [m3 m-3]", shrink=0.8)
-    fig.savefig(out / "map.png", dpi=80)
+    fig.colorbar(image, ax=axes, label="soil moisture [m3 m-3]")
+    fig.savefig(out / "map.png", dpi=58)
     plt.close(fig)
 
 
@@ -260,7 +262,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--cells", type=int, nargs=2, default=[6, 32], help="rows and columns of 36 km")
     parser.add_argument("--sites", type=int, default=300)
     parser.add_argument(
-        "--folds", type=int, default=3, help="of the cross-validation in the first world; 0: neither it nor importance"
+        "--folds", type=int, default=10, help="of the cross-validation in the first world; 0: neither it nor importance"
     )
     parser.add_argument("--epochs", type=int, help="of all networks, for a quick look")
     parser.add_argument("--weighted", nargs="*", default=STATIC, help="static variables that have a member each")
@@ -290,7 +292,8 @@ def main(arguments: list[str] | None = None) -> None:
             if given.folds:
                 if not (out / "importance.csv").exists():
                     importance(dense, samples, split).to_csv(out / "importance.csv")
-                spread([folds(samples, seed, given.folds)]).to_csv(out / "folds.csv")
+                if not (out / "folds.csv").exists():
+                    spread([folds(samples, seed, given.folds)]).to_csv(out / "folds.csv")
             print(f"world {seed}: the map{', importance and folds' if given.folds else ''} done", flush=True)
     table = spread(unseen)
     table.to_csv(out / "table.csv")
