@@ -213,3 +213,18 @@ def test_faults(file, tmp_path):
     xr.Dataset({"a": ("x", [1])}).to_netcdf(bad)
     with pytest.raises(FileError, match=r"no latitude .* among \['a'\]; is it another product"):
         open_era5_land(bad)
+
+
+def test_region_across_the_dateline():
+    longitude = np.arange(-180, 180, 2.0)
+    hours = pd.date_range("2020-01-01", periods=25, freq="h")
+    values = np.broadcast_to(longitude.astype("f4"), (25, 3, 180))
+    ds = xr.Dataset(
+        {"t2m": (("time", "latitude", "longitude"), values, {"units": "K"})},
+        {"time": hours, "latitude": [2.0, 0.0, -2.0], "longitude": longitude},
+    )
+    part = open_era5_land(ds, region=(175, -1, -177, 1))
+    assert_allclose(part.longitude, [176, 178, 180, 182])
+    assert_allclose(part.air_temperature[0, 0], [176, 178, -180, -178])
+    with pytest.raises(ArgumentError, match=r"south < north"):
+        open_era5_land(ds, region=(175, 1, -177, -1))

@@ -85,6 +85,15 @@ def test_region(day):
         open_nldas2(day, region=(0, 30, 10, 40))
 
 
+def test_region_across_the_dateline_or_from_0_to_360(day):
+    whole = open_nldas2(day)
+    west = open_nldas2(day, region=(170, 30, -120, 40))  # the grid begins at 125 W
+    assert float(west.longitude[0]) == float(whole.longitude[0])
+    assert float(west.longitude[-1]) == pytest.approx(-120.0625)
+    same = open_nldas2(day, region=(-105, 30, -95, 40))
+    assert_allclose(open_nldas2(day, region=(255, 30, 265, 40)).longitude, same.longitude, rtol=0)
+
+
 def test_a_gap_in_the_files(day):
     paths = sorted(day.glob("*.nc"))
     ds = open_nldas2(paths[:3] + paths[4:6], "precipitation").isel(latitude=50, longitude=50).compute()

@@ -120,6 +120,15 @@ def test_no_number_is_read_at_opening(two_days, monkeypatch):
     open_smap_l3(two_days, overpass="both", variables=["soil_moisture", "surface_flag"])
 
 
+@pytest.mark.parametrize("overpass", ["AM", "both"])
+def test_each_file_is_opened_once(two_days, monkeypatch, overpass):
+    opened = []
+    true = h5py.File
+    monkeypatch.setattr(h5py, "File", lambda path, *more: (opened.append(path), true(path, *more))[1])
+    open_smap_l3(two_days, overpass=overpass, variables=["soil_moisture", "surface_flag"])
+    assert len(opened) == len(set(opened)) == 2
+
+
 def test_a_file_that_is_something_else(two_days, tmp_path):
     bad = tmp_path / "SMAP_L3_SM_P_20150403_R19240_001.h5"
     bad.write_text("<html>Please log in</html>")

@@ -13,27 +13,24 @@ from pyproj import CRS
 
 from xsoil.data._hdf5 import Window
 from xsoil.data._netcdf import first_name
-from xsoil.errors import ArgumentError, NoOverlapError, UnknownNameError
-from xsoil.grids.ease import REGIONS
+from xsoil.errors import NoOverlapError, UnknownNameError
+from xsoil.grids.ease import REGIONS, box_in_degrees
 from xsoil.grids.geobox import grid_of
 
 EDGE = 1e-6
 
 
 def box_of(region: object) -> tuple[float, float, float, float]:
-    """(west, south, east, north) in degrees of a name, four numbers, or the footprint of an object."""
+    """(west, south, east, north) in degrees of a name, four numbers, or the footprint of an object.
+
+    East is beyond 180 where the box crosses the dateline.
+    """
     if isinstance(region, str):
         if region not in REGIONS:
             raise UnknownNameError.of("region", region, REGIONS)
         return REGIONS[region]
     if isinstance(region, (tuple, list, np.ndarray)):
-        try:
-            west, south, east, north = (float(v) for v in region)
-        except (TypeError, ValueError):
-            raise ArgumentError(f"region {region!r} is not (west, south, east, north) in degrees") from None
-        if not (-90 <= south < north <= 90 and -360 <= west < east <= 360):
-            raise ArgumentError(f"region {region!r} is not (west, south, east, north) in degrees, west < east")
-        return west, south, east, north
+        return box_in_degrees(region)
     bounds = grid_of(region).footprint("EPSG:4326", npoints=64).boundingbox
     return bounds.left, bounds.bottom, bounds.right, bounds.top
 
@@ -45,6 +42,10 @@ def degree_window(geobox: GeoBox, region: object) -> tuple[GeoBox, Window]:
         return geobox, Window((0, rows), ((0, columns),))
     west, south, east, north = box_of(region)
     a = geobox.affine
+    first, last = a.c, a.c + a.a * columns
+    # The turn of longitudes in which most of the box lies on the grid.
+    turn = max((0.0, -360.0, 360.0), key=lambda turn: min(east + turn, last) - max(west + turn, first))
+    west, east = west + turn, east + turn
     row = sorted(((south - a.f) / a.e, (north - a.f) / a.e))
     column = ((west - a.c) / a.a, (east - a.c) / a.a)
     r0, r1 = max(math.floor(row[0] + EDGE), 0), min(math.ceil(row[1] - EDGE), rows)

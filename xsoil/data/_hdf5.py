@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -87,32 +87,47 @@ def _head(path: str) -> bytes:
         return file.read(200)
 
 
+Fields = dict[str, tuple[str, Attrs]]
+"""Type and attributes of each field of a group."""
+
+
 def check(
-    path: str, group: str, fields: Sequence[str], shape: tuple[int, int], what: str, *, attrs: bool = True
-) -> dict[str, tuple[str, Attrs]]:
-    """Type and (slow) attributes of each field of a file, whose groups, fields and shapes must be the product's."""
+    path: str, wanted: Mapping[str, Sequence[str]], shape: tuple[int, int], what: str, *, attrs: bool = True
+) -> dict[str, Fields]:
+    """Type and (slow) attributes of fields by group; groups, fields and shapes must be the product's.
+
+    The file is opened once, whatever the number of groups.
+    """
     with hdf5(path) as file:
-        if group not in file:
-            raise FileError(
-                f"{name_of(path)!r} has the groups {sorted(file)}; expected {group!r} of {what}: is it another product?"
-            )
-        place, out = file[group], {}
-        for field in fields:
-            if field not in place:
-                near = get_close_matches(field, list(place), n=1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
-                raise MissingVariableError(
-                    f"{name_of(path)!r} has no {field!r} in {group!r}; {hint}there are {', '.join(sorted(place))}"
-                )
-            dataset = place[field]
-            if dataset.shape[-2:] != shape or any(size != 1 for size in dataset.shape[:-2]):
+        for group in wanted:
+            if group not in file:
                 raise FileError(
-                    f"{field!r} of {name_of(path)!r} has the shape {dataset.shape}; expected {shape} of {what}: "
-                    "subsets and reprojected copies are not read here; load the file as it was published"
+                    f"{name_of(path)!r} has the groups {sorted(file)}; expected {group!r} of {what}: is it another "
+                    "product?"
                 )
-            about = {k: _plain(v) for k, v in dataset.attrs.items() if k in KEPT} if attrs else {}
-            out[field] = (dataset.dtype.str, about)
-        return out
+        return {
+            group: {field: _checked(path, file[group], group, field, shape, what, attrs) for field in fields}
+            for group, fields in wanted.items()
+        }
+
+
+def _checked(
+    path: str, place: Any, group: str, field: str, shape: tuple[int, int], what: str, attrs: bool
+) -> tuple[str, Attrs]:
+    if field not in place:
+        near = get_close_matches(field, list(place), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise MissingVariableError(
+            f"{name_of(path)!r} has no {field!r} in {group!r}; {hint}there are {', '.join(sorted(place))}"
+        )
+    dataset = place[field]
+    if dataset.shape[-2:] != shape or any(size != 1 for size in dataset.shape[:-2]):
+        raise FileError(
+            f"{field!r} of {name_of(path)!r} has the shape {dataset.shape}; expected {shape} of {what}: "
+            "subsets and reprojected copies are not read here; load the file as it was published"
+        )
+    about = {k: _plain(v) for k, v in dataset.attrs.items() if k in KEPT} if attrs else {}
+    return dataset.dtype.str, about
 
 
 KEPT = (
@@ -137,13 +152,13 @@ def _plain(value: Any) -> Any:
 
 
 def check_all(
-    paths: Sequence[str], group: str, fields: Sequence[str], shape: tuple[int, int], what: str
-) -> dict[str, tuple[str, Attrs]]:
+    paths: Sequence[str], wanted: Mapping[str, Sequence[str]], shape: tuple[int, int], what: str
+) -> dict[str, Fields]:
     """`check` of every local file, and of the first remote one (the others are checked as they are read)."""
-    first = check(paths[0], group, fields, shape, what)
+    first = check(paths[0], wanted, shape, what)
     for path in paths[1:]:
         if not is_remote(path):
-            check(path, group, fields, shape, what, attrs=False)
+            check(path, wanted, shape, what, attrs=False)
     return first
 
 

@@ -118,7 +118,7 @@ def open_nldas2(
     files, valid = in_order(files, [_time(match) for match in matches])
     geobox, window = degree_window(GEOBOX, region)
     fields = {name: FLUXES[name] if name in FLUXES else STATES[name] for name in asked}
-    stored = check_all(files, "/", list(fields.values()), SHAPE, PRODUCT.name)
+    stored = check_all(files, {"/": list(fields.values())}, SHAPE, PRODUCT.name)["/"]
     steps = valid[1:] - valid[:-1]
     following = [files[i + 1] if i < len(steps) and steps[i] == HOUR else None for i in range(len(files))]
 

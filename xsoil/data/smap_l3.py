@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xsoil.data._hdf5 import check_all, ease_window, require_choice, series
+from xsoil.data._hdf5 import Fields, Window, check_all, ease_window, require_choice, series
 from xsoil.data._maps import grid_coords, maps
 from xsoil.data._paths import Paths, Product, in_order, matched, name_of, paths_of
 from xsoil.data._variables import attrs_of
@@ -37,7 +37,9 @@ PRODUCTS = {
         "10.5067/M20OXIZHY3RJ",
     ),
 }
-OVERPASSES = ("AM", "PM")
+GROUP = "Soil_Moisture_Retrieval_Data_{}"
+ENDINGS = {"AM": "", "PM": "_pm"}
+"""Of the names in the group of an overpass."""
 FLAG_FILL = 65534
 QUALITY = {"not_recommended": 1, "retrieval_skipped": 2, "retrieval_unsuccessful": 4, "freeze_thaw_unsuccessful": 8}
 SURFACE = {
@@ -109,7 +111,7 @@ def open_smap_l3(
     >>> import xsoil
     >>> smap = xsoil.data.open_smap_l3("SPL3SMP_E/2015/*.h5", region="conus")  # doctest: +SKIP
     """
-    require_choice(overpass, (*OVERPASSES, "both"), "overpass")
+    require_choice(overpass, (*ENDINGS, "both"), "overpass")
     require_choice(quality, tuple(MASKS), "quality")
     files = paths_of(paths, (".h5",), "files of SPL3SMP or SPL3SMP_E")
     names = matched(files, PATTERN, "SMAP_L3_SM_P_yyyymmdd_Rnnnnn_nnn.h5 (or SMAP_L3_SM_P_E_...)")
@@ -124,8 +126,10 @@ def open_smap_l3(
     geobox, window = ease_window(grid, region)
     fields = list(dict.fromkeys([*([variables] if isinstance(variables, str) else variables), "retrieval_qual_flag"]))
 
-    chosen = OVERPASSES if overpass == "both" else (overpass,)
-    parts = [_overpass(files, which, fields, grid, window, MASKS[quality], product.name) for which in chosen]
+    chosen = tuple(ENDINGS) if overpass == "both" else (overpass,)
+    wanted = {GROUP.format(which): [name + ENDINGS[which] for name in fields] for which in chosen}
+    stored = check_all(files, wanted, (named_grid(grid).rows, named_grid(grid).columns), product.name)
+    parts = [_overpass(files, which, stored, fields, window, MASKS[quality], product.name) for which in chosen]
     coords: dict[Any, Any] = {"time": ("time", time, {"standard_name": "time"})} | grid_coords(geobox)
     dims: tuple[Any, ...] = ("time", *geobox.dimensions)
     made = {}
@@ -155,16 +159,19 @@ def _day(match: re.Match[str]) -> pd.Timestamp:
 
 
 def _overpass(
-    files: Sequence[str], which: str, fields: Sequence[str], grid: str, window: Any, mask: int, what: str
+    files: Sequence[str],
+    which: str,
+    stored: Mapping[str, Fields],
+    fields: Sequence[str],
+    window: Window,
+    mask: int,
+    what: str,
 ) -> dict[str, tuple[Any, dict[str, Any]]]:
     """Array and attributes of each field of one overpass."""
-    group = f"Soil_Moisture_Retrieval_Data_{which}"
-    ending = "_pm" if which == "PM" else ""
-    shape = (named_grid(grid).rows, named_grid(grid).columns)
-    stored = check_all(files, group, [name + ending for name in fields], shape, what)
+    group, ending = GROUP.format(which), ENDINGS[which]
     out: dict[str, tuple[Any, dict[str, Any]]] = {}
     for name in fields:
-        dtype, about = stored[name + ending]
+        dtype, about = stored[group][name + ending]
         plain = np.dtype(dtype).newbyteorder("=")
         fill = about.get("_FillValue")
         if plain.kind in "iu":

@@ -107,7 +107,7 @@ def open_smap_l4(
     asked = [variables] if isinstance(variables, str) else list(dict.fromkeys(variables))
     fields = {name: NAMES[name][0] if name in NAMES else name for name in asked}
     shape = (named_grid(GRID).rows, named_grid(GRID).columns)
-    stored = check_all(files, GROUP, list(fields.values()), shape, PRODUCT.name)
+    stored = check_all(files, {GROUP: list(fields.values())}, shape, PRODUCT.name)[GROUP]
 
     made: dict[str, Any] = {}
     dims = ("time", *geobox.dimensions)

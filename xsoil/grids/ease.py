@@ -193,8 +193,8 @@ def cover(grid: EaseGrid, x: np.ndarray, y: np.ndarray) -> GeoBox:
     return grid.window(r0, c0, r1 - r0, c1 - c0)
 
 
-def _box_points(grid: EaseGrid, box: object) -> tuple[np.ndarray, np.ndarray]:
-    """Points of a box in degrees, dense enough for its extent in the grid's CRS."""
+def box_in_degrees(box: object) -> tuple[float, float, float, float]:
+    """(west, south, east, north), checked; east is beyond 180 where the box crosses the dateline."""
     try:
         west, south, east, north = (float(v) for v in box)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
@@ -206,7 +206,12 @@ def _box_points(grid: EaseGrid, box: object) -> tuple[np.ndarray, np.ndarray]:
         )
     if west > east:
         east += 360.0
-    east = min(east, west + 360.0)
+    return west, south, min(east, west + 360.0), north
+
+
+def _box_points(grid: EaseGrid, box: object) -> tuple[np.ndarray, np.ndarray]:
+    """Points of a box in degrees, dense enough for its extent in the grid's CRS."""
+    west, south, east, north = box_in_degrees(box)
     # Multiples of 45 degrees hold the extremes of a polar projection.
     meridians = np.arange(math.ceil(west / 45), math.floor(east / 45) + 1) * 45.0
     lon = np.unique(np.concatenate([np.linspace(west, east, 65), meridians]))
