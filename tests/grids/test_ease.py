@@ -132,3 +132,8 @@ def test_faults():
     nine = GeoBox.from_bbox((-9000, -9000, 9000, 9000), "EPSG:6933", resolution=9000)
     with pytest.raises(GridMismatchError, match=r"9008\.055210146"):
         ease_rowcol(nine)
+
+
+def test_an_unknown_region_is_told_what_else_there_is():
+    with pytest.raises(UnknownNameError, match=r"\(west, south, east, north\) in degrees, conus"):
+        ease_grid("EASE2_M36km", "europe")

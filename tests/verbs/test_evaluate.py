@@ -353,3 +353,11 @@ def test_real_pixels(data):
     assert_allclose(median["r"], 0.842, atol=6e-4)
     pooled = evaluate(lstm.assign_attrs(units="m3 m-3"), smap.assign_attrs(units="m3 m-3"), dims=["pixel", "time"])
     assert_allclose(pooled["rmse"], 0.0373, atol=6e-5)
+
+
+def test_flags_and_end_states_of_runs_are_not_compared(simulated):
+    """Two results of `simulate` have `status` and `final_theta` in common, beside what is meant."""
+    flags = (("y", "x"), np.zeros(GRID.shape, np.int8), {"flag_masks": np.int8([1, 2]), "flag_meanings": "a b"})
+    run = simulated[["theta"]].assign(status=flags, final_theta=simulated.theta[-1])
+    assert evaluate(run, run).n.max() == 200
+    assert evaluate(run, run.rename(theta="soil_moisture")).n.max() == 200

@@ -121,3 +121,23 @@ def test_daily_needs_dates():
     _inputs.require_daily(
         xr.Dataset(coords={"time": xr.date_range("2000-02-27", periods=5, calendar="noleap", use_cftime=True)}), "x"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("SAND", "ds.rename({'SAND': 'sand'})"),
+        ("sands", "ds.rename({'sands': 'sand'})"),
+        ("clay", "ds.rename(...)"),
+    ],
+)
+def test_a_missing_variable_is_named_with_the_one_that_looks_like_it(given, line):
+    with pytest.raises(MissingVariableError) as caught:
+        _inputs.read(sand([1]).rename(sand=given), SAND)
+    assert str(caught.value).endswith(line)
+
+
+def test_hours_are_told_how_to_become_days():
+    hours = xr.Dataset({"pet": ("time", np.ones(3))}, {"time": pd.date_range("2015", periods=3, freq="h")})
+    with pytest.raises(TimeError, match=r"resample\(time='1D'\).mean\(\), or xsoil.data.prepare_forcing"):
+        _inputs.require_daily(hours, "forcing")

@@ -157,7 +157,7 @@ def ease_grid(name: str, region: object = None) -> GeoBox:
         return grid.geobox
     if isinstance(region, str):
         if region not in REGIONS:
-            raise UnknownNameError.of("region", region, REGIONS)
+            raise UnknownNameError.of("region", region, (*REGIONS, "(west, south, east, north) in degrees"))
         region = REGIONS[region]
     if isinstance(region, (tuple, list, np.ndarray)):
         x, y = _box_points(grid, region)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ __all__ = [
     "numbers",
     "pick",
     "read",
+    "renaming",
     "require_daily",
     "require_same_grid",
 ]
@@ -39,7 +41,8 @@ def read(ds: xr.Dataset, variable: Variable) -> xr.DataArray:
     """
     if variable.name not in ds.variables:
         raise MissingVariableError(
-            f"no {variable.name!r} ({variable.long_name}) among {sorted(map(str, ds.data_vars))}; use ds.rename(...)"
+            f"no {variable.name!r} ({variable.long_name}) among {sorted(map(str, ds.data_vars))}; "
+            f"use {renaming(ds, variable.name)}"
         )
     array = ds[variable.name]
     units = array.attrs.get("units")
@@ -61,6 +64,13 @@ def read(ds: xr.Dataset, variable: Variable) -> xr.DataArray:
         array = array + array.dtype.type(conversion.offset)
     kept = {k: v for k, v in ds[variable.name].attrs.items() if k == "grid_mapping"}
     return array.assign_attrs(kept | variable.attrs)
+
+
+def renaming(ds: xr.Dataset, name: str) -> str:
+    """The line that gives a variable its name: with the one that looks like it, where there is one."""
+    there = {str(other).lower(): str(other) for other in ds.data_vars}
+    near = [low for low in there if len(low) > 1 and name.startswith(low)] or get_close_matches(name, there, 1)
+    return f"ds.rename({{{there[near[0]]!r}: {name!r}}})" if near else "ds.rename(...)"
 
 
 def decode(array: xr.DataArray) -> xr.DataArray:
@@ -185,7 +195,8 @@ def require_daily(ds: xr.Dataset | xr.DataArray, what: str) -> None:
         )
     if (np.abs(days - 1.0) > 1e-3).any():
         raise TimeError(
-            f"{what}: steps of {days.min():g} to {days.max():g} days; expected one value a day: ds.resample(time='1D')"
+            f"{what}: steps of {days.min():g} to {days.max():g} days; expected one value a day: "
+            "ds.resample(time='1D').mean(), or xsoil.data.prepare_forcing(...)"
         )
 
 

@@ -31,7 +31,7 @@ def require_torch() -> None:
     if missing:
         raise ArgumentError(
             f"networks need {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
-            "pip install 'xsoil[learn]'; strategy='inverse' works without"
+            "pip install 'xsoil[learn]'; learn_params(strategy='inverse') works without"
         )
 
 

@@ -182,11 +182,13 @@ def _pair(
 
 
 def _comparable(ds: xr.Dataset) -> list[str]:
-    """Names of variables that hold numbers (a grid mapping holds none)."""
+    """Names of variables to compare: numbers, and neither grid mapping, nor flags, nor the end state of a run."""
     return [
         str(n)
         for n, v in ds.data_vars.items()
-        if v.dtype.kind in "fiub" and "grid_mapping_name" not in v.attrs and "crs_wkt" not in v.attrs
+        if v.dtype.kind in "fiub"
+        and not {"grid_mapping_name", "crs_wkt", "flag_masks"} & set(v.attrs)
+        and not str(n).startswith("final_")
     ]
 
 
