@@ -304,7 +304,7 @@ def test_a_full_disk(source, whole, tmp_path):
     written = itertools.count()
 
     def fill(key, *_):
-        if "xsoil-to_zarr" in str(key) and next(written) == 10:
+        if "xsoil.to_zarr" in str(key) and next(written) == 10:
             resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
 
     try:

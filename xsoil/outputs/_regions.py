@@ -119,8 +119,8 @@ class _Target:
             return None
         os.makedirs(self.ledger, exist_ok=True)
         label = os.path.basename(self.ledger)
-        name = f"xsoil-to_zarr-{label}-{tokenize(self, array.name, missing)}"
-        target = f"xsoil-store-{label}-{tokenize(self)}"
+        name = f"xsoil.to_zarr-{label}-{tokenize(self, array.name, missing)}"
+        target = f"xsoil.store-{label}-{tokenize(self)}"
         tasks = {
             (name, number): (_write, target, (array.name, *block), block, regions[block])
             for number, block in enumerate(missing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from xsoil.errors import GridMismatchError
 from xsoil.threads import available_cores, in_bands, read_only
+from xsoil.verbs._lazy import label
 
 __all__ = ["CELLS_PER_BLOCK", "map_cells"]
 
@@ -62,7 +63,7 @@ def map_cells(
     threads = 1 if lazy else available_cores()
     new = () if along is None else (along[0],)
     front = () if along is None else (along[1],)
-    run = partial(run_blocks, function, tuple(np.dtype(d) for d in dtypes), block, threads, front=front)
+    run = _Blocks(label(function), function, tuple(np.dtype(d) for d in dtypes), block, threads, front)
     # The widest input sets the order of the dims; a dim that it lacks comes in front of them.
     widest = max(inputs, key=lambda array: array.ndim)
     order = [*new, *dict.fromkeys(d for array in inputs for d in array.dims if d not in widest.dims), *widest.dims]
@@ -87,6 +88,25 @@ def map_cells(
     for array in arrays:
         array.attrs = {}
     return tuple(array if [*array.dims] == order else array.transpose(*order) for array in arrays)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """`run_blocks` with a name: dask takes that for the tasks."""
+
+    name: str
+    function: Callable[..., tuple[Array, ...]]
+    dtypes: tuple[np.dtype[Any], ...]
+    block: int
+    threads: int
+    front: tuple[int, ...]
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...] | Array:
+        return run_blocks(self.function, self.dtypes, self.block, self.threads, *arrays, front=self.front)
 
 
 def run_blocks(

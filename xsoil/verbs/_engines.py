@@ -124,7 +124,7 @@ def gdal(
     name = gdal_name(how, q=q, min_valid=min_valid)
     data, exact, out, fill = _regrid.types_of(var, how in GDAL_WHOLE)
     step = GdalStep(source, target, name, exact, out, fill, block_side(source, target))
-    return _lazy.map_tiles(data.data, step, chunks)["value"]
+    return _lazy.map_tiles(data.data, step, chunks, verb="xsoil.upscale")["value"]
 
 
 def block_side(source: GeoBox, target: GeoBox) -> int:

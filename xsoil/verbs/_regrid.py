@@ -140,6 +140,7 @@ def regrid(
             f"the target's dimension names {(y, x)} are taken by other dimensions of the source; rename those"
         )
     bounds = {ds[dim].attrs.get("bounds", ds[dim].encoding.get("bounds", f"{dim}_bnds")) for dim in source.dims}
+    verb = _lazy.label(plan)
     out: dict[Hashable, xr.Variable] = {}
     beside: dict[Hashable, xr.Variable] = {}
     coords: dict[Hashable, Any] = {}
@@ -157,7 +158,7 @@ def regrid(
         made = plan(var.transpose(..., source.y, source.x))
         lead = tuple(d for d in var.dims if d not in source.dims)
         step = made.step
-        arrays = {"value": made.data} if step is None else _lazy.map_tiles(made.data, step, chunks)
+        arrays = {"value": made.data} if step is None else _lazy.map_tiles(made.data, step, chunks, verb=verb)
         for what, array in arrays.items():
             if what == "value":
                 out[name] = xr.Variable((*lead, *made.extra, y, x), array, dict(made.attrs))

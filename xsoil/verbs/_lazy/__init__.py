@@ -4,8 +4,9 @@ Graphs are built without reading data, and their names come from `dask.base.toke
 call twice gives the same keys.
 """
 
+from xsoil.verbs._lazy.names import label
 from xsoil.verbs._lazy.scan import Named, scan_time
 from xsoil.verbs._lazy.tiles import TileStep, map_tiles
 from xsoil.verbs._lazy.windows import map_windows
 
-__all__ = ["Named", "TileStep", "map_tiles", "map_windows", "scan_time"]
+__all__ = ["Named", "TileStep", "label", "map_tiles", "map_windows", "scan_time"]

@@ -86,8 +86,8 @@ def map_halos(
     sizes = [refined[dim] for dim in dims]
     spans = [spans_of(size, depth.get(dim, (0, 0))) for dim, size in zip(dims, sizes, strict=True)]
     edges = [[np.cumsum([0, *chunk]) for chunk in array.chunks] for array in lazy]
-    key = f"model-{token}"
-    name = f"halos-{tokenize(token, own_dims, dims, sorted(options.items()), *(a.name for a in lazy))}"
+    key = f"xsoil.model-{token}"
+    name = f"xsoil.predict-{tokenize(token, own_dims, dims, sorted(options.items()), *(a.name for a in lazy))}"
     graph: dict[Any, Any] = {}
     for block in itertools.product(*(range(len(size)) for size in sizes)):
         here = [spans[axis][at] for axis, at in enumerate(block)]

@@ -43,7 +43,7 @@ def map_model(
     -------
     dask array
     """
-    shared = delayed(model, name=f"model-{token}", traverse=False)
+    shared = delayed(model, name=f"xsoil.model-{token}", traverse=False)
     places = {dim: number + 1 for number, dim in enumerate(dims)}
     pairs: list[Any] = []
     for array, own in arrays:
@@ -52,7 +52,7 @@ def map_model(
     return da.blockwise(
         _block, (0, *places.values()), *pairs, new_axes={0: count}, dtype=np.float32, concatenate=True,
         meta=np.empty((0,) * (len(dims) + 1), np.float32), function=function, model=shared, axes=axes, ndim=len(dims),
-        options=options, name=f"predict-{tokenize(token, axes, options, *(p.name for p in pairs[::2]))}",
+        options=options, name=f"xsoil.predict-{tokenize(token, axes, options, *(p.name for p in pairs[::2]))}",
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from xsoil.threads import available_cores
+from xsoil.verbs._lazy.names import label
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def scan_time(
     sizes, arrays = unify_chunks(*pairs, warn=False)
     sizes = dict(sizes)
     token = tokenize(step, [a.name for a in arrays], [n.dims for n in everything], dims, sorted(outputs), skip)
-    run, gather = f"scan-{token}", f"maps-{token}"
+    verb = label(step)
+    run, gather = f"{verb}-{token}", f"{verb}-maps-{token}"
     space = [sizes[dim] for dim in dims]
     starts = np.cumsum([0, *sizes["time"]])
     skips = [int(np.clip(skip - start, 0, size)) for start, size in zip(starts, sizes["time"], strict=False)]

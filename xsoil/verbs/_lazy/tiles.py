@@ -17,6 +17,7 @@ from odc.geo.geobox import GeoBox
 from xsoil.errors import ArgumentError
 from xsoil.grids.reduce import Output
 from xsoil.threads import available_cores
+from xsoil.verbs._lazy.names import label
 
 # Source bytes that one task of `upscale` gathers, unless the caller chooses the tiles. Beside the window a
 # task holds the blocks it was cut from, and its result.
@@ -48,11 +49,14 @@ class TileStep(Protocol):
         """Arrays (k, *extra, rows, cols) of a source window (k, ny, nx) whose first cell is `origin`."""
 
 
-def map_tiles(data: Any, step: TileStep, chunks: int | tuple[int, int] | None = None) -> dict[str, Any]:
+def map_tiles(
+    data: Any, step: TileStep, chunks: int | tuple[int, int] | None = None, *, verb: str | None = None
+) -> dict[str, Any]:
     """Bring the last two dimensions of `data` onto the target grid of `step`.
 
     numpy in, numpy out (on all cores); dask in, dask out: one task per target tile and chunk of the other
-    dimensions, which gathers its source window from the blocks that the window touches.
+    dimensions, which gathers its source window from the blocks that the window touches. The tasks are named after
+    `verb`, or after the module of `step`.
 
     Returns
     -------
@@ -69,8 +73,9 @@ def map_tiles(data: Any, step: TileStep, chunks: int | tuple[int, int] | None = 
     row_sizes, col_sizes = _sizes(height, tile[0]), _sizes(width, tile[1])
     row_edges, col_edges = np.cumsum([0, *row_sizes]), np.cumsum([0, *col_sizes])
     block_rows, block_cols = np.cumsum([0, *data.chunks[-2]]), np.cumsum([0, *data.chunks[-1]])
-    name = f"tiles-{tokenize(data.name, step, tile)}"
-    step_key = f"step-{tokenize(step)}"
+    verb = verb or label(step)
+    name = f"{verb}-{tokenize(data.name, step, tile)}"
+    step_key = f"{verb}-step-{tokenize(step)}"
     graph: dict[Any, Any] = {}
     for i, j in itertools.product(range(len(row_sizes)), range(len(col_sizes))):
         rows, cols = slice(int(row_edges[i]), int(row_edges[i + 1])), slice(int(col_edges[j]), int(col_edges[j + 1]))

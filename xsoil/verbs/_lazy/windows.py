@@ -41,7 +41,7 @@ def map_windows(data: Any, windows: Windows, shape: tuple[int, int]) -> Any:
     edges = [np.cumsum([0, *s]).tolist() for s in sizes]
     blocks = [np.cumsum([0, *c]) for c in data.chunks]
     layers = range(len(data.chunks[0]))
-    name = f"windows-{tokenize(data.name, windows, shape)}"
+    name = f"xsoil.patches-{tokenize(data.name, windows, shape)}"
     graph: dict[Any, Any] = {}
     for i, j in itertools.product(range(len(sizes[0])), range(len(sizes[1]))):
         rows, columns = slice(edges[0][i], edges[0][i + 1]), slice(edges[1][j], edges[1][j + 1])
