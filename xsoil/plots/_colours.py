@@ -129,5 +129,5 @@ def _log_ticks(bar: Any, low: float, high: float) -> None:
         if len(ticks) >= 3:
             break
     else:
-        ticks = np.linspace(low, high, 4).tolist()
-    bar.set_ticks(ticks, labels=[f"{t:.3g}" if 1e-3 <= t < 1e5 else f"{t:.0e}" for t in ticks])
+        ticks = [float(f"{t:.3g}") for t in np.linspace(low, high, 4)]
+    bar.set_ticks(ticks, labels=[f"{t:g}" if 1e-3 <= t < 1e5 else f"{t:.0e}" for t in ticks])

@@ -19,6 +19,12 @@ def new_axes(width: float, height: float) -> Axes:
 
 
 def settle(ax: Axes) -> None:
-    """Lay the figure out once before it is drawn: the room for a bar beside a map is found by iteration."""
+    """Lay the figure out before it is drawn: the room for a bar beside a map is found by iteration."""
     figure: Any = ax.figure.figure
-    figure.get_layout_engine().execute(figure)
+    before = ()
+    for _ in range(6):
+        figure.get_layout_engine().execute(figure)
+        now = tuple(round(edge, 3) for edge in ax.get_position().bounds)
+        if now == before:
+            break
+        before = now

@@ -88,16 +88,17 @@ def outline(crs: str, extent: tuple[float, float, float, float]) -> list[Doubles
         shifts = [k * period for k in range(math.floor(left / period - 0.5) - 1, math.ceil(right / period + 0.5) + 2)]
     found = []
     for shift in shifts:
-        for line in _split(x + shift, y):
-            low, high = line.min(axis=0), line.max(axis=0)
-            if len(line) > 1 and low[0] <= right and high[0] >= left and low[1] <= top and high[1] >= bottom:
-                found.append(line)
+        for line in _runs(x + shift, y, np.isfinite(x) & np.isfinite(y)):
+            # Only what is seen: points beyond the map by no more than the longest step.
+            margin = np.hypot(*np.diff(line, axis=0).T).max(initial=0.0)
+            near = (line[:, 0] >= left - margin) & (line[:, 0] <= right + margin)
+            near &= (line[:, 1] >= bottom - margin) & (line[:, 1] <= top + margin)
+            found += [run for run in _runs(*line.T, near) if len(run) > 1]
     return found
 
 
-def _split(x: Doubles, y: Doubles) -> list[Doubles]:
-    """Runs of finite points."""
+def _runs(x: Doubles, y: Doubles, there: NDArray[np.bool_]) -> list[Doubles]:
+    """Lines (points, 2) of neighbouring points that are there."""
     points = np.column_stack([x, y])
-    there = np.isfinite(points).all(axis=1)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], there, [False]]).astype(np.int8)))
     return [points[a:b] for a, b in edges.reshape(-1, 2)]

@@ -70,7 +70,7 @@ def explore(
     -------
     panel.Column
         A notebook shows it where it is the last line of a cell. ``.show()`` opens a browser, ``.save("map.html",
-        embed=True)`` writes a page whose slider works without Python (it holds a copy of every step).
+        embed=True)`` writes a page whose slider works without Python: it holds every step, so load them first.
 
     Raises
     ------
