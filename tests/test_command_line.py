@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -326,3 +328,30 @@ class TestDemo:
         assert (tmp_path / "demo.png").stat().st_size > 50_000
         assert "million source cells/s" in done.stdout
         assert "demo.png" in done.stdout
+
+
+class TestPage:
+    """docs/command_line.md: its commands run in the order of the page, and what it shows is what they print."""
+
+    TEXT = (Path(__file__).parents[1] / "docs" / "command_line.md").read_text()
+
+    def test_every_command_runs_and_prints_what_the_page_shows(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        ds = soil()
+        del ds.clay.attrs["units"]
+        ds.to_netcdf("soil.nc")
+        shown = 0
+        for block in re.findall(r"^```console\n(.*?)^```", self.TEXT, flags=re.MULTILINE | re.DOTALL):
+            for part in block.split("$ ")[1:]:
+                line, _, printed = part.partition("\n")
+                program, *arguments = shlex.split(line)
+                assert program == "xsoil"
+                if arguments[0] == "demo":
+                    continue  # it has a test of its own
+                done = call(*arguments)
+                assert done.exit_code == 0, f"{line}: {done.stderr}"
+                if printed.strip():
+                    assert done.stdout.strip() == printed.strip()
+                    shown += 1
+        assert shown == 1
+        assert (tmp_path / "sand_again.zarr").is_dir()
