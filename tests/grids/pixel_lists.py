@@ -57,10 +57,21 @@ def _reduce_lists(values, bits, indptr, pixel, area, how, q, classes, first, las
             else:
                 for i in range(n):
                     weights[i] = np.int64(part[i] * (order.WHOLE / total))
-                order.statistic(
-                    how, q, keys, floats, weights, n, classed, tally, counts, class_keys, places, missing, spot,
-                    number, result[layer, :, cell],
-                )  # fmt: skip
+                out = result[layer, :, cell]
+                if how == order.QUANTILE:
+                    out[0] = order.quantile_of(keys, weights, n, q, missing, spot, number)
+                else:
+                    most_class = order.classes_of(keys, floats, n, classed, missing)
+                    if most_class >= 0:
+                        order.count_classes(classed, weights, n, most_class, counts)
+                        if how == order.MODE:
+                            out[0] = order.mode_of_counts(counts, most_class)
+                        else:
+                            order.fractions_of_counts(counts, most_class, places, out)
+                    elif how == order.MODE:
+                        out[0] = order.mode_of(keys, weights, n, tally, missing, spot, number)
+                    else:
+                        order.fractions_of(keys, weights, n, class_keys, tally, out)
 
 
 def reduce_lists(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pixel_lists import reduce_lists
 
-from xsoil.grids.order_kernels import FRACTION, MODE, QUANTILE, STD
+from xsoil.grids.order_kernels import FRACTION, MODE, QUANTILE, SHORT, STD, have_twins, twin_scratch
 
 CLASSES = np.array([-2.0, 0.0, 1.0, 3.0, 200.0, np.inf])
 
@@ -163,3 +163,16 @@ def test_only_the_cells_that_are_asked_for():
     reduce_lists(values, indptr, pixel, area, MODE, 0.5, CLASSES, 3, 7, parts, valid)
     np.testing.assert_array_equal(whole[0, 0], np.arange(12))
     np.testing.assert_array_equal(parts[0, 0], np.where((np.arange(12) >= 3) & (np.arange(12) < 7), whole[0, 0], -9))
+
+
+def test_repeated_values_are_found_among_many_that_share_slots():
+    rng, scratch, missing = np.random.default_rng(0), twin_scratch(), np.int32(2**31 - 1)
+    for n in (1, 2, 80, SHORT, *rng.integers(2, SHORT, 200)):
+        keys = rng.choice(2**20, n, replace=False).astype(np.int32) * 2048 - 2**30
+        keys[rng.random(n) < 0.1] = missing
+        assert not have_twins(keys, n, missing, *scratch)
+        (known,) = np.nonzero(keys != missing)
+        if known.size > 1:
+            one, other = rng.choice(known, 2, replace=False)
+            keys[one] = keys[other]
+            assert have_twins(keys, n, missing, *scratch)

@@ -29,6 +29,12 @@ PAD = 32
 FEW = 256
 """Whole numbers from 0 to below this are tallied by index, other values by hash."""
 
+SHORT, SLOT_BITS = 512, 13
+"""Lists up to this length can be searched for repeated values; bits of the number of slots that they then have."""
+
+UNSEEN = 15
+"""Cells that need not be searched for repeated values after one that has some."""
+
 
 @kernel
 def scratch(bits, size, tallied):
@@ -46,6 +52,12 @@ def scratch(bits, size, tallied):
         np.zeros(1, np.int64),
     )
     return keys, weights, tally
+
+
+@kernel
+def twin_scratch():
+    """Working arrays of `have_twins`."""
+    return np.empty((1 << SLOT_BITS) + SHORT, np.int16), np.empty(SHORT, np.uint16), np.empty(SHORT, np.int32)
 
 
 @kernel
@@ -161,21 +173,54 @@ def _slot(key, width):
 
 
 @kernel
-def _merge(keys, weights, n, tally):
+def have_twins(keys, n, missing, slots, slot, met):
+    """Whether a value that is not missing is there twice, in a list of up to SHORT keys.
+
+    Each key writes its place into its slot; keys that do not find it there afterwards (few, if values differ) are
+    compared with the one that wrote last, and with each other.
+    """
+    for i in range(n):
+        mixed = np.uint32(np.uint32(np.uint32(keys[i]) ^ np.uint32(keys[i] >> 31)) * np.uint32(0x9E3779B1))
+        place = np.uint32(mixed >> np.uint32(32 - SLOT_BITS))
+        slot[i] = np.uint16(np.uint32((1 << SLOT_BITS) + i) if keys[i] == missing else place)
+    for i in range(n):
+        slots[slot[i]] = np.int16(i)
+    overwritten = 0
+    for i in range(n):
+        overwritten += slots[slot[i]] != i
+    twins = False
+    if overwritten > 0:
+        count = np.uint64(0)
+        for i in range(n):
+            met[count] = i
+            count += np.uint64(1) if slots[slot[i]] != i else np.uint64(0)
+        m = 0
+        while m < overwritten and not twins:
+            key = keys[met[m]]
+            twins = keys[slots[slot[met[m]]]] == key
+            for k in range(m):
+                twins |= keys[met[k]] == key
+            m += 1
+    return twins
+
+
+@kernel
+def merge(keys, weights, n, tally):
     """Give the weight of equal keys to one of them, by open addressing.
 
     First every key that finds its slot free takes it, without a branch; those few (or equal ones) that did not are
-    looked for afterwards. Entries of earlier cells are smaller than `base`.
+    looked for afterwards. Entries of earlier cells are smaller than `base`; missing values have no weight to give.
     """
     _, table, shared, start = tally
     base, met = start[0], 0
+    missing, _ = largest(keys)
     slots, width = _slots(n)
     for i in range(n):
         at = _slot(keys[i], width)
         taken = table[at] >= base
         table[at] = table[at] if taken else base + i
         shared[met] = i
-        met += taken
+        met += taken & (keys[i] != missing)
     for m in range(met):
         i = shared[m]
         at = _slot(keys[i], width)
@@ -190,32 +235,48 @@ def _merge(keys, weights, n, tally):
 
 
 @kernel
-def classes_of(keys, floats, out, missing):
-    """Small whole numbers as they are, anything else as FEW; returns the largest, -1 if there is another value.
+def classes_of(keys, floats, n, out, missing):
+    """Of the first n values small whole numbers as they are, anything else as FEW; returns the largest, -1 (and may
+    leave `out` as it is) if there is another value.
 
     `floats` are the same bytes as `keys`: keys of positive floats are their bits.
     """
-    others, most_class = 0, np.int32(0)
-    for i in range(out.size):
-        small = (keys[i] >= 0) & (floats[i] < FEW)
-        c = np.int32(floats[i] if small else FEW)
-        others += (keys[i] != missing) & ((c == FEW) | (c != floats[i]))
-        most_class = max(most_class, c if small else np.int32(0))
-        out[i] = c
-    return np.int64(-1) if others > 0 else np.int64(most_class)
+    most_class, first = np.int32(-1), 0
+    while first < n - 1 and keys[first] == missing:
+        first += 1
+    # The first value mostly tells.
+    if keys[first] == missing or (
+        (keys[first] >= 0) & (floats[first] < FEW) & (floats[first] == np.floor(floats[first]))
+    ):
+        others, most_class = 0, np.int32(0)
+        for i in range(n):
+            small = (keys[i] >= 0) & (floats[i] < FEW)
+            c = np.int32(floats[i] if small else FEW)
+            others += (keys[i] != missing) & ((c == FEW) | (c != floats[i]))
+            most_class = max(most_class, c if small else np.int32(0))
+            out[i] = c
+        most_class = np.int32(-1) if others > 0 else most_class
+    return np.int64(most_class)
+
+
+@kernel
+def count_classes(classed, weights, n, most_class, counts):
+    """The areas of the classes 0..most_class among the first n values."""
+    counts[: most_class + 1] = 0
+    for i in range(n):
+        counts[classed[i]] += weights[i]
 
 
 @kernel
 def mode_of_counts(counts, most_class):
     """The class with the largest area, the smallest of ties."""
-    most = np.int64(0)
+    most, best = np.int64(0), most_class
     for c in range(most_class + 1):
         most = max(most, counts[c])
     least = np.int64(np.ceil(most - TIE * most))
-    for c in range(most_class + 1):
-        if counts[c] >= least:
-            return np.float64(c)
-    return np.nan
+    for c in range(most_class, -1, -1):
+        best = c if counts[c] >= least else best
+    return np.float64(best)
 
 
 @kernel
@@ -240,16 +301,22 @@ def fractions_of_counts(counts, most_class, places, out):
 
 
 @kernel
-def mode_of(keys, weights, n, tally, missing, spot, number):
-    """The value with the largest area of the first n keys, not all of them missing; the smallest of ties."""
-    _merge(keys, weights, n, tally)
+def widest(keys, weights, n, missing):
+    """The key of the largest weight, the smallest of ties."""
     most, best = np.int64(0), missing
     for i in range(n):
         most = max(most, weights[i])
     least = np.int64(np.ceil(most - TIE * most))
     for i in range(n):
         best = min(best, keys[i] if weights[i] >= least else missing)
-    return value_of(best, missing, spot, number)
+    return best
+
+
+@kernel
+def mode_of(keys, weights, n, tally, missing, spot, number):
+    """The value with the largest area of the first n keys, not all of them missing; the smallest of ties."""
+    merge(keys, weights, n, tally)
+    return value_of(widest(keys, weights, n, missing), missing, spot, number)
 
 
 @kernel
@@ -260,7 +327,7 @@ def fractions_of(keys, weights, n, class_keys, tally, out):
     for i in range(n):
         whole += weights[i]
     base = start[0]
-    _merge(keys, weights, n, tally)
+    merge(keys, weights, n, tally)
     slots, width = _slots(n)
     for c in range(class_keys.size):
         at = _slot(class_keys[c], width)
@@ -277,24 +344,3 @@ def class_keys_of(classes, spot, number, missing, infinite):
         number[0] = classes[c]
         keys[c] = key_of(spot[0], missing, infinite)
     return keys
-
-
-@kernel
-def statistic(how, q, keys, floats, weights, n, classed, tally, counts, class_keys, places, missing, spot, number, out):
-    """Quantile, mode or shares of the first n keys, not all of them missing; missing ones have no weight."""
-    if how == QUANTILE:
-        out[0] = quantile_of(keys, weights, n, q, missing, spot, number)
-        return
-    most_class = classes_of(keys, floats, classed[:n], missing)
-    if most_class >= 0:
-        counts[:] = 0
-        for i in range(n):
-            counts[classed[i]] += weights[i]
-    if how == MODE and most_class >= 0:
-        out[0] = mode_of_counts(counts, most_class)
-    elif how == MODE:
-        out[0] = mode_of(keys, weights, n, tally, missing, spot, number)
-    elif most_class >= 0:
-        fractions_of_counts(counts, most_class, places, out)
-    else:
-        fractions_of(keys, weights, n, class_keys, tally, out)

@@ -154,7 +154,7 @@ def select(values, bits, yp, ys, yl, xp, xs, xl, height, width, how, q, classes,
                     _known(k, yl[yp[i] + p], valid[:length], missing)
                     _weights(yl[yp[i] + p] * (HALF / height[i]), wx[a:b], w)
                     if most_class >= 0:
-                        most = order.classes_of(k, k.view(values.dtype), c, missing)
+                        most = order.classes_of(k, k.view(values.dtype), k.size, c, missing)
                         most_class = max(most, most_class) if most >= 0 else -1
                         if direct and most >= 0:
                             _count(c, w, counts)

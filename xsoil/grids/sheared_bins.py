@@ -296,7 +296,9 @@ def empty_bins(values, bits, direct, bins, first_row, last_row, how, q, classes,
                 chunk, most = np.int64(link[chunk]), most + SIZE
             size = max(size, most)
     keys, weights, tally = order.scratch(bits, size + SIZE, how != order.QUANTILE and how != order.STD)
-    floats, counts, classed = keys.view(values.dtype), tally[0], np.empty(size + SIZE, np.int32)
+    floats, classed, counts = keys.view(values.dtype), np.empty(size + SIZE, np.int32), tally[0]
+    slots, slot, met = order.twin_scratch()
+    unseen = 0
     for layer in range(values.shape[0]):
         for r in range(first_row, last_row):
             for col in range(width):
@@ -325,7 +327,24 @@ def empty_bins(values, bits, direct, bins, first_row, last_row, how, q, classes,
                 elif how == order.STD:
                     out[0] = deviation(keys, weights, n, missing, spot, number)
                 else:
-                    order.statistic(
-                        how, q, keys, floats, weights, n, classed, tally, counts, class_keys, places, missing, spot,
-                        number, out,
-                    )  # fmt: skip
+                    # (Written out here: calls from a function in between count the references of all arrays.)
+                    most_class = order.classes_of(keys, floats, n, classed, missing)
+                    if most_class >= 0:
+                        order.count_classes(classed, weights, n, most_class, counts)
+                        if how == order.MODE:
+                            out[0] = order.mode_of_counts(counts, most_class)
+                        else:
+                            order.fractions_of_counts(counts, most_class, places, out)
+                    elif how == order.MODE:
+                        # Where no value is there twice nothing is to be merged; where one is, the next cells are alike.
+                        twins = n > order.SHORT or unseen > 0
+                        unseen -= 1
+                        if not twins:
+                            twins = order.have_twins(keys, n, missing, slots, slot, met)
+                            unseen = order.UNSEEN if twins else 0
+                        if twins:
+                            order.merge(keys, weights, n, tally)
+                        best = order.widest(keys, weights, n, missing)
+                        out[0] = order.value_of(best, missing, spot, number)
+                    else:
+                        order.fractions_of(keys, weights, n, class_keys, tally, out)
