@@ -76,6 +76,48 @@ def test_along_a_dim_series_stay_whole():
     assert not (np.sort(seen[-1], axis=1) == np.sort(ds.rain, axis=1)).all()
 
 
+def test_series_and_maps_stay_together():
+    ds = world(8, 40).assign(pressure=("time", np.arange(40.0)))
+    seen = []
+
+    def spy(d):
+        seen.append(d)
+        return predict(d)
+
+    permutation_importance(spy, ds, "theta", ["rain"], together="series", repeats=2)
+    for changed in seen[1:]:
+        order = [int(np.flatnonzero((ds.rain.values == row).all(axis=1))[0]) for row in changed.rain.values]
+        assert sorted(order) == list(range(8))
+        assert order != list(range(8))
+    for one, name, dims in ((ds, "pressure", ["time"]), (ds.isel(site=[0]), "rain", ["time"])):
+        seen.clear()
+        permutation_importance(spy, one, "theta", [name], together="series", repeats=3)
+        for changed in seen[1:]:  # of no place, or of a single one: later or earlier days, in their order
+            steps = [s for s in range(40) if one[name].roll(dict.fromkeys(dims, s)).equals(changed[name])]
+            assert len(steps) == 1
+            assert 10 <= steps[0] <= 30
+    maps = xr.Dataset(
+        {"rain": (("time", "y", "x"), np.arange(480.0).reshape(12, 8, 5)), "sand": (("y", "x"), np.eye(8, 5))}
+    )
+    maps["theta"] = maps.rain + maps.sand
+    seen.clear()
+    permutation_importance(
+        lambda d: seen.append(d) or d.rain, maps, "theta", ["rain", "sand"], together="maps", repeats=2
+    )
+    rolled = [m for m in seen[1:3] if not m.rain.equals(maps.rain)]
+    assert len(rolled) == 2
+    for changed in rolled:
+        t, y, x = np.argwhere(changed.rain.values == 0)[0]
+        assert changed.rain.equals(maps.rain.roll(time=t, y=y, x=x))
+        assert 3 <= t <= 9
+    assert not seen[3].sand.equals(maps.sand)
+    assert float(seen[3].sand.sum()) == 5
+    with pytest.raises(UnknownNameError, match="'series'"):
+        permutation_importance(predict, ds, "theta", together="serie")
+    with pytest.raises(ArgumentError, match="one of them"):
+        permutation_importance(predict, ds, "theta", together="series", along="site")
+
+
 @pytest.mark.parametrize("metric", ["r", "nse", "kge", "ubrmse", "bias"])
 def test_metrics_fall_as_they_should(metric):
     found = permutation_importance(predict, world(), "theta", metric=metric, repeats=3)

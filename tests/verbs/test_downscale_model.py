@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 import xarray as xr
 from affine import Affine
-from distributed import Client, LocalCluster
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsoil
 from xsoil.errors import ArgumentError, MissingVariableError, TimeError, UnitsError, UnknownNameError
-from xsoil.networks.moisture.ensemble import Ensemble
 
 COARSE = xsoil.ease_grid("EASE2_M36km", (5, 45, 7, 46.5))
 FINE = xsoil.ease_grid("EASE2_M03km", (5.3, 45.2, 6.9, 46.4))
@@ -184,38 +182,3 @@ def test_faults(satellite, soil, weather, model):
         xsoil.downscale(satellite, FINE, "bilinear", covariates=soil)
     with pytest.raises(ArgumentError, match="min_valid"):
         xsoil.downscale(satellite, FINE, model, covariates=[soil, weather], min_valid=0.5)
-
-
-def test_a_cluster_gets_the_model_once_per_worker(model):
-    rng = np.random.default_rng(4)
-    ds = xr.Dataset(
-        {n: (("y", "x"), rng.uniform(1, 9, (60, 50)), {"units": u}) for n, u in model.predictors.items() if u}
-    )
-    ds["texture_class"] = (("y", "x"), rng.integers(1, 13, (60, 50)))
-    lazy = model.predict(ds.chunk({"y": 5, "x": 10}))
-    assert lazy.soil_moisture.data.npartitions == 60
-    expected = model.predict(ds)
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster) as client,
-    ):
-        client.run(_count)
-        xr.testing.assert_identical(client.compute(lazy).result(), expected)
-        counts = client.run(_counted)
-    assert sum(counts.values()) >= 1
-    assert max(counts.values()) <= 2  # the entry of the graph, and its value: not one for each of the 60 tasks
-
-
-def _count():
-    """From now on, on this worker, models that arrive are counted."""
-    Ensemble.arrived = 0
-
-    def arrive(self, state):
-        Ensemble.arrived += 1
-        self.__dict__.update(state)
-
-    Ensemble.__setstate__ = arrive
-
-
-def _counted():
-    return Ensemble.arrived

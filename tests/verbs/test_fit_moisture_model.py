@@ -125,6 +125,63 @@ def test_units_are_converted_or_refused(model):
         model.predict(ds.drop_vars("ndvi"))
 
 
+def test_classes_mean_what_they_meant(tmp_path):
+    ds = world()
+    model = fitted(ds, "random_forest")
+    model.save(tmp_path / "model")
+    kept, whole = xsoil.load_model(tmp_path / "model"), model.predict(ds)
+
+    def saying(**attrs):
+        return ds.assign(texture_class=ds.texture_class.assign_attrs(attrs))
+
+    for one in (model, kept):
+        with pytest.raises(UnitsError, match="class 4 of 'texture_class' is 'c' here and was 'b' in training"):
+            one.predict(saying(flag_meanings="a c b"))
+    # Other spellings of case, further classes, another order, and no words at all mean the same.
+    xr.testing.assert_identical(kept.predict(saying(flag_meanings="A B C")), whole)
+    more = saying(flag_values=np.array([9, 2, 4, 1], np.int8), flag_meanings="c other b a")
+    xr.testing.assert_identical(model.predict(more), whole)
+    xr.testing.assert_identical(model.predict(ds.assign(texture_class=ds.texture_class.drop_attrs())), whole)
+    silent = fitted(ds.assign(texture_class=ds.texture_class.drop_attrs()), "random_forest")
+    xr.testing.assert_identical(silent.predict(saying(flag_meanings="a c b")), silent.predict(ds))
+
+
+def test_predictions_keep_within_bounds(no_compute):
+    ds = world()
+    model = fitted(ds, "wide_deep", options={"epochs": 30}, members=2)
+    wild = ds.assign(smap=ds.smap.where(ds.site > 50, 1e6).where(ds.site != 60, -1e6).assign_attrs(units="m3 m-3"))
+    raw, found = model.predict(wild, bounds=None, members=True), model.predict(wild, quality=True, members=True)
+    assert float(raw.soil_moisture.max()) > 1e3
+    assert float(raw.soil_moisture.min()) < -1e3
+    for name in ("soil_moisture", "soil_moisture_members"):
+        np.testing.assert_array_equal(found[name], raw[name].clip(0, 1))
+        assert found[name].dtype == np.float32
+    np.testing.assert_array_equal(found.soil_moisture_quality, (raw.soil_moisture < 0) | (raw.soil_moisture > 1))
+    assert 0 < int(found.soil_moisture_quality.sum()) < found.soil_moisture.size
+    assert found.soil_moisture_quality.attrs["flag_meanings"] == "limited"
+    assert found.soil_moisture.attrs["comment"].endswith("limited to 0..1")
+    assert "limited" not in raw.soil_moisture.attrs["comment"]
+    np.testing.assert_array_equal(found.soil_moisture_std, raw.soil_moisture_std)
+    porosity = (0.3 + ds.sand / 1000).rename("theta_s").assign_attrs(units="m3 m-3")
+    expected = raw.soil_moisture.clip(0.05, porosity.astype(np.float32))
+    lazy = model.predict(wild.chunk(site=9), bounds=(0.05, porosity), quality=True)
+    assert lazy.soil_moisture_quality.chunks is not None
+    import dask
+
+    with dask.config.set(scheduler="synchronous"):
+        within = lazy.compute()
+    np.testing.assert_array_equal(within.soil_moisture, expected.transpose("time", "site"))
+    assert within.soil_moisture.dtype == np.float32
+    assert within.soil_moisture.attrs["comment"].endswith("limited to 0.05..theta_s")
+    for bounds in ("all", (1, 0), (0,), (0, "theta_s"), (np.nan, 1)):
+        with pytest.raises(ArgumentError, match="expected 'range'"):
+            model.predict(ds, bounds=bounds)
+    with pytest.raises(GridMismatchError):
+        model.predict(ds, bounds=(0, porosity.isel(site=slice(5))))
+    with pytest.raises(GridMismatchError, match="band"):
+        model.predict(ds, bounds=(0, porosity.expand_dims(band=2)))
+
+
 def test_rows_are_the_same_on_any_dims():
     ds = world()
     flat = ds.stack(row=("time", "site")).reset_index("row", drop=True)

@@ -61,7 +61,11 @@ def model(ds):
 
 def test_learns_and_tells_units(ds, model):
     found = model.predict(ds)
-    assert list(found.data_vars) == ["surface"]
+    assert list(found.data_vars) == ["surface", "surface_std"]
+    assert found.surface_std.attrs["units"] == "m3 m-3"
+    # Deviations are those of the errors, here of the training.
+    error = float((((found.surface - ds.surface) ** 2).mean()) ** 0.5)
+    np.testing.assert_allclose(found.surface_std[2:], error, rtol=1e-4)
     assert found.surface.attrs["units"] == "m3 m-3"
     assert np.isnan(found.surface[:2]).all()  # no look-back
     assert np.isfinite(found.surface[2:]).all()

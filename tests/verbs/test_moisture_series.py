@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import xsoil
-from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnitsError
+from xsoil.errors import ArgumentError, AxisError, GridMismatchError, MissingVariableError, TimeError, UnitsError
 from xsoil.verbs.fit_moisture_model import fit_moisture_model
 
 pytest.importorskip("lightning")
@@ -80,6 +80,25 @@ def test_learns_both_tasks_and_scores_the_split(ds, both):
     members = both.predict(ds, members=True).satellite_members
     np.testing.assert_allclose(members.mean("member"), found.satellite, atol=1e-6)
     assert set(members.member.values) == {"seed 0", "seed 1"}
+
+
+def test_importance_keeps_the_course_of_time(ds, monkeypatch):
+    few = ds.isel(pixel=slice(0, 6))
+    model = fitted(few, options={"epochs": 1})
+    seen = []
+    predict = type(model).predict
+
+    def spy(self, given, **arguments):
+        seen.append(given)
+        return predict(self, given, **arguments)
+
+    monkeypatch.setattr(type(model), "predict", spy)
+    found = model.importance(repeats=1)
+    assert found["predictor"].values.tolist() == PREDICTORS
+    series = {tuple(row) for row in few.precipitation.values}
+    assert {tuple(row) for row in seen[1].precipitation.values} == series
+    with pytest.raises(AxisError, match="'sand'"):
+        model.importance(repeats=1, along="time")
 
 
 def test_what_is_not_of_the_training_does_not_matter(ds):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -99,12 +99,12 @@ def _back(template: xr.DataArray, named: np.ndarray, values: np.ndarray, out: np
 
 
 def buffered(
-    like: xr.Dataset | xr.DataArray, template: xr.DataArray, named: np.ndarray, tested: np.ndarray, buffer_km: float
+    places: Callable[[], tuple[np.ndarray, np.ndarray]], named: np.ndarray, tested: np.ndarray, buffer_km: float
 ) -> np.ndarray:
-    """Cells that may be trained on: neither tested nor within the distance of one that is."""
+    """Cells that may be trained on: neither tested nor within the distance of one that is; `places` as needed."""
     train: np.ndarray = named & ~tested
     if buffer_km:
-        lat, lon = (values[named] for values in places_of(like, template))
+        lat, lon = (values[named] for values in places())
         train[named] &= ~near(lat, lon, tested[named], float(buffer_km))
     if not train.any():
         raise ArgumentError(f"the buffer of {buffer_km:g} km leaves no training cell; expected a smaller one")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -11,10 +11,12 @@ import xarray as xr
 from xsoil.errors import ArgumentError, AxisError, MissingVariableError, UnknownNameError
 from xsoil.evaluation.metrics import METRICS, metrics_of_moments, moments
 
-__all__ = ["drop_one_importance", "permutation_importance"]
+__all__ = ["Together", "drop_one_importance", "permutation_importance"]
 
 Predict = Callable[[xr.Dataset], Any]
 ERRORS = ("rmse", "ubrmse")
+Together = Literal["values", "series", "maps"]
+"""What stays together as a predictor's values change places."""
 
 
 def permutation_importance(
@@ -24,6 +26,7 @@ def permutation_importance(
     predictors: Sequence[str] | None = None,
     *,
     along: Hashable | Sequence[Hashable] | None = None,
+    together: Together = "values",
     metric: str = "rmse",
     repeats: int = 10,
     seed: int = 0,
@@ -43,8 +46,12 @@ def permutation_importance(
     predictors : sequence of str, optional
         Those to be shuffled; all variables but the target by default.
     along : str or sequence of str, optional
-        Dims along which values change places; all of a predictor's by default. "site" gives each site the series of
-        another one, which keeps the course of time: the right choice for models with a memory.
+        Dims along which values change places; all of a predictor's by default.
+    together : {"values", "series", "maps"}
+        What the model reads as a whole, and stays so. ``"values"``: each value by itself. ``"series"``, for models with
+        a memory: each place gets the series of another one; a predictor of one place, or of none, is rolled along
+        ``time`` by a random number of steps. ``"maps"``, for models that look at neighbours: all of a predictor is
+        rolled, along each of its dims. Rolling is by a quarter of the dim's length at least. Not with `along`.
     metric : str
         Of `xsoil.evaluate`, over all samples together: "rmse", "ubrmse", "r", "nse", "kge", "bias" (its size).
     repeats : int
@@ -73,12 +80,17 @@ def permutation_importance(
     over = (
         None if along is None else ([along] if isinstance(along, str) or not isinstance(along, Sequence) else [*along])
     )
+    if together not in get_args(Together):
+        raise UnknownNameError.of("together", together, get_args(Together))
+    if over is not None and together != "values":
+        raise ArgumentError(f"along={along!r} and together={together!r}; give one of them")
+    changed_places = {"values": _shuffled, "series": _exchanged, "maps": _rolled}[together]
     score = _score(predict(ds), ds, target, metric)
     shuffled = np.empty((len(names), repeats))
     for row, name in enumerate(names):
         draw = np.random.default_rng([seed, row])
         for repeat in range(repeats):
-            changed = ds.assign({name: _shuffled(ds[name], over, draw)})
+            changed = ds.assign({name: changed_places(ds[name], over, draw)})
             shuffled[row, repeat] = _score(predict(changed), ds, target, metric)
     out = _table(names, score, shuffled.mean(axis=1), metric)
     out["shuffled"] = (("predictor", "repeat"), shuffled, {"long_name": f"{metric} with the predictor shuffled"})
@@ -167,6 +179,23 @@ def _shuffled(array: xr.DataArray, along: list[Hashable] | None, draw: np.random
     values = turned.to_numpy()
     lead = values.reshape(-1, *values.shape[len(dims) :])
     return turned.copy(data=lead[draw.permutation(len(lead))].reshape(values.shape)).transpose(*array.dims)
+
+
+def _exchanged(array: xr.DataArray, along: list[Hashable] | None, draw: np.random.Generator) -> xr.DataArray:
+    """Each place gets the series of another one."""
+    places: list[Hashable] = [dim for dim in array.dims if dim != "time"]
+    several = int(np.prod([array.sizes[dim] for dim in places])) > 1
+    return _shuffled(array, places, draw) if several else _rolled(array, along, draw)
+
+
+def _rolled(array: xr.DataArray, along: list[Hashable] | None, draw: np.random.Generator) -> xr.DataArray:
+    """Every dim that has several values rolled, far enough that neighbours have nothing to do with each other."""
+    steps = {}
+    for dim, size in array.sizes.items():
+        if size > 1:
+            least = max(size // 4, 1)
+            steps[dim] = int(draw.integers(least, size - least, endpoint=True))
+    return array.roll(steps)
 
 
 def _table(names: list[str], score: float, changed: np.ndarray, metric: str) -> xr.Dataset:

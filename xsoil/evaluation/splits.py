@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from xsoil.evaluation._masks import (
     template_of,
 )
 from xsoil.evaluation._periods import Period, Times, days_since, periods_of
-from xsoil.evaluation._places import block_numbers, near, places_of
+from xsoil.evaluation._places import block_numbers, places_of
 
 __all__ = ["SETS", "Period", "Split", "days_since"]
 
@@ -158,8 +159,8 @@ class Split:
         require_km(size_km=size_km, buffer_km=buffer_km)
         template = template_of(like)
         part = taking_part(template, where)
-        lat, lon = (values[part] for values in places_of(like, template))
-        block = block_numbers(lat, lon, float(size_km))
+        places = places_of(like, template)
+        block = block_numbers(places[0][part], places[1][part], float(size_km))
         numbers, sizes = np.unique(block, return_counts=True)
         if numbers.size < 2:
             raise ArgumentError(f"all cells lie in one block of {size_km:g} km; expected a smaller size_km")
@@ -167,14 +168,9 @@ class Split:
         order = np.random.default_rng(checked_seed(seed)).permutation(numbers.size)
         totals = np.cumsum(sizes[order])
         count = int(np.abs(totals[:-1] - wanted).argmin()) + 1
-        tested = np.isin(block, numbers[order[:count]])
-        trained = ~tested
-        if buffer_km:
-            trained &= ~near(lat, lon, tested, float(buffer_km))
-        if not trained.any():
-            raise ArgumentError(f"the buffer of {buffer_km:g} km leaves no training cell; expected a smaller one")
-        train, test = np.zeros(part.shape, bool), np.zeros(part.shape, bool)
-        train[part], test[part] = trained, tested
+        test = np.zeros(part.shape, bool)
+        test[part] = np.isin(block, numbers[order[:count]])
+        train = buffered(lambda: places, part, test, buffer_km)
         return cls.cells(template.copy(data=train), template.copy(data=test))
 
     @classmethod
@@ -208,9 +204,10 @@ class Split:
         template = template_of(like)
         named, numbers, count = dealt(template, taking_part(template, where), number, seed, by, stratify)
         splits = []
+        places = cache(partial(places_of, like, template))
         for index in range(count):
             tested = numbers == index
-            train = buffered(like, template, named, tested, buffer_km)
+            train = buffered(places, named, tested, buffer_km)
             splits.append(cls.cells(template.copy(data=train), template.copy(data=tested)))
         return splits
 
@@ -271,11 +268,12 @@ class Split:
         template = template_of(like)
         part = taking_part(template, where)
         splits = {}
+        places = cache(partial(places_of, like, template))
         for name, inside in within(like, template, regions).items():
             tested = part & inside
             if not tested.any():
                 raise ArgumentError(f"region {name!r} has no cell that takes part")
-            train = buffered(like, template, part, tested, buffer_km)
+            train = buffered(places, part, tested, buffer_km)
             splits[name] = cls.cells(template.copy(data=train), template.copy(data=tested))
         return splits
 

@@ -5,19 +5,31 @@ Needs no torch, so that what has no network can be read without it.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from xsoil.errors import ArgumentError
 
-__all__ = ["DESCRIPTION", "read", "require_format", "require_keys", "require_room", "text_of"]
+__all__ = ["DESCRIPTION", "digest", "read", "require_format", "require_keys", "require_room", "text_of"]
 
 DESCRIPTION = "description.json"
 
 # A description is a page of text; a larger file is none of ours.
 _LONGEST = 16 * 2**20
+
+
+def digest(description: Any, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """What tells a model from others: a digest of what describes it and of the bits that it learned."""
+    found = hashlib.sha256(repr(description).encode())
+    for name, array in sorted(arrays.items()):
+        found.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 def text_of(whole: dict[str, Any]) -> str:

@@ -88,7 +88,11 @@ def save(
 
 
 def load(
-    path: str | os.PathLike[str], *, format: str = FORMAT, version: int = VERSION
+    path: str | os.PathLike[str],
+    *,
+    format: str = FORMAT,
+    version: int = VERSION,
+    whole: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a model.
 
@@ -98,6 +102,8 @@ def load(
         Folder that `save` wrote.
     format, version : str, int
         Those that it was written with; others are refused.
+    whole : mapping, optional
+        All of the JSON, where it has been read already.
 
     Returns
     -------
@@ -112,7 +118,7 @@ def load(
     path = Path(path)
     if not (path / DESCRIPTION).is_file() or not (path / WEIGHTS).is_file():
         raise ArgumentError(f"no model of xsoil at {path}; expected a folder with {DESCRIPTION} and {WEIGHTS}")
-    whole = read(path)
+    whole = read(path) if whole is None else dict(whole)
     require_format(whole, path, format, version)
     require_keys(whole, ("format", "version", "weights", "description"), path / DESCRIPTION)
     weights = whole["weights"]

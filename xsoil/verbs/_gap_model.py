@@ -19,7 +19,7 @@ from xsoil.vocabulary import canonical_units
 if TYPE_CHECKING:
     from xsoil.networks.moisture.gap_filler import GapFiller
 
-__all__ = ["FORMAT", "GapModel", "read_gap_model", "same_units"]
+__all__ = ["FORMAT", "GapModel", "read_beside", "read_gap_model", "same_units"]
 
 FORMAT, VERSION = "xsoil gap model", 1
 
@@ -67,15 +67,11 @@ class GapModel:
                 raise MissingVariableError(
                     f"the model needs the predictor {predictor!r} [{expected}]; found {sorted(map(str, ds.data_vars))}"
                 )
-            array, theirs = series_of(ds, predictor)
+            array, theirs = read_beside(ds, name, predictor)
             if not same_units(theirs, expected):
                 raise UnitsError(
                     f"predictor {predictor!r} is in {theirs!r}; the model was trained on it in {expected!r}"
                 )
-            extra = [str(dim) for dim in array.dims if dim not in ds[name].dims]
-            if extra:
-                raise ArgumentError(f"predictor {predictor!r} has the dims {extra}, which {name!r} lacks; select one")
-            require_same_grid(ds[[name]], array, f"predictor {predictor!r}")
             found.append(array)
         return found
 
@@ -106,6 +102,22 @@ class GapModel:
         return f"<GapModel: Continuous Recurrent Units for {self.variable} [{self.units}]{beside}>"
 
 
+def read_beside(ds: xr.Dataset, name: str, predictor: str) -> tuple[xr.DataArray, str]:
+    """A predictor and its units, on the cells of the variable that is filled.
+
+    Raises
+    ------
+    MissingVariableError, UnitsError, GridMismatchError, ArgumentError
+        As `series_of`; on other cells, or on dims that the variable lacks.
+    """
+    array, units = series_of(ds, predictor)
+    extra = [str(dim) for dim in array.dims if dim not in ds[name].dims]
+    if extra:
+        raise ArgumentError(f"predictor {predictor!r} has the dims {extra}, which {name!r} lacks; select one")
+    require_same_grid(ds[[name]], array, f"predictor {predictor!r}")
+    return array, units
+
+
 def same_units(one: str, other: str) -> bool:
     """Two spellings of one unit."""
     return canonical_units(one) == canonical_units(other)
@@ -118,7 +130,7 @@ def read_gap_model(folder: Path, whole: Mapping[str, Any], network: Any) -> GapM
 
     if network is not None:
         raise ArgumentError(f"{folder} holds a gap model, whose network is its own; leave out network=")
-    tensors, found = storage.load(folder, format=FORMAT, version=VERSION)
+    tensors, found = storage.load(folder, format=FORMAT, version=VERSION, whole=whole)
     try:
         filler = GapFiller.rebuilt(found["filler"], tensors)
         predictors = {str(name): str(units) for name, units in found["predictors"].items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from xsoil.evaluation._places import cell_dims
 from xsoil.grids.crs import crs_text, same_crs, to_world
 from xsoil.grids.ease import find_ease
 from xsoil.grids.geobox import has_grid, locate
+from xsoil.networks.description import digest
 from xsoil.verbs._inputs import numbers, read, require_same_grid
 from xsoil.verbs._lazy import map_windows
 from xsoil.verbs._predictors import Predictors, Series, predictors_of, series_of_history
@@ -163,10 +163,8 @@ class _Network:
     history: bool
 
     def __dask_tokenize__(self) -> Any:
-        digest = hashlib.sha256(repr(self.learner.describe()).encode())
-        for name, tensor in sorted(self.learner.state_dict().items()):
-            digest.update(name.encode() + tensor.cpu().numpy().tobytes())
-        return (digest.hexdigest(), self.names, self.static, self.history)
+        weights = {name: tensor.cpu().numpy() for name, tensor in self.learner.state_dict().items()}
+        return (digest(self.learner.describe(), weights), self.names, self.static, self.history)
 
     def __call__(self, *blocks: np.ndarray) -> np.ndarray:
         """(*cells, parameters) from blocks with the cells' dims in front."""

@@ -111,7 +111,7 @@ def read_learned(folder: Path, whole: dict[str, Any], network: Any = None) -> Le
         from xsoil.networks import storage
         from xsoil.networks.learner import ParameterLearner
 
-        tensors, description = storage.load(folder, format=FORMAT, version=VERSION)
+        tensors, description = storage.load(folder, format=FORMAT, version=VERSION, whole=whole)
         require_keys(description, ("learner", "learned"), folder / DESCRIPTION)
         try:
             learner = ParameterLearner.rebuilt(description["learner"], tensors, network)

@@ -6,7 +6,8 @@ format names its kind. A new kind takes three steps:
 1. write it with ``xsoil.networks.storage.save(folder, tensors, description, format="xsoil ...", version=1)``, which
    puts the tensors (also arrays that are no network's weights) beside it as safetensors, and replaces only a model;
 2. read it with a function ``reader(folder, whole, network)``: `whole` is all of the JSON, `network` the user's torch
-   module or None, and ``storage.load(folder, format=..., version=...)`` returns the checked tensors and description;
+   module or None, and ``storage.load(folder, format=..., version=..., whole=whole)`` returns the checked tensors and
+   the description;
 3. add its row to `READERS`: its format, and a function that imports the reader when it is called.
 """
 

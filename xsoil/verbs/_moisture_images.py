@@ -17,8 +17,8 @@ from xsoil.threads import available_cores
 from xsoil.verbs._inputs import require_daily
 from xsoil.verbs._lazy.halos import Span, map_halos, spans_of
 from xsoil.verbs._moisture_inputs import read_predictors, read_target
-from xsoil.verbs._moisture_rows import dims_of, laid_out, on_dims, token_of, training_mask
-from xsoil.verbs._moisture_series import days_held, joined
+from xsoil.verbs._moisture_rows import dims_of, laid_out, on_dims, training_mask
+from xsoil.verbs._moisture_series import days_held
 
 if TYPE_CHECKING:
     from xsoil.networks.moisture.ensemble import Ensemble
@@ -98,10 +98,10 @@ def predict_images(ensemble: Ensemble, ds: xr.Dataset, *, members: bool) -> tupl
     back = (slice(None), *(slice(None, None, -1 if dim in turned else 1) for dim in dims))
     first: Any = ensemble.first
     depth = {dims[0]: (first.look_back - 1, 0), dims[1]: (first.halo, first.halo), dims[2]: (first.halo, first.halo)}
-    count = len(ensemble.targets.names) * (1 + ensemble.has_std + (len(ensemble.members) if members else 0))
+    count = len(ensemble.targets.names) * ensemble.rows(members=members)
     if any(array.chunks is not None for array in arrays):
         pairs = [(array.data, array.dims) for array in arrays]
-        lazy = map_halos(_block, ensemble, token_of(ensemble), pairs, dims, depth, count, members=members)
+        lazy = map_halos(_block, ensemble, ensemble.token(), pairs, dims, depth, count, members=members)
         return lazy[back], dims
     sizes = {dim: ds.sizes[dim] for dim in dims}
     shape = list(sizes.values())
@@ -141,7 +141,7 @@ def _block(
     # Places beyond the map, of arrays that lack a dim, are no values.
     x[:, ~inside] = np.nan
     found = [member.predict(x, inside=inside, workers=workers) for member in ensemble.members.values()]
-    out = joined(found, members=members, std=ensemble.has_std)
+    out = ensemble.table(found, members=members)
     out[:, : spans[0].before] = np.nan
     return out
 

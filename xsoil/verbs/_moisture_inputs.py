@@ -41,13 +41,13 @@ def predictor_rows(
         raise ArgumentError(f"categorical {unused} are no predictors, nor in weights; name them there too")
     rows = []
     for name in names:
-        static = "time" not in ds[name].dims
         if is_categorical(ds[name], categorical):
-            rows.append(Predictor(name, None, static, classes=()))
+            words = meanings_of(ds[name])
+            rows.append(Predictor(name, classes=tuple(words), meanings=tuple(words.values()) or None))
             continue
         row = VARIABLES.get(name)
         units = row.units if row is not None else _units(ds[name])
-        rows.append(Predictor(name, units, static, log=row is not None and row.log))
+        rows.append(Predictor(name, units, log=row is not None and row.log))
     return rows
 
 
@@ -68,7 +68,7 @@ def read_predictors(ds: xr.Dataset, inputs: Inputs) -> list[xr.DataArray]:
     Raises
     ------
     MissingVariableError, UnitsError
-        One is not there, or in units that cannot be converted.
+        One is not there, in units that cannot be converted, or of classes that mean something else.
     """
     found = []
     for predictor in inputs.predictors:
@@ -80,6 +80,7 @@ def read_predictors(ds: xr.Dataset, inputs: Inputs) -> list[xr.DataArray]:
             )
         if predictor.classes is not None:
             array = read_class(ds, name)
+            _require_meanings(ds[name], predictor)
         elif name in VARIABLES:
             array = read(ds, VARIABLES[name])
         else:
@@ -103,6 +104,27 @@ def read_class(ds: xr.Dataset, name: str) -> xr.DataArray:
             f"{name!r} is {array.dtype}; expected classes as numbers: ds.assign(k=(dims, pd.factorize(values)[0]))"
         )
     return array.astype(np.float32) if array.dtype.kind != "f" else array
+
+
+def meanings_of(array: xr.DataArray) -> dict[float, str]:
+    """What the classes of a variable mean (``flag_values`` and ``flag_meanings``); empty where it does not say so."""
+    values, words = np.ravel(array.attrs.get("flag_values", ())), array.attrs.get("flag_meanings", "")
+    found = words.split() if isinstance(words, str) else [str(word) for word in words]
+    if values.dtype.kind not in "iuf" or len(values) != len(found):
+        return {}
+    return dict(zip(values.astype(float).tolist(), found, strict=True))
+
+
+def _require_meanings(array: xr.DataArray, predictor: Predictor) -> None:
+    """Raise where a class that the model knows means something else here."""
+    here, known = meanings_of(array), dict(zip(predictor.classes or (), predictor.meanings or (), strict=False))
+    for code, word in known.items():
+        if word and code in here and here[code].casefold() != word.casefold():
+            raise UnitsError(
+                f"class {code:g} of {predictor.name!r} is {here[code]!r} here and was {word!r} in training; bring the "
+                f"classes to those of the training, {known}, or, if only the words differ, set attrs['flag_meanings'] "
+                "to its words"
+            )
 
 
 def read_target(ds: xr.Dataset, name: str) -> tuple[xr.DataArray, str]:

@@ -13,11 +13,12 @@ import numpy as np
 import xarray as xr
 
 from xsoil.errors import ArgumentError, UnknownNameError
-from xsoil.evaluation.importance import drop_one_importance, permutation_importance
+from xsoil.evaluation.importance import Together, drop_one_importance, permutation_importance
 from xsoil.evaluation.splits import Split
 from xsoil.verbs._inputs import as_dataset
 from xsoil.verbs._moisture_images import predict_images
 from xsoil.verbs._moisture_inputs import read_target
+from xsoil.verbs._moisture_limits import limited
 from xsoil.verbs._moisture_rows import predict_rows
 from xsoil.verbs._moisture_series import predict_series
 from xsoil.verbs._results import carry_grid_mapping, coordinates
@@ -36,6 +37,9 @@ PREDICT: Mapping[str, Predict] = MappingProxyType(
 )
 """How a model of each layout is applied to a dataset: ``(ensemble, ds, members=...)`` gives an array
 (targets x (1 + std + members), *dims) and its dims."""
+
+TOGETHER: Mapping[str, Together] = MappingProxyType({"rows": "values", "series": "series", "images": "maps"})
+"""What a model of each layout reads as a whole, see `permutation_importance`."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,14 @@ class MoistureModel:
         best = ("member", [record.best_epoch for record in records])
         return xr.Dataset(rows | {"best_epoch": best}, {"member": list(self.members), "epoch": np.arange(epochs)})
 
-    def predict(self, ds: xr.Dataset | xr.DataArray, *, members: bool = False) -> xr.Dataset:
+    def predict(
+        self,
+        ds: xr.Dataset | xr.DataArray,
+        *,
+        members: bool = False,
+        bounds: Literal["range"] | tuple[float | xr.DataArray, float | xr.DataArray] | None = "range",
+        quality: bool = False,
+    ) -> xr.Dataset:
         """Soil moisture wherever there are predictors.
 
         Parameters
@@ -110,24 +121,34 @@ class MoistureModel:
             hold along it. Units are those of the training, or are converted by the vocabulary.
         members : bool
             Also the members of an ensemble, ``<target>_members``, on a dim ``member``.
+        bounds : "range", None or (low, high)
+            What lies beyond is set to the nearer limit, members too (standard deviations stay): by default beyond the
+            range that the vocabulary knows of the target (`soil_moisture` 0..1; a target of another name has none).
+            Numbers or maps in the target's units, such as ``(0, soil.theta_s)``; None leaves all as the model says.
+        quality : bool
+            Also ``<target>_quality``, a flag that is 1 where a prediction was beyond the bounds: the sign of predictors
+            far outside those of the training.
 
         Returns
         -------
         xr.Dataset
             ``<target>`` and, of kinds with a distribution and of ensembles, ``<target>_std``: the root of the members'
             mean variance plus the variance between them (forests and "wide_deep": only the latter). float32, in the
-            target's units, time first. Lazy where `ds` is, then one task per block; chunks do not change the numbers,
-            and a cluster sends the model to a worker once. NaN where all predictors are missing, with
-            ``missing="nan"`` where one is.
+            target's units and within `bounds`, time first. Lazy where `ds` is, then one task per block; chunks do not
+            change the numbers, and a cluster sends the model to a worker once. NaN where all predictors are missing,
+            with ``missing="nan"`` where one is.
 
         Raises
         ------
         MissingVariableError, UnitsError
-            Predictors other than those of the training, or in units that cannot be converted to theirs.
+            Predictors other than those of the training, in units that cannot be converted to theirs, or of classes
+            (``flag_values``) that mean something else.
+        ArgumentError, GridMismatchError
+            Bounds that are none, or on other cells.
         """
         ds = as_dataset(ds)
         found, dims = PREDICT[self.ensemble.first.layout](self.ensemble, ds, members=members)
-        each = 1 + self.ensemble.has_std + (len(self.members) if members else 0)
+        each = self.ensemble.rows(members=members)
         out: dict[str, Any] = {}
         for i, (name, units) in enumerate(zip(self.targets, self.ensemble.targets.units, strict=True)):
             rows = found[i * each : (i + 1) * each]
@@ -148,6 +169,8 @@ class MoistureModel:
         own = {"member": list(self.members)} if members else {}
         wanted = [n for n in self.predictors if n in ds.variables]
         result = coordinates((ds, dims)).assign(out).assign_coords(own)
+        for name in self.targets:
+            result = limited(result, name, bounds, quality=quality)
         return carry_grid_mapping(result, ds[wanted])
 
     def evaluate(self) -> xr.Dataset:
@@ -209,8 +232,12 @@ class MoistureModel:
         how : {"permutation", "drop_one"}
             A predictor's values change places; or a model is trained without it, which tells what the others cannot
             stand in for.
-        metric, along, repeats, seed
+        metric, repeats, seed
             As in `xsoil.evaluation.permutation_importance`; with "drop_one" only the metric counts.
+        along : str or sequence of str, optional
+            Dims along which values change places. By default what the model reads as a whole stays together: of models
+            of rows nothing; of "lstm" the series of a place, which gets that of another one; of "convlstm" the maps of
+            all days, which are rolled.
 
         Returns
         -------
@@ -243,6 +270,7 @@ class MoistureModel:
                 target,
                 names,
                 along=along,
+                together="values" if along is not None else TOGETHER[self.ensemble.first.layout],
                 metric=metric,
                 repeats=repeats,
                 seed=seed,
@@ -283,5 +311,5 @@ def read_moisture_model(folder: Path, whole: dict[str, Any], network: Any) -> Mo
 
     if network is not None:
         raise ArgumentError(f"the model at {folder} is none of a network of the user's; leave out network=...")
-    ensemble, more = read_ensemble(folder)
+    ensemble, more = read_ensemble(folder, whole)
     return MoistureModel(ensemble, str(more.get("references", "")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from xsoil.networks.moisture.ensemble import Ensemble
     from xsoil.networks.moisture.inputs import Predictor
 
-__all__ = ["Rows", "dims_of", "laid_out", "on_dims", "predict_rows", "rows_of", "token_of", "training_mask"]
+__all__ = ["Rows", "dims_of", "laid_out", "on_dims", "predict_rows", "rows_of", "training_mask"]
 
 Array = np.ndarray[Any, Any]
 
@@ -158,20 +157,12 @@ def predict_rows(ensemble: Ensemble, ds: xr.Dataset, *, members: bool) -> tuple[
     """Predictions (outputs, *dims) where the dataset has predictors, and their dims; lazy where it is."""
     arrays = [array.variable for array in read_predictors(ds, ensemble.inputs)]
     dims = dims_of(arrays)
-    count = 1 + ensemble.has_std + (len(ensemble.members) if members else 0)
     if any(array.chunks is not None for array in arrays):
         pairs = [(array.data, array.dims) for array in arrays]
-        return map_model(apply, ensemble, token_of(ensemble), pairs, dims, count, members=members), dims
+        count = ensemble.rows(members=members)
+        return map_model(apply, ensemble, ensemble.token(), pairs, dims, count, members=members), dims
     spread = [laid_out(array, {dim: ds.sizes[dim] for dim in dims}) for array in arrays]
     return apply(ensemble, *spread, members=members, threads=available_cores()), dims
-
-
-def token_of(ensemble: Ensemble) -> str:
-    """What tells a model from others: a digest of all that was learned."""
-    digest = hashlib.sha256(repr(ensemble.describe()).encode())
-    for name, array in ensemble.arrays().items():
-        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:32]
 
 
 def apply(ensemble: Ensemble, *arrays: Array, members: bool = False, threads: int = 1) -> Array:
@@ -193,8 +184,7 @@ def apply(ensemble: Ensemble, *arrays: Array, members: bool = False, threads: in
         Mean, where there is one the standard deviation, members.
     """
     shape = np.broadcast_shapes(*(array.shape for array in arrays))
-    count = 1 + ensemble.has_std + (len(ensemble.members) if members else 0)
-    out = np.empty((count, *shape), np.float32)
+    out = np.empty((ensemble.rows(members=members), *shape), np.float32)
     if not out.size:
         return out
     axis = int(np.argmax(shape)) if shape else 0
@@ -230,11 +220,7 @@ def _apply(ensemble: Ensemble, arrays: Sequence[Array], shape: tuple[int, ...], 
                 block[row, : values.size] = values
                 row += 1
         last = first + values.size
-        found = ensemble.predict(block[:, : values.size].T, members=members)
-        out[0, first:last] = found["mean"][:, 0]
-        if ensemble.has_std:
-            out[1, first:last] = found["std"][:, 0]
-        if members:
-            out[1 + ensemble.has_std :, first:last] = found["members"][..., 0]
+        found = [member.predict(block[:, : values.size].T) for member in ensemble.members.values()]
+        out[:, first:last] = ensemble.table(found, members=members)
         first = last
     return out.reshape(shape)

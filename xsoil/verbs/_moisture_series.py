@@ -15,16 +15,15 @@ from xsoil.errors import ArgumentError
 from xsoil.evaluation.splits import Split
 from xsoil.verbs._inputs import require_daily
 from xsoil.verbs._lazy import Named, scan_time
-from xsoil.verbs._lazy.shared import shared
 from xsoil.verbs._moisture_inputs import read_predictors, read_target
-from xsoil.verbs._moisture_rows import dims_of, on_dims, token_of, training_mask
+from xsoil.verbs._moisture_rows import dims_of, on_dims, training_mask
 
 if TYPE_CHECKING:
     from xsoil.networks.moisture.ensemble import Ensemble
     from xsoil.networks.moisture.inputs import Predictor
     from xsoil.networks.moisture.kind import Samples
 
-__all__ = ["days_held", "joined", "predict_series", "series_of"]
+__all__ = ["days_held", "predict_series", "series_of"]
 
 Array = np.ndarray[Any, Any]
 
@@ -154,41 +153,21 @@ def predict_series(ensemble: Ensemble, ds: xr.Dataset, *, members: bool) -> tupl
     if "time" not in dims:
         names = list(ensemble.inputs.names)
         raise ArgumentError(f"none of the predictors {names} has a time; expected those of the training, with theirs")
-    lazy = any(array.chunks is not None for array in arrays)
-    step = _Step(tuple("time" in array.dims for array in arrays), members, token_of(ensemble) if lazy else "")
-    model = shared(ensemble, f"model-{step.token}", lazy=lazy)
+    token = ensemble.token() if any(array.chunks is not None for array in arrays) else ""
+    step = _Step(tuple("time" in array.dims for array in arrays), members)
     cells = tuple(dim for dim in dims if dim != "time")
     first = ensemble.first
-    count = len(ensemble.targets.names) * step.rows(ensemble)
+    count = len(ensemble.targets.names) * ensemble.rows(members=members)
     values, _ = scan_time(
         step,
         [Named(array.data, array.dims) for array in arrays if "time" in array.dims],
-        [Named(model, ()), *(Named(array.data, array.dims) for array in arrays if "time" not in array.dims)],
+        [Named(array.data, array.dims) for array in arrays if "time" not in array.dims],
         cells,
         outputs={"predicted": np.dtype((np.float32, (count,)))},
         states={"state": np.dtype((np.float32, (len(ensemble.members), *first.state_shape)))},
+        model=(ensemble, token),
     )
     return np.moveaxis(values[0], 1, 0), dims
-
-
-def joined(found: Sequence[Mapping[str, Array]], *, members: bool, std: bool) -> Array:
-    """What members predict, (..., t) each, as (t x rows, ...): mean, deviation, members of each target.
-
-    The variance is the mean of the members' variances, where they have one, and the variance of their means.
-    """
-    means = np.stack([one["mean"] for one in found])
-    mean = means[0] if len(means) == 1 else means.mean(axis=0, dtype=np.float64).astype(np.float32)
-    rows = [mean]
-    if std:
-        square = ((means - mean) ** 2).mean(axis=0, dtype=np.float64)
-        for one in found:
-            if "std" in one:
-                square += one["std"].astype(np.float64) ** 2 / len(found)
-        rows.append(np.sqrt(square).astype(np.float32))
-    if members:
-        rows += list(means)
-    table = np.stack(rows, axis=-1)  # (..., t, rows)
-    return np.moveaxis(table.reshape(*table.shape[:-2], -1), -1, 0)
 
 
 @dataclass(frozen=True)
@@ -200,20 +179,14 @@ class _Step:
     timed : tuple of bool
         Which predictors are series.
     members : bool
-    token : str
-        What tells the model from others.
     """
 
     timed: tuple[bool, ...]
     members: bool
-    token: str
-
-    def rows(self, ensemble: Ensemble) -> int:
-        """Arrays of each target."""
-        return 1 + ensemble.has_std + (len(ensemble.members) if self.members else 0)
 
     def __call__(
         self,
+        ensemble: Ensemble,
         series: Sequence[Array],
         maps: Sequence[Array],
         state: tuple[Array, ...] | None,
@@ -221,16 +194,15 @@ class _Step:
         skip: int,
         workers: int,
     ) -> tuple[Sequence[Array], tuple[Array, ...]]:
-        ensemble: Ensemble = maps[0].item()
         days = len(series[0])
-        rest, flat = iter(series), iter(maps[1:])
+        rest, flat = iter(series), iter(maps)
         inputs = [next(rest) if timed else next(flat)[None] for timed in self.timed]
         shape = np.broadcast_shapes(*(array.shape[1:] for array in inputs))
         cells, own = math.prod(shape), ensemble.first.state_shape
         inputs = [np.broadcast_to(array, (len(array), *shape)) for array in inputs]
         before = None if state is None else np.moveaxis(state[0].reshape(*state[0].shape[: 1 + len(own)], cells), -1, 1)
         after = np.empty((len(ensemble.members), cells, *own), np.float32)
-        out = np.empty((days, len(ensemble.targets.names) * self.rows(ensemble), cells), np.float32)
+        out = np.empty((days, len(ensemble.targets.names) * ensemble.rows(members=self.members), cells), np.float32)
         size = max(_TOGETHER // max(days * len(inputs), 1), 1)
         for start in range(0, cells, size):
             part = slice(start, min(start + size, cells))
@@ -243,7 +215,7 @@ class _Step:
                 own_state = None if before is None else before[number, part]
                 found.append(member.predict(block, state=own_state, workers=workers))
                 after[number, part] = found[-1].pop("state")
-            table = joined(found, members=self.members, std=ensemble.has_std)  # (rows, cells, days)
+            table = ensemble.table(found, members=self.members)  # (rows, cells, days)
             out[..., part] = table.transpose(2, 0, 1)
         ends = np.moveaxis(after, 1, -1).reshape(len(after), *own, *shape)
         return [out.reshape(*out.shape[:2], *shape)[skip:]], (ends,)

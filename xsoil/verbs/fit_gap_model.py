@@ -10,7 +10,7 @@ import xarray as xr
 from xsoil.errors import ArgumentError
 from xsoil.evaluation._masks import checked_seed
 from xsoil.evaluation.splits import Split
-from xsoil.verbs._gap_model import GapModel
+from xsoil.verbs._gap_model import GapModel, read_beside
 from xsoil.verbs._inputs import as_dataset, require_same_grid
 from xsoil.verbs._time_series import PER_DAY, chosen, microseconds, series_of
 from xsoil.verbs._training import require_torch
@@ -112,8 +112,7 @@ def fit_gap_model(
     names = [predictors] if isinstance(predictors, str) else list(predictors)
     if name in names:
         raise ArgumentError(f"{name!r} is to be filled, and among the predictors {names}; expected other predictors")
-    model = GapModel(name, units, {p: series_of(ds, chosen(ds, p))[1] for p in names}, seed, None)  # type: ignore[arg-type]
-    beside = model.predictors_of(ds, name, units)
+    beside = {predictor: read_beside(ds, name, chosen(ds, predictor)) for predictor in names}
     times = microseconds(ds.indexes.get("time"), name)
     days = times / PER_DAY
     dims = tuple(dim for dim in series.dims if dim != "time")
@@ -124,7 +123,8 @@ def fit_gap_model(
             require_same_grid(ds, cells, "split")
             part &= cells.broadcast_like(series.isel(time=0, drop=True)).transpose(*dims).to_numpy()
         inside = split.days_of("train", ds.indexes["time"])
-        series, beside = series.isel(time=inside), [array.isel(time=inside) for array in beside]
+        series = series.isel(time=inside)
+        beside = {predictor: (array.isel(time=inside), theirs) for predictor, (array, theirs) in beside.items()}
         days = days[inside]
     if len(days) < 5:
         raise ArgumentError(f"{len(days)} times; a training needs 5 or more")
@@ -138,9 +138,10 @@ def fit_gap_model(
     kept[draw.permutation(rows.size)[: min(round(validation * rows.size), rows.size - 1)]] = True
     controls = None
     if beside:
-        stacked = [a.broadcast_like(series).transpose(*dims, "time").to_numpy().reshape(-1, len(days)) for a in beside]
-        controls = np.stack([a[rows] for a in stacked], axis=-1)
+        # One predictor after the other, so that only the series that are trained on are held of all.
+        table = (a.broadcast_like(series).transpose(*dims, "time").to_numpy() for a, _ in beside.values())
+        controls = np.stack([one.reshape(-1, len(days))[rows] for one in table], axis=-1)
     filler = GapFiller.fit(
         values[rows], days - days[0], controls, validation=kept, options=options, seed=seed, progress=progress
     )
-    return GapModel(name, units, dict(model.predictors), seed, filler)
+    return GapModel(name, units, {predictor: theirs for predictor, (_, theirs) in beside.items()}, seed, filler)

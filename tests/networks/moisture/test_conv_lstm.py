@@ -14,7 +14,7 @@ from xsoil.networks.moisture.inputs import Inputs, Predictor, Targets
 from xsoil.networks.moisture.kind import Samples
 
 DAYS, ROWS, COLUMNS = 14, 21, 26
-PREDICTORS = (Predictor("brightness", "K"), Predictor("rain", "mm d-1"), Predictor("sand", "percent", static=True))
+PREDICTORS = (Predictor("brightness", "K"), Predictor("rain", "mm d-1"), Predictor("sand", "percent"))
 QUICK = {"filters": (8,), "attention": (1,), "window": 5, "dropout": 0.0, "patch": 13, "context": 2, "epochs": 40,
          "batch_tiles": 8, "learning_rate": 0.02}  # fmt: skip
 
@@ -44,12 +44,12 @@ def fitted(given, validation=None, names=("soil_moisture",), seed=0, **options):
     return kind.fit(given, validation=validation, seed=seed, **prepared(given, names))
 
 
-def whole(model, x):
+def whole(model, x, what="mean"):
     """The untiled map: beyond it there is nothing."""
     halo = model.halo
     around = ((0, 0), (halo, halo), (halo, halo))
     inside = np.pad(np.ones(x.shape[1:3], bool), around[1:])
-    return model.predict(np.pad(x, (*around, (0, 0)), constant_values=np.nan), inside=inside)["mean"]
+    return model.predict(np.pad(x, (*around, (0, 0)), constant_values=np.nan), inside=inside)[what]
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +106,9 @@ def test_what_has_no_target_does_not_matter(given):
     y = given.y.copy()
     y[:, 13:] = np.nan
     x = given.x.copy()
-    x[:, 16:] = 1e6  # beyond the context of the tiles that have targets
     options = {"epochs": 1}
     first = fitted(Samples(given.x, y), **options)
+    x[:, 13 + first.halo :] = 1e6  # beyond what cells with targets look at
     other = ConvLstm(ConvLstmOptions(**(QUICK | options))).fit(
         Samples(x, y), inputs=first.inputs, targets=first.targets
     )
@@ -132,6 +132,32 @@ def test_two_targets_share_an_output(given):
     found = whole(fitted(Samples(given.x, y), names=("model", "satellite")), given.x)
     np.testing.assert_array_equal(found[..., 0], found[..., 1])
     assert np.sqrt(np.nanmean((found[..., 0] - given.y[2:, ..., 0]) ** 2)) < 0.5 * np.nanstd(given.y)
+
+
+def test_deviations_are_those_of_the_errors(given):
+    plain, dropped = (fitted(given, epochs=6, dropout=0.3, mc_members=n) for n in (0, 4))
+    found, several = (whole(model, given.x, "std") for model in (plain, dropped))
+    error = np.sqrt(np.nanmean((whole(plain, given.x) - given.y[2:]) ** 2))
+    np.testing.assert_allclose(found, error, rtol=1e-4)
+    np.testing.assert_array_equal(whole(plain, given.x), whole(dropped, given.x))
+    # The members' spread differs from place to place; with it the deviation is that of the errors too.
+    assert several.std() > 0.02 * several.mean()
+    assert np.sqrt((several.astype(float) ** 2)[np.isfinite(given.y[2:])].mean()) == pytest.approx(error, rel=0.02)
+    held = samples(3)
+    of_held = fitted(given, validation=held, epochs=2)
+    error = np.sqrt(np.nanmean((whole(of_held, held.x) - held.y[2:]) ** 2))
+    np.testing.assert_allclose(whole(of_held, given.x, "std"), error, rtol=1e-4)
+
+
+def test_dropped_networks_do_not_show_tiles(given):
+    model = fitted(given, epochs=1, dropout=0.3, mc_members=2)
+    halo = model.halo
+    around = ((0, 0), (halo, halo), (halo, halo))
+    padded = np.pad(given.x, (*around, (0, 0)), constant_values=np.nan)
+    inside = np.pad(np.ones(given.x.shape[1:3], bool), around[1:])
+    near = slice(5, 12 + 2 * halo), slice(9, 20 + 2 * halo)
+    tile = model.predict(padded[:, *near], inside=inside[near])["std"]
+    np.testing.assert_allclose(tile, whole(model, given.x, "std")[:, 5:12, 9:20], rtol=0, atol=2e-6)
 
 
 def test_weights_of_the_loss(given):
@@ -159,7 +185,8 @@ def test_missing_predictors(given, model):
 
 def test_kept_bit_for_bit(given, model):
     again = ConvLstm.from_arrays(model.arrays(), model.description(), model.inputs, model.targets)
-    np.testing.assert_array_equal(whole(again, given.x), whole(model, given.x))
+    for what in ("mean", "std"):
+        np.testing.assert_array_equal(whole(again, given.x, what), whole(model, given.x, what))
     with pytest.raises(ArgumentError, match=r"last\.bias"):
         ConvLstm.from_arrays(
             {n: a for n, a in model.arrays().items() if n != "last.bias"}, model.description(), model.inputs,
@@ -176,6 +203,7 @@ def test_kept_bit_for_bit(given, model):
         ({"dropout": -0.1}, ArgumentError, "0 or more"),
         ({"alpha": 0.0}, ArgumentError, "alpha above 0"),
         ({"look_back": 0}, ArgumentError, "1 or more"),
+        ({"mc_members": 2, "dropout": 0.0}, ArgumentError, "all would be alike"),
         ({"schedule": "fast"}, UnknownNameError, "one_cycle"),
     ],
 )

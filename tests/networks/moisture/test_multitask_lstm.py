@@ -18,9 +18,9 @@ NAMES = ("satellite", "in_situ")
 PREDICTORS = (
     Predictor("precipitation", "mm d-1"),
     Predictor("pet", "mm d-1"),
-    Predictor("sand", "percent", static=True),
-    Predictor("mean", "m3 m-3", static=True),
-    Predictor("sd", "m3 m-3", static=True),
+    Predictor("sand", "percent"),
+    Predictor("mean", "m3 m-3"),
+    Predictor("sd", "m3 m-3"),
 )
 QUICK = {"hidden": 16, "dropout": 0.0, "recurrent_dropout": 0.0, "batch_cells": 25, "spin_up": 0, "epochs": 60,
          "learning_rate": 0.02}  # fmt: skip

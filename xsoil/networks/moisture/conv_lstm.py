@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from xsoil.networks.moisture.image_training import ImageLearner, TileSource, win
 from xsoil.networks.moisture.inputs import Inputs, Targets
 from xsoil.networks.moisture.kind import Kind, Layout, Options, Record, Samples
 from xsoil.networks.training import fit
-from xsoil.threads import in_bands
+from xsoil.threads import available_cores, in_bands
 
 __all__ = ["ConvLstm", "ConvLstmOptions"]
 
@@ -52,6 +53,8 @@ class ConvLstmOptions(Options):
         Weights of the root mean square error of the first target and of 1 - R^2 with the last one.
     patch, context : int
         Side of the tiles of the training, and how many cells around one are read too, without their targets.
+    mc_members : int
+        Networks with dropped channels that a prediction runs beside the whole one (Monte Carlo dropout).
     epochs, batch_tiles : int
     learning_rate : float
     schedule : str
@@ -71,6 +74,7 @@ class ConvLstmOptions(Options):
     beta: float = 1.0
     patch: int = 16
     context: int = 4
+    mc_members: int = 0
     epochs: int = 20
     batch_tiles: int = 32
     learning_rate: float = 0.005
@@ -89,9 +93,15 @@ class ConvLstmOptions(Options):
             raise ArgumentError(f"dropout={self.dropout}; expected 0 or more and below 1")
         if self.alpha < 0 or self.beta < 0 or not self.alpha:
             raise ArgumentError(f"alpha={self.alpha}, beta={self.beta}; expected alpha above 0 and beta 0 or more")
-        for name, least in (("look_back", 1), ("patch", 1), ("context", 0), ("epochs", 1), ("batch_tiles", 1)):
+        for name, least in (
+            ("look_back", 1), ("patch", 1), ("context", 0), ("mc_members", 0), ("epochs", 1), ("batch_tiles", 1),
+        ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ArgumentError(f"{name}={getattr(self, name)}; expected {least} or more")
+        if self.mc_members and not self.dropout:
+            raise ArgumentError(
+                f"mc_members={self.mc_members} without dropout, so that all would be alike; expected dropout above 0"
+            )
         if self.schedule not in SCHEDULES:
             raise UnknownNameError.of("schedule", self.schedule, SCHEDULES)
 
@@ -105,6 +115,10 @@ class ConvLstm(Kind):
 
     The first days, which have no look-back, are NaN.
 
+    The standard deviation is that of the errors of the validation (of the training where there was none); with
+    `mc_members`, the spread of these is part of it. Channels that such a member drops are the same everywhere and on
+    all days.
+
     References
     ----------
     .. [1] Rabiei et al. (2024), preprints 202412.1356.
@@ -113,10 +127,14 @@ class ConvLstm(Kind):
     name: ClassVar[str] = "convlstm"
     layout: ClassVar[Layout] = "images"
     options_type: ClassVar[type[Options]] = ConvLstmOptions
+    distributional: ClassVar[bool] = True
     most_targets: ClassVar[int] = 2
 
     weights: dict[str, Floats]
     """What the network learned."""
+
+    deviation: Floats
+    """Of the errors of each target, beside the spread of the networks."""
 
     @property
     def halo(self) -> int:
@@ -162,7 +180,32 @@ class ConvLstm(Kind):
         self.record = Record(history.train, history.validation, history.seconds, history.best_epoch, history.stopped)
         state = learner.network.state_dict().items()
         self.weights = {n: t.detach().numpy().copy() for n, t in state if t.is_floating_point()}
+        self.seed = seed
+        self.__dict__.pop("_networks", None)
+        self._calibrate(samples if validation is None else validation)
         return self
+
+    def _calibrate(self, samples: Samples) -> None:
+        """Deviations from the errors of these samples."""
+        halo, back = self.halo, self.look_back - 1
+        inside = np.pad(np.ones(samples.x.shape[1:3], bool), halo)
+        around = ((0, 0), (halo, halo), (halo, halo), (0, 0))
+        squares, counts = np.zeros((2, len(self.targets.names)))
+        used = np.asarray(np.isfinite(samples.y).any(axis=(1, 2, 3)))
+        if samples.weights is not None:
+            used &= samples.weights > 0
+        for day in range(back, len(samples), _DAYS):
+            days = slice(day, min(day + _DAYS, len(samples)))
+            if not used[days].any():
+                continue
+            block = np.pad(samples.x[day - back : days.stop], around, constant_values=np.nan)
+            mean, spread2 = self._run(block, inside, available_cores())
+            rest = (samples.y[days].astype(np.float64) - mean[..., None]) ** 2 - spread2[..., None]
+            rest[~used[days]] = np.nan
+            squares += np.nansum(rest, axis=(0, 1, 2))
+            counts += np.isfinite(rest).sum(axis=(0, 1, 2))
+        found = np.sqrt(np.maximum(squares, 0.0) / np.maximum(counts, 1))
+        self.deviation = np.where(counts > 0, found, self.targets.sd).astype(np.float32)
 
     def predict(self, block: Floats, **state: Any) -> dict[str, Any]:
         """Predict maps of raw predictors.
@@ -179,18 +222,28 @@ class ConvLstm(Kind):
         Returns
         -------
         dict
-            "mean" (days, rows, columns, t).
+            "mean" and "std" (days, rows, columns, t).
         """
         halo, back = self.halo, self.look_back - 1
         x = np.asarray(block, np.float32)
+        inside = np.ones(x.shape[1:3], bool) if state.get("inside") is None else np.asarray(state["inside"], bool)
+        mean, spread2 = self._run(x, inside, int(state.get("workers", 1)))
+        rows, columns = mean.shape[1:]
+        whole = self.inputs.complete(x[back:, halo : halo + rows, halo : halo + columns])[..., None]
+        std = np.sqrt(self.deviation**2 + spread2[..., None])
+        mean = np.repeat(mean[..., None], len(self.targets.names), axis=-1)
+        return {"mean": np.where(whole, mean, np.float32(np.nan)), "std": np.where(whole, std, np.float32(np.nan))}
+
+    def _run(self, x: Floats, inside: NDArray[np.bool_], workers: int) -> tuple[Floats, Floats]:
+        """Mean, and variance among the networks (days, rows, columns), of a block as `predict` has it."""
+        halo, back = self.halo, self.look_back - 1
         days, rows, columns = (n - lost for n, lost in zip(x.shape[:3], (back, 2 * halo, 2 * halo), strict=True))
         if min(days, rows, columns) < 1:
             raise ArgumentError(
                 f"a block of shape {x.shape}; expected {back} days before and {halo} cells around what is predicted"
             )
-        inside = np.ones(x.shape[1:3], bool) if state.get("inside") is None else np.asarray(state["inside"], bool)
-        out = np.empty((days, rows, columns), np.float32)
-        network = self._network()
+        mean, spread2 = np.empty((2, days, rows, columns), np.float32)
+        networks = self._networks
         jobs = list(itertools.product(range(0, rows, _TILE), range(0, columns, _TILE), range(0, days, _DAYS)))
 
         def work(first: int, stop: int) -> None:
@@ -202,24 +255,44 @@ class ConvLstm(Kind):
                     encoded = self.inputs.encode(x[(slice(day, last + back), *cut)])
                     maps = torch.from_numpy(np.ascontiguousarray(np.moveaxis(encoded, -1, 1)))
                     series = torch.stack([maps[d : d + back + 1] for d in range(last - day)])
-                    found = network(series, there.expand(len(series), -1, -1, -1)).numpy()
-                    inner = found[:, halo : halo + size[0], halo : halo + size[1]]
-                    out[day:last, row : row + size[0], column : column + size[1]] = inner
+                    every = there.expand(len(series), -1, -1, -1)
+                    inner = slice(halo, halo + size[0]), slice(halo, halo + size[1])
+                    found = np.stack([network(series, every).numpy()[(slice(None), *inner)] for network in networks])
+                    place = slice(day, last), slice(row, row + size[0]), slice(column, column + size[1])
+                    mean[place] = found[0]
+                    spread2[place] = found[1:].var(axis=0) if len(found) > 1 else 0.0
 
-        in_bands(work, len(jobs), int(state.get("workers", 1)))
-        values = out * np.float32(self.targets.sd[0]) + np.float32(self.targets.mean[0])
-        whole = self.inputs.complete(x[back:, halo : halo + rows, halo : halo + columns])
-        values = np.where(whole, values, np.float32(np.nan))[..., None]
-        return {"mean": np.repeat(values, len(self.targets.names), axis=-1)}
+        in_bands(work, len(jobs), workers)
+        sd = np.float32(self.targets.sd[0])
+        return mean * sd + np.float32(self.targets.mean[0]), spread2 * sd**2
 
-    def _network(self) -> torch.nn.Module:
-        learner = ImageLearner(len(self.inputs.columns), self.targets.names, self.options)
-        learner.network.load_state_dict({n: torch.from_numpy(a) for n, a in self.weights.items()}, strict=False)
-        return learner.network.eval()
+    @cached_property
+    def _networks(self) -> list[torch.nn.Module]:
+        """The whole network, and those with dropped channels."""
+        found: list[torch.nn.Module] = []
+        for weights in (self.weights, *(self._dropped(member) for member in range(self.options.mc_members))):
+            network = ImageLearner(len(self.inputs.columns), self.targets.names, self.options).network
+            network.load_state_dict({n: torch.from_numpy(a) for n, a in weights.items()}, strict=False)
+            found.append(network.eval())
+        return found
+
+    def _dropped(self, member: int) -> dict[str, Floats]:
+        """The weights with channels dropped as in training, by what their normalisation gives."""
+        rng = np.random.default_rng([self.seed, member])
+        share, found = self.options.dropout, dict(self.weights)
+        for layer, width in enumerate(self.options.filters):
+            kept = ((rng.random(width) >= share) / (1.0 - share)).astype(np.float32)
+            for name in (f"norms.{layer}.weight", f"norms.{layer}.bias"):
+                found[name] = found[name] * kept
+        return found
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """See `Kind`."""
-        return dict(self.weights)
+        return {**self.weights, "deviation": self.deviation}
+
+    def description(self) -> dict[str, Any]:
+        """See `Kind`."""
+        return {**super().description(), "seed": self.seed}
 
     @classmethod
     def from_arrays(
@@ -227,12 +300,18 @@ class ConvLstm(Kind):
     ) -> ConvLstm:
         """See `Kind`."""
         self = cls.described(description, inputs, targets)
+        try:
+            self.seed = int(description["seed"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArgumentError(f"the description of the ConvLSTM is damaged: {error}") from error
         state = ImageLearner(len(inputs.columns), targets.names, self.options).network.state_dict().items()
         expected = {name: tuple(tensor.shape) for name, tensor in state if tensor.is_floating_point()}
+        expected["deviation"] = (len(targets.names),)
         if (found := {name: array.shape for name, array in arrays.items()}) != expected:
             differing = sorted(n for n in {*found, *expected} if found.get(n) != expected.get(n))
             raise ArgumentError(f"arrays {differing[:3]} ... are not those of this ConvLSTM: another shape, or missing")
         self.weights = {name: np.array(array, np.float32) for name, array in arrays.items()}
+        self.deviation = self.weights.pop("deviation")
         return self
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.networks.description import digest
 from xsoil.networks.moisture.inputs import Inputs, Targets
 from xsoil.networks.moisture.kind import Kind
 
@@ -45,8 +46,16 @@ class Ensemble:
         """Whether a prediction has a standard deviation: that of the kind, or the spread of members."""
         return self.first.distributional or len(self.members) > 1
 
+    def rows(self, *, members: bool) -> int:
+        """Arrays that a prediction has of each target: mean, standard deviation where there is one, members."""
+        return 1 + self.has_std + (len(self.members) if members else 0)
+
     def predict(self, block: NDArray[np.float32], *, members: bool = False) -> dict[str, NDArray[np.float32]]:
-        """Predict a block; see `Kind.predict`.
+        """Predict a block, of kinds without a state; see `Kind.predict` and `joined`."""
+        return self.joined([member.predict(block) for member in self.members.values()], members=members)
+
+    def joined(self, found: Sequence[Mapping[str, Any]], *, members: bool) -> dict[str, NDArray[np.float32]]:
+        """One prediction from those of all members.
 
         Returns
         -------
@@ -54,7 +63,6 @@ class Ensemble:
             "mean" (..., t); "std" where `has_std`: the root of the mean variance of the members and the variance of
             their means; with `members` also "members" (member, ..., t).
         """
-        found = [member.predict(block) for member in self.members.values()]
         means = [one["mean"] for one in found]
         if len(means) == 1:
             out: dict[str, NDArray[np.float32]] = {n: found[0][n] for n in ("mean", "std") if n in found[0]}
@@ -70,6 +78,17 @@ class Ensemble:
                     square += one["std"].astype(np.float64) ** 2
             out = {"mean": total.astype(np.float32), "std": np.sqrt(square / len(means)).astype(np.float32)}
         return out | {"members": np.stack(means)} if members else out
+
+    def table(self, found: Sequence[Mapping[str, Any]], *, members: bool) -> NDArray[np.float32]:
+        """What `joined` gives as one array (t x rows, ...): mean, deviation and members of each target."""
+        parts = self.joined(found, members=members)
+        rows = [parts["mean"], *([parts["std"]] if self.has_std else []), *parts.get("members", ())]
+        table = np.stack([np.moveaxis(row, -1, 0) for row in rows], axis=1)
+        return table.reshape(-1, *table.shape[2:])
+
+    def token(self) -> str:
+        """What tells it from others."""
+        return digest(self.describe(), self.arrays())[:32]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All members' arrays."""

@@ -25,9 +25,9 @@ def write_ensemble(path: str | PathLike[str], ensemble: Ensemble, more: Mapping[
     storage.save(path, tensors, {"ensemble": ensemble.describe(), "more": dict(more)}, format=FORMAT, version=VERSION)
 
 
-def read_ensemble(path: str | PathLike[str]) -> tuple[Ensemble, dict[str, Any]]:
-    """Read what `write_ensemble` wrote; ArgumentError or UnknownNameError where it is damaged."""
-    tensors, description = storage.load(path, format=FORMAT, version=VERSION)
+def read_ensemble(path: str | PathLike[str], whole: dict[str, Any] | None = None) -> tuple[Ensemble, dict[str, Any]]:
+    """Read what `write_ensemble` wrote; ArgumentError or UnknownNameError where it is damaged. See `storage.load`."""
+    tensors, description = storage.load(path, format=FORMAT, version=VERSION, whole=whole)
     require_keys(description, ("ensemble", "more"), Path(path))
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     return Ensemble.from_arrays(arrays, description["ensemble"]), description["more"]

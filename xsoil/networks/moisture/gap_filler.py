@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from tqdm.auto import trange
 
 from xsoil.errors import ArgumentError
+from xsoil.networks.description import digest
 from xsoil.networks.moisture.continuous_recurrent_units import ContinuousRecurrentUnit
 
 __all__ = ["GapFiller", "GapOptions"]
@@ -253,10 +253,8 @@ class GapFiller:
 
     def digest(self) -> str:
         """Of all that a result depends on."""
-        found = hashlib.sha256(repr([asdict(self.options), self.scaling]).encode())
-        for name, tensor in sorted(self.network.state_dict().items()):
-            found.update(name.encode() + tensor.numpy().tobytes())
-        return found.hexdigest()
+        weights = {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
+        return digest([asdict(self.options), self.scaling], weights)
 
     @classmethod
     def rebuilt(cls, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> GapFiller:

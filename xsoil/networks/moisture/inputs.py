@@ -37,12 +37,12 @@ class Predictor:
     name : str
     units : str or None
         As it was read in training; None for classes.
-    static : bool
-        Does not vary with time (only kinds that read series ask).
     log : bool
         Scaled on a logarithmic scale, on which values up to 0 are missing.
     classes : tuple of float, or None
         The codes of a categorical predictor that are known from training.
+    meanings : tuple of str, or None
+        What each of `classes` means, where the variable said so (CF ``flag_meanings``).
     mean, sd : tuple of float
         Of the training rows: of the values (on the logarithmic scale), or of the column of each class: its share of
         the rows, which stands for a class that is missing or unknown. `sd` of classes is 1.
@@ -52,9 +52,9 @@ class Predictor:
 
     name: str
     units: str | None = None
-    static: bool = False
     log: bool = False
     classes: tuple[float, ...] | None = None
+    meanings: tuple[str, ...] | None = None
     mean: tuple[float, ...] = (0.0,)
     sd: tuple[float, ...] = (1.0,)
     gaps: bool = False
@@ -116,7 +116,7 @@ class Inputs:
         Parameters
         ----------
         predictors : sequence of Predictor
-            Name, units, `static`, `log`; `classes` an empty tuple for categorical ones.
+            Name, units, `log`; of categorical ones `classes`: those declared, with their `meanings`, or an empty tuple.
         x : (..., p) array
             Raw values of the training, NaN = missing.
         rows : (...) array of bool, optional
@@ -182,7 +182,10 @@ class Inputs:
         rows = []
         try:
             for row in description["predictors"]:
-                table: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in row.items()}
+                # Early models also say whether a predictor is static, which nobody reads.
+                table: dict[str, Any] = {
+                    n: tuple(v) if isinstance(v, list) else v for n, v in row.items() if n != "static"
+                }
                 rows.append(Predictor(**table))
             missing = description["missing"]
         except (TypeError, KeyError, AttributeError) as error:
@@ -263,5 +266,8 @@ def _learned(row: Predictor, values: NDArray[np.float64], missing: Missing) -> P
         table |= {
             "classes": tuple(codes[kept].tolist()), "mean": tuple(shares.tolist()), "sd": (1.0,) * int(kept.sum()),
         }  # fmt: skip
+        if row.meanings is not None:
+            words = dict(zip(row.classes, row.meanings, strict=True))
+            table["meanings"] = tuple(words.get(code, "") for code in codes[kept].tolist())
         known = np.isin(values, codes[kept])
     return Predictor(**(table | {"gaps": missing == "indicator" and not bool(known.all())}))

@@ -127,6 +127,10 @@ class Kind(ABC):
             )
         self.record = Record()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to others: without `_networks`, which some kinds make from their arrays when they first run."""
+        return {name: value for name, value in self.__dict__.items() if name != "_networks"}
+
     @property
     def halo(self) -> int:
         """Cells around a block that its prediction needs (images)."""

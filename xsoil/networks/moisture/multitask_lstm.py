@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -185,6 +186,7 @@ class MultitaskLstm(Kind):
         self.seed = seed
         own = {name: tensor.detach().numpy().copy() for name, tensor in learner.network.state_dict().items()}
         self.weights = {short: own[name] for name, short in _TENSORS.items()}
+        self.__dict__.pop("_networks", None)
         self.calibration = np.ones(len(targets.names), np.float32)
         self._calibrate(samples.take(used) if validation is None else validation)
         return self
@@ -279,8 +281,7 @@ class MultitaskLstm(Kind):
         """Mean, deviation before its calibration, variance among the networks, and state."""
         cells, days = x.shape[:2]
         tasks = len(self.targets.names)
-        networks = [RunningLstm(self.weights)]
-        networks += [RunningLstm(self._dropped(k)) for k in range(self.options.mc_members)]
+        networks = self._networks
         before = np.zeros((cells, *self.state_shape), np.float32) if state is None else np.asarray(state, np.float32)
         if before.shape != (cells, *self.state_shape):
             raise ArgumentError(f"a state of shape {before.shape}; expected {(cells, *self.state_shape)}")
@@ -309,6 +310,12 @@ class MultitaskLstm(Kind):
 
         in_bands(work, -(-cells // LANES), workers)
         return {"mean": mean, "sigma": sigma, "spread2": spread2, "state": after}
+
+    @cached_property
+    def _networks(self) -> list[RunningLstm]:
+        """The whole network, and those with dropped weights, as they run."""
+        dropped = (self._dropped(member) for member in range(self.options.mc_members))
+        return [RunningLstm(self.weights), *(RunningLstm(weights) for weights in dropped)]
 
     def _dropped(self, member: int) -> dict[str, Floats]:
         """The weights with units and recurrent weights dropped as in training: the same for all cells and days."""

@@ -11,10 +11,10 @@ import dask.array as da
 import numpy as np
 from dask.array.core import unify_chunks
 from dask.base import tokenize
-from dask.delayed import delayed
 from dask.highlevelgraph import HighLevelGraph
 
 from xsoil.verbs._lazy.model import on_axes
+from xsoil.verbs._lazy.shared import shared
 
 __all__ = ["Span", "map_halos", "spans_of"]
 
@@ -86,7 +86,7 @@ def map_halos(
     sizes = [refined[dim] for dim in dims]
     spans = [spans_of(size, depth.get(dim, (0, 0))) for dim, size in zip(dims, sizes, strict=True)]
     edges = [[np.cumsum([0, *chunk]) for chunk in array.chunks] for array in lazy]
-    key = f"xsoil.model-{token}"
+    entry = shared(model, token)
     name = f"xsoil.predict-{tokenize(token, own_dims, dims, sorted(options.items()), *(a.name for a in lazy))}"
     graph: dict[Any, Any] = {}
     for block in itertools.product(*(range(len(size)) for size in sizes)):
@@ -99,14 +99,13 @@ def map_halos(
         graph[(name, 0, *block)] = (
             _run,
             function,
-            key,
+            entry.key,
             [w[0] for w in windows],
             [w[1:] for w in windows],
             here,
             options,
         )
-    shared = delayed(model, name=key, traverse=False)
-    full = HighLevelGraph.from_collections(name, graph, dependencies=[*lazy, shared])
+    full = HighLevelGraph.from_collections(name, graph, dependencies=[*lazy, entry])
     return da.Array(full, name, ((count,), *sizes), dtype=np.float32)
 
 
@@ -126,7 +125,7 @@ def _run(
         if any(map(any, missing)):
             values = np.pad(values, missing, constant_values=np.nan)
         windows.append(on_axes(values, axes, len(spans)))
-    return function(model, windows, spans, **options)
+    return function(model.value, windows, spans, **options)
 
 
 def _pieces(span: Span, edges: np.ndarray) -> list[tuple[int, slice]]:

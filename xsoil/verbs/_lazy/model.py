@@ -8,7 +8,8 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
-from dask.delayed import delayed
+
+from xsoil.verbs._lazy.shared import shared
 
 __all__ = ["map_model", "on_axes"]
 
@@ -43,7 +44,6 @@ def map_model(
     -------
     dask array
     """
-    shared = delayed(model, name=f"xsoil.model-{token}", traverse=False)
     places = {dim: number + 1 for number, dim in enumerate(dims)}
     pairs: list[Any] = []
     for array, own in arrays:
@@ -51,8 +51,9 @@ def map_model(
     axes = tuple(tuple(places[dim] - 1 for dim in own) for _, own in arrays)
     return da.blockwise(
         _block, (0, *places.values()), *pairs, new_axes={0: count}, dtype=np.float32, concatenate=True,
-        meta=np.empty((0,) * (len(dims) + 1), np.float32), function=function, model=shared, axes=axes, ndim=len(dims),
-        options=options, name=f"xsoil.predict-{tokenize(token, axes, options, *(p.name for p in pairs[::2]))}",
+        meta=np.empty((0,) * (len(dims) + 1), np.float32), function=function, model=shared(model, token), axes=axes,
+        ndim=len(dims), options=options,
+        name=f"xsoil.predict-{tokenize(token, axes, options, *(p.name for p in pairs[::2]))}",
     )  # fmt: skip
 
 
@@ -60,7 +61,7 @@ def _block(
     *blocks: np.ndarray, function: Any, model: Any, axes: tuple[tuple[int, ...], ...], ndim: int, options: Any
 ) -> np.ndarray:
     spread = [on_axes(block, own, ndim) for block, own in zip(blocks, axes, strict=True)]
-    found: np.ndarray = function(model, *spread, **options)
+    found: np.ndarray = function(model.value, *spread, **options)
     return found
 
 

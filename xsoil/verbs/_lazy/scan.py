@@ -17,6 +17,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xsoil.threads import available_cores
 from xsoil.verbs._lazy.names import label
+from xsoil.verbs._lazy.shared import shared
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def scan_time(
     outputs: Mapping[str, np.dtype],
     states: Mapping[str, np.dtype],
     skip: int = 0,
+    model: tuple[Any, str] | None = None,
 ) -> tuple[list[Any], list[Any]]:
     """Run a model forward in time, its state carried from time block to time block.
 
@@ -84,6 +86,9 @@ def scan_time(
         has so many values per cell, on dimensions of their own before `dims`.
     skip : int
         Days at the start that are run but not returned.
+    model : (object, token), optional
+        Read-only; the step takes it as its first argument. A cluster sends it to a worker once: see `shared`; no other
+        entry of the graph holds it, so that none carries it along.
 
     Returns
     -------
@@ -92,6 +97,7 @@ def scan_time(
     """
     if not any(named.is_lazy for named in (*series, *maps)):
         values, state = step(
+            *(() if model is None else model[:1]),
             [s.spread(s.array, ("time", *dims)) for s in series],
             [m.spread(m.array, dims) for m in maps],
             None,
@@ -104,7 +110,9 @@ def scan_time(
     pairs = itertools.chain.from_iterable(zip(arrays, (n.dims for n in everything), strict=True))
     sizes, arrays = unify_chunks(*pairs, warn=False)
     sizes = dict(sizes)
-    token = tokenize(step, [a.name for a in arrays], [n.dims for n in everything], dims, sorted(outputs), skip)
+    alone = [] if model is None else [shared(*model)]
+    keys = tuple(entry.key for entry in alone)
+    token = tokenize(step, keys, [a.name for a in arrays], [n.dims for n in everything], dims, sorted(outputs), skip)
     verb = label(step)
     run, gather = f"{verb}-{token}", f"{verb}-maps-{token}"
     space = [sizes[dim] for dim in dims]
@@ -128,7 +136,7 @@ def scan_time(
                 (array.name, *(at[dim] for dim in named.dims))
                 for array, named in zip(series_arrays, series, strict=True)
             ]
-            graph[(run, t, *block)] = (task, inputs, (gather, *block), before, skips[t])
+            graph[(run, t, *block)] = (task, inputs, (gather, *block), before, skips[t], *keys)
             # The state gets a key of its own: the next task needs it, not the series beside it.
             before = (f"{run}-state", t, *block)
             graph[before] = (operator.getitem, (run, t, *block), 1)
@@ -139,7 +147,7 @@ def scan_time(
         for place, (name, dtype) in enumerate(states.items()):
             key = (f"{name}-{token}", *(0 for _ in dtype.shape), *block)
             picked[f"{name}-{token}"][key] = (operator.getitem, (f"{run}-state", last, *block), place)
-    both = HighLevelGraph.from_collections(run, graph, dependencies=arrays)
+    both = HighLevelGraph.from_collections(run, graph, dependencies=[*arrays, *alone])
 
     def collect(name: str, time: list[tuple[int, ...]], dtype: np.dtype) -> Any:
         key = f"{name}-{token}"
@@ -163,9 +171,11 @@ def _scan_block(
     maps: list[np.ndarray],
     state: tuple[np.ndarray, ...] | None,
     skip: int,
+    *model: Any,
 ) -> Any:
     """One task: the days of one time block, the cells of one space block."""
     return step(
+        *(entry.value for entry in model),
         [Named(values, d).spread(values, ("time", *dims)) for values, d in zip(series, series_dims, strict=True)],
         [Named(values, d).spread(values, dims) for values, d in zip(maps, maps_dims, strict=True)],
         state,

@@ -1,20 +1,50 @@
-"""An object that every task reads, as an array without dimensions."""
+"""A read-only object that all tasks need, as an entry of the graph of its own: a cluster sends it to a worker once."""
 
 from __future__ import annotations
 
+import pickle
+import threading
 from typing import Any
 
-import dask.array as da
-import numpy as np
-from dask.delayed import delayed
+from dask.delayed import Delayed, delayed
 
-__all__ = ["shared"]
+__all__ = ["Shared", "shared"]
+
+_OPENING = threading.Lock()
 
 
-def shared(value: Any, name: str, *, lazy: bool) -> Any:
-    """An array () whose item is the object; a dask array of the graph's entry `name`, which a cluster sends once."""
-    if lazy:
-        return da.from_delayed(delayed(value, name=name, traverse=False), (), object, name=f"array-{name}")
-    array = np.empty((), object)
-    array[()] = value
-    return array
+class Shared:
+    """An object that travels as bytes and is made from them when the first task of a process asks for it.
+
+    The scheduler passes on the bytes, and never needs what the object is made of; nor does a worker that is given the
+    entry of the graph, and then loses it to another one before it has run a task.
+    """
+
+    def __init__(self, value: Any = None, content: bytes | None = None) -> None:
+        self._value, self._content = value, content
+
+    @property
+    def value(self) -> Any:
+        """The object."""
+        with _OPENING:
+            if self._content is not None:
+                self._value, self._content = pickle.loads(self._content), None
+        return self._value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        with _OPENING:
+            content = pickle.dumps(self._value, protocol=5) if self._content is None else self._content
+        return Shared, (None, content)
+
+
+def shared(value: Any, token: str) -> Delayed:
+    """The entry of the graph; tasks that take it as an argument get a `Shared`.
+
+    Parameters
+    ----------
+    value : object
+    token : str
+        What tells it from others.
+    """
+    found: Delayed = delayed(Shared(value), name=f"xsoil.model-{token}", traverse=False)
+    return found

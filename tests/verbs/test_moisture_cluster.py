@@ -1,0 +1,72 @@
+"""On a cluster: the numbers of one process, and the model arrives at a worker exactly once, of whatever layout."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from distributed import Client, LocalCluster
+
+import xsoil
+from xsoil.networks.moisture.ensemble import Ensemble
+
+OPTIONS = {
+    "dense": {"epochs": 1},
+    "lstm": {"epochs": 1, "hidden": 4, "spin_up": 0},
+    "convlstm": {"epochs": 1, "filters": (2,), "attention": (), "window": 1, "patch": 12},
+}
+
+
+@pytest.fixture(scope="module")
+def ds():
+    rng = np.random.default_rng(0)
+    dims, shape = ("time", "y", "x"), (24, 20, 20)
+    maps = {
+        "rain": (dims, rng.gamma(0.5, 6, shape), {"units": "mm d-1"}),
+        "sand": (dims[1:], rng.uniform(10, 90, shape[1:]), {"units": "percent"}),
+        "soil_moisture": (dims, rng.uniform(0.1, 0.4, shape), {"units": "m3 m-3"}),
+    }
+    return xr.Dataset(maps, {"time": pd.date_range("2020-06-01", periods=24)})
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("kind", list(OPTIONS))
+def test_the_model_arrives_once(ds, client, kind):
+    model = xsoil.fit_moisture_model(
+        ds, kind=kind, predictors=["rain", "sand"], options=OPTIONS[kind], validation=0, members=2, progress=False
+    )
+    lazy = model.predict(ds.chunk({"time": 6, "y": 10, "x": 5}))
+    assert lazy.soil_moisture.data.npartitions == 4 * 2 * 4
+    expected = model.predict(ds)
+    client.run(_count)
+    found = lazy.compute()  # by the cluster
+    counts = client.run(_counted)
+    assert sorted(counts.values()) in ([0, 1], [1, 1])  # a worker that did nothing needs no model
+    if kind == "convlstm":
+        xr.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+    else:
+        xr.testing.assert_identical(found, expected)
+
+
+def _count():
+    """From now on, on this worker, models that arrive are counted."""
+    Ensemble.arrived = 0
+
+    def arrive(self, state):
+        Ensemble.arrived += 1
+        self.__dict__.update(state)
+
+    Ensemble.__setstate__ = arrive
+
+
+def _counted():
+    return Ensemble.arrived
