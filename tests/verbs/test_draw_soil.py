@@ -7,7 +7,9 @@ from importlib import import_module
 import dask
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -133,7 +135,7 @@ def test_correlation_along_dims(correlated, along, between):
     assert set(str(found.draw.attrs["correlated"]).split()) == (set(along) or {"none"})
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 5), st.integers(1, 3))
 def test_chunks_do_not_show(depth, y, x, quantile):
     ds = quantile_maps()
@@ -199,6 +201,35 @@ def test_through_ptf():
     k_sat = drawn.soil.ptf("li2024_cb1").k_sat.compute()
     expected = ds[["sand"]].soil.ptf("li2024_cb1").k_sat
     assert_allclose(np.log(k_sat.quantile(LEVELS, "draw")), np.log(expected), atol=0.25)
+
+
+def test_files_of_soilgrids(tmp_path, no_compute):
+    """From the quantiles on disk to parameters with their spread, on the grid of the files."""
+    profile = {"driver": "GTiff", "count": 1, "dtype": "int16", "nodata": -32768, "height": 3, "width": 4,
+               "crs": "ESRI:54052", "transform": Affine(250, 0, -1e6, 0, -250, 6e6)}  # fmt: skip
+    stored = {"sand": (350, 420, 500), "silt": (280, 360, 430), "clay": (160, 220, 290)}  # g/kg
+    for name, three in stored.items():
+        for layer in ("0-5", "5-15"):
+            for level, value in zip(("Q0.05", "Q0.5", "Q0.95"), three, strict=True):
+                values = np.full((3, 4), value, np.int16)
+                values[0, 0] = -32768
+                with rasterio.open(tmp_path / f"{name}_{layer}cm_{level}.tif", "w", **profile) as file:
+                    file.write(values, 1)
+    maps = xsoil.data.open_soilgrids(tmp_path, statistic=["Q0.05", "Q0.5", "Q0.95"])
+    parameters = maps.soil.draw_soil(50, seed=1).soil.ptf("cosby1984")
+    assert parameters.k_sat.dims == ("draw", "depth", "y", "x")
+    assert parameters.soil.depth_mean(0, 0.15).k_sat.dims == ("draw", "y", "x")
+    assert xsoil.grid_of(parameters) == xsoil.grid_of(maps)
+    with dask.config.set(scheduler="synchronous"):
+        k_sat = parameters.k_sat.compute()
+    assert k_sat[..., 0, 0].isnull().all()
+    assert k_sat[..., 1:, 1:].notnull().all()
+    low, high = k_sat.isel(depth=0).quantile([0.05, 0.95], ["draw", "y", "x"])
+    bounds = 60.96 * 10 ** (-0.60 + 0.0126 * np.array([35, 50]) - 0.0064 * np.array([29, 16]))
+    assert bounds[0] < low < high < bounds[1]
+    assert high / low > 1.3
+    # one soil in both layers
+    assert_array_equal(k_sat.isel(depth=0), k_sat.isel(depth=1))
 
 
 def test_faulty_values_are_missing():

@@ -240,7 +240,7 @@ def _block(
     key = np.zeros((), np.uint64)
     for part in own:
         key = _mixed(key ^ part) + _ODD[0]
-    keys = np.ascontiguousarray(np.broadcast_to(key, shape)).reshape(-1)
+    keys = np.array(np.broadcast_to(key, shape)).reshape(-1)  # a copy: read-only arrays would compile a second time
     flat = [np.broadcast_to(q, (*shape, 3)).reshape(-1, 3) for q in quantiles]
     first, count = int(numbers.flat[0]) if numbers.size else 0, numbers.size
     out = np.empty((len(group), count, keys.size), dtype)
@@ -254,7 +254,7 @@ def _block(
     def run(start: int, stop: int) -> None:
         for a in range(start * CELLS, min(stop * CELLS, keys.size), CELLS):
             cells = slice(a, min(a + CELLS, keys.size))
-            three = [np.ascontiguousarray(q[cells].T, np.float64) for q in flat]
+            three = [np.array(q[cells].T, np.float64, order="C") for q in flat]
             at, result = keys[cells], np.empty((len(group), count, keys[cells].size))
             if len(group) == 3:
                 sand, silt, clay = three
