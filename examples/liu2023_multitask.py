@@ -2,7 +2,8 @@
 
     python examples/liu2023_multitask.py --data FOLDER [--out liu2023-output] [--seeds 0 1 2 3 4] [--stages ...]
 
-Reads `conus_smap_nldas.nc` and `hydrodl_lstm_predictions.nc`. Everything is learned from 2015-04 .. 2016-03. Stages:
+Reads `conus_smap_nldas.nc` and `hydrodl_lstm_predictions.nc`; the stage `worlds` reads no data, and runs without
+--data. Everything real is learned from 2015-04 .. 2016-03. Stages:
 
 - select: candidates, trained on 85 percent of the pixels without the last 8 weeks of that year, and compared on these
   weeks and on the other pixels; the test year is not looked at;
@@ -10,8 +11,9 @@ Reads `conus_smap_nldas.nc` and `hydrodl_lstm_predictions.nc`. Everything is lea
   stored models, with a paired bootstrap over pixels;
 - spatial: five folds of pixels that the training does not see, and without statistics of their SMAP;
 - region: the same with six regions, each left out in turn;
-- stations: satellite and in-situ soil moisture as two tasks, at stations that the training does not see
-  (`liu2023_stations.py`, with `uscrn_2020.nc`);
+- stations: satellite and in-situ soil moisture as two tasks, at stations that the training does not see, and at
+  towers of other networks (`liu2023_stations.py`, with `uscrn_2020.nc`, `walnut_gulch_flux.nc`, `bondville_1998.nc`);
+- worlds: the two tasks in synthetic worlds whose truth is known (`liu2023_worlds.py`);
 - intervals: how many observations of the test year lie within 50 and 90 percent intervals, whose widths come from
   the last 8 weeks of the training year;
 - factors: a random forest of the pixels' attributes explains where R is low.
@@ -27,16 +29,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import liu2023_worlds as worlds
 import numpy as np
 import pandas as pd
 import xarray as xr
 from liu2023_pixels import CORRUPT, FLOOR, TARGET, TEST, TRAIN, derived, read, seen
-from liu2023_stations import compare, differences
+from liu2023_stations import compare, differences, networks
 
 import xsoil
 from xsoil.evaluation import paired_bootstrap
 
-STAGES = ("select", "temporal", "spatial", "region", "stations", "intervals", "factors")
+STAGES = ("select", "temporal", "spatial", "region", "stations", "worlds", "intervals", "factors")
 EARLY, LATE = (TRAIN[0], "2016-02-04"), ("2016-02-05", TRAIN[1])
 ANCHOR = ("smap_mean", "smap_sd")
 CHOSEN: dict[str, Any] = {
@@ -280,13 +283,33 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--epochs", type=int, help="instead of the chosen number, for a quick look")
+    parser.add_argument("--worlds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the synthetic worlds")
+    parser.add_argument("--cells", type=int, nargs=2, default=[10, 36], help="rows and columns of 36 km in a world")
+    parser.add_argument("--sites", type=int, default=300, help="stations in a world")
+    parser.add_argument("--updates", type=int, help="of the networks of two tasks, for a quick look")
     options = parser.parse_args()
-    if options.data is None:
-        parser.error("no data: give --data FOLDER, or set XSOIL_TEST_DATA")
-    for name in ("conus_smap_nldas.nc", "hydrodl_lstm_predictions.nc"):
-        if not (options.data / name).exists():
-            parser.error(f"no file {options.data / name}; --data takes the folder that holds it")
+    if options.stages != ["worlds"]:
+        if options.data is None:
+            parser.error("no data: give --data FOLDER, or set XSOIL_TEST_DATA")
+        for name in ("conus_smap_nldas.nc", "hydrodl_lstm_predictions.nc"):
+            if not (options.data / name).exists():
+                parser.error(f"no file {options.data / name}; --data takes the folder that holds it")
     options.out.mkdir(parents=True, exist_ok=True)
+    if "worlds" in options.stages:
+        table = worlds.compare(
+            options.out, options.worlds, [0], cells=options.cells, sites=options.sites,
+            updates=options.updates or worlds.UPDATES,
+        )  # fmt: skip
+        table.to_csv(options.out / "worlds.csv", float_format="%.5f")
+        worlds.spread(table).to_csv(options.out / "worlds_table.csv", float_format="%.5f")
+        worlds.differences(table).to_csv(options.out / "worlds_differences.csv", index=False, float_format="%.5f")
+        print(f"\nworlds whose truth is known:\n{worlds.spread(table).to_string(float_format='%.4f')}", flush=True)
+    if options.stages != ["worlds"]:
+        real(options)
+
+
+def real(options: argparse.Namespace) -> None:
+    """The stages that read data."""
     if options.epochs:
         CHOSEN["epochs"] = options.epochs
     data = Pixels(options.data)
@@ -310,13 +333,17 @@ def main() -> None:
             print(f"\n{what}: pixels that the training did not see, medians:", flush=True)
             print(medians(table, "year").to_string(float_format="%.4f"))
     if "stations" in options.stages:
-        table = compare(options.data, options.out, **({"epochs": options.epochs} if options.epochs else {}))
+        quick = {"updates": options.updates} if options.updates else {}
+        table = compare(options.data, options.out, **quick)
         table.to_csv(options.out / "stations.csv", float_format="%.5f")
         print(f"\nstations that the training did not see ({table.index.nunique()}), medians:")
         print(medians(table, "way").to_string(float_format="%.4f"))
         against = differences(table)
         against.to_csv(options.out / "stations_differences.csv", index=False, float_format="%.5f")
         print(against.to_string(index=False, float_format="%.4f"), flush=True)
+        towers = networks(options.data, options.out, **quick).groupby(["place", "way"], sort=False)
+        table = towers.mean().drop(columns="seed")
+        print(f"\ntowers of other networks, means over seeds:\n{table.to_string(float_format='%.4f')}", flush=True)
     if "intervals" in options.stages:
         table = intervals(data, options.out)
         table.to_csv(options.out / "intervals.csv", float_format="%.5f")

@@ -4,6 +4,12 @@ Satellite series are those of 2015-04 .. 2016-03, station series those of 2020 (
 of days, as if 2020 had been 2015 (no predictor is a date), and a station's year is repeated to fill it. Both tasks read
 what both have: rain, temperature, radiation, potential evapotranspiration, their antecedents, simulated water, and soil
 and vegetation of the pixel (of a station, of the nearest one: stations come without a soil map).
+
+All ways of training get the same number of updates: with the same number of epochs, two tasks would be better only
+because they are trained longer.
+
+The same networks, trained on all these stations, then predict Walnut Gulch (`walnut_gulch_flux.nc`) and Bondville
+(`bondville_1998.nc`), which lie in other years and belong to no network that was learned from.
 """
 
 from __future__ import annotations
@@ -25,9 +31,11 @@ IN_SITU, LEAST_DAYS, FARTHEST = "in_situ", 200, 150.0
 """Station days that count, and the distance to a pixel [km]."""
 
 NETWORK: dict[str, Any] = {
-    "hidden": 32, "dropout": 0.3, "recurrent_dropout": 0.3, "days": 486, "spin_up": 0, "batch_cells": 32, "epochs": 15,
+    "hidden": 32, "dropout": 0.3, "recurrent_dropout": 0.3, "days": 486, "spin_up": 0, "batch_cells": 32,
     "learning_rate": 0.006,
 }  # fmt: skip
+UPDATES = 180
+METRICS = ["rmse", "ubrmse", "bias", "r", "n"]
 WAYS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "in situ alone": ((IN_SITU,), {}),
     "satellite alone": ((TARGET,), {}),
@@ -109,7 +117,22 @@ def with_predictors(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     return out, names
 
 
-def compare(folder: Path, out: Path, *, folds: int = 5, seeds: tuple[int, ...] = (0,), **options: Any) -> pd.DataFrame:
+def trained(
+    ds: xr.Dataset, names: list[str], way: str, learned: xr.DataArray, seed: int, updates: int
+) -> xsoil.MoistureModel:
+    """A network that learned from the places `learned` what its way of training takes."""
+    targets, options = WAYS[way]
+    number = int((learned & ds[list(targets)].to_array().notnull().any(["variable", "time"])).sum())
+    epochs = max(1, round(updates / -(-number // NETWORK["batch_cells"])))
+    return xsoil.fit_moisture_model(
+        ds, kind="lstm", target=targets, predictors=names, split=xsoil.Split.cells(learned, ~learned), validation=0,
+        seed=seed, options=NETWORK | options | {"epochs": epochs}, progress=False,
+    )  # fmt: skip
+
+
+def compare(
+    folder: Path, out: Path, *, folds: int = 5, seeds: tuple[int, ...] = (0, 1, 2), updates: int = UPDATES
+) -> pd.DataFrame:
     """Scores at stations that the training did not see, by way of training."""
     ds, names = with_predictors(places(folder))
     station = ds[IN_SITU].notnull().any("time")
@@ -120,23 +143,68 @@ def compare(folder: Path, out: Path, *, folds: int = 5, seeds: tuple[int, ...] =
         ):
             file = out / f"stations_{seed}_{number}.csv"
             if not file.exists():
-                split = xsoil.Split.cells(~fold.test, fold.test)
                 observed = ds[[IN_SITU]].where(fold.test)
                 rows = []
-                for way, (targets, own) in WAYS.items():
-                    model = xsoil.fit_moisture_model(
-                        ds, kind="lstm", target=targets, predictors=names, split=split, validation=0, seed=seed,
-                        options=NETWORK | own | options, progress=False,
-                    )  # fmt: skip
+                for way, (targets, _) in WAYS.items():
+                    model = trained(ds, names, way, ~fold.test, seed, updates)
                     predicted = model.predict(ds.isel(place=np.flatnonzero(fold.test)))[[targets[-1]]]
                     found = xsoil.evaluate(
                         predicted, observed.sel(place=predicted.place), variable=(targets[-1], IN_SITU)
                     )
-                    table = found[["rmse", "ubrmse", "bias", "r", "n"]].to_dataframe()
-                    rows.append(table[["rmse", "ubrmse", "bias", "r", "n"]].assign(way=way, seed=seed))
+                    rows.append(found[METRICS].to_dataframe()[METRICS].assign(way=way, seed=seed))
                 pd.concat(rows).to_csv(file, float_format="%.5f")
             parts.append(pd.read_csv(file, index_col="place"))
     return pd.concat(parts)
+
+
+def elsewhere(folder: Path) -> dict[str, xr.Dataset]:
+    """Flux towers with soil moisture at 5 cm, by name: Walnut Gulch from 2008 on, and Bondville in 1998."""
+    pixels = read(folder)
+    pixels = pixels.isel(pixel=np.flatnonzero(pixels.pixel != CORRUPT))
+    towers = xr.open_dataset(folder / "walnut_gulch_flux.nc").load().sel(time=slice("2008-01-01", None))
+    found = {f"Walnut Gulch, {s}": towers.sel(site=s).drop_vars("site") for s in towers.site.values}
+    found["Bondville"] = xr.open_dataset(folder / "bondville_1998.nc").load()
+    for name, raw in found.items():
+        ds = raw[list(SHARED)].reset_coords(drop=True)
+        ds["precipitation"] = ds.precipitation.fillna(0)
+        ds["air_temperature"] = ds.air_temperature + 273.15
+        for series in SHARED[1:]:
+            ds[series] = ds[series].interpolate_na("time", fill_value="extrapolate")
+        nearest, _ = _nearest(raw.reset_coords(["lat", "lon"])[["lat", "lon"]].expand_dims("place"), pixels)
+        for own in (*STATIC, "silt"):
+            ds[own] = pixels[own].isel(pixel=int(nearest[0]), drop=True).reset_coords(drop=True)
+        ds[IN_SITU] = raw.soil_moisture_5cm.reset_coords(drop=True)
+        if "soil_temperature_4cm" in raw:  # frozen days are left out, as at the stations
+            ds[IN_SITU] = ds[IN_SITU].where(raw.soil_temperature_4cm.reset_coords(drop=True) >= 0)
+        for own in ds.data_vars:
+            ds[own].attrs = {"units": pixels[own].attrs["units"] if own in pixels else "m3 m-3"}
+        found[name] = ds.expand_dims(place=[name]).transpose("place", "time")
+    return found
+
+
+def networks(folder: Path, out: Path, *, seeds: tuple[int, ...] = (0, 1, 2), updates: int = UPDATES) -> pd.DataFrame:
+    """Scores at the towers, of networks that learned from all stations of the USCRN, and of a bucket with Rosetta."""
+    file = out / "networks.csv"
+    if not file.exists():
+        ds, names = with_predictors(places(folder))
+        towers = {name: with_predictors(tower)[0] for name, tower in elsewhere(folder).items()}
+        rows = []
+        for seed in seeds:
+            for way, (targets, _) in WAYS.items():
+                model = trained(ds, names, way, xr.ones_like(ds.lat, bool), seed, updates)
+                for tower in towers.values():
+                    own = model.predict(tower)[targets[-1]]
+                    rows.append(_scores(own, tower[IN_SITU]).assign(way=way, seed=seed))
+        for tower in towers.values():
+            bucket = _scores(tower[f"bucket_{DEPTHS[0]:g}m"], tower[IN_SITU])
+            rows.append(bucket.assign(way="simulate, Rosetta", seed=0))
+        pd.concat(rows).to_csv(file, float_format="%.5f")
+    return pd.read_csv(file, index_col="place")
+
+
+def _scores(predicted: xr.DataArray, observed: xr.DataArray) -> pd.DataFrame:
+    own = predicted.assign_attrs(units="m3 m-3").to_dataset(name=IN_SITU)
+    return xsoil.evaluate(own, observed.to_dataset(), variable=(IN_SITU, IN_SITU))[METRICS].to_dataframe()[METRICS]
 
 
 def differences(table: pd.DataFrame) -> pd.DataFrame:

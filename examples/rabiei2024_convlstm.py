@@ -1,8 +1,8 @@
 """Surface and subsurface soil moisture from satellite maps by a convolutional LSTM (Rabiei et al. 2024).
 
-    python examples/rabiei2024_convlstm.py [--out rabiei2024-output] [--cells 32] [--epochs 10] [--world 0]
+    python examples/rabiei2024_convlstm.py [--out rabiei2024-output] [--cells 32] [--epochs 10] [--worlds 0 1 2]
 
-A synthetic world on the 9 km EASE-Grid, of which the truth is known: Richards columns with Rosetta's soil give the soil
+Synthetic worlds on the 9 km EASE-Grid, of which the truth is known: Richards columns with Rosetta's soil give the soil
 moisture at 5 and 25 cm. What the network may see of it:
 
 - brightness temperatures (two polarisations, noisy, every third day; gaps filled linearly in time) and vegetation;
@@ -11,8 +11,9 @@ moisture at 5 and 25 cm. What the network may see of it:
   every third day: the loss is RMSE with the first plus 1 - R^2 with the second.
 
 The subsurface learns from NLDAS alone (RMSE), with and without the estimated surface moisture among its predictors.
-Days 1-360 train, 361-420 stop the training, 421-540 are the test, in which all are compared with the truth.
-Needs xsoil[learn].
+Days 1-360 train, 361-420 stop the training, 421-540 are the test, in which all are compared with the truth. Scores are
+medians over the cells of a world, then means over the worlds with their spread. A run that was stopped goes on with
+the worlds and seeds that are not done. Needs xsoil[learn].
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ SATELLITE = ["brightness_h", "brightness_v", "vegetation_water"]
 FIRST, DAYS, TRAINED = "2015-01-01", 540, 420
 OPTIONS: dict[str, Any] = {"filters": (8, 16), "attention": (2,), "window": 9, "patch": 16, "context": 4}
 WATER = {"units": "m3 m-3"}
+PAIRS = (
+    ("ConvLSTM with soil maps", "ConvLSTM without soil maps"),
+    ("... depth-wise convolutions", "ConvLSTM with soil maps"),
+    ("ConvLSTM with the estimated surface", "ConvLSTM without the surface"),
+)
 
 
 def world(cells: int, seed: int) -> xr.Dataset:
@@ -77,7 +83,7 @@ def world(cells: int, seed: int) -> xr.Dataset:
 
 
 def fit(
-    ds: xr.Dataset, target: tuple[str, ...], predictors: list[str], epochs: int, **options: Any
+    ds: xr.Dataset, target: tuple[str, ...], predictors: list[str], epochs: int, seed: int, **options: Any
 ) -> xsoil.MoistureModel:
     """Train on the first days, stop by the last 60 of them."""
     days = ds.time.values
@@ -86,8 +92,8 @@ def fit(
     )
     start = time.process_time()
     model = xsoil.fit_moisture_model(
-        ds, kind="convlstm", target=target, predictors=predictors, split=split, validation="60D", progress=False,
-        options=OPTIONS | {"epochs": epochs} | options,
+        ds, kind="convlstm", target=target, predictors=predictors, split=split, validation="60D", seed=seed,
+        progress=False, options=OPTIONS | {"epochs": epochs} | options,
     )  # fmt: skip
     numbers = sum(array.size for array in model.ensemble.arrays().values())
     print(f"{target}, {len(predictors)} predictors: {numbers} numbers, {time.process_time() - start:.0f} s", flush=True)
@@ -107,15 +113,8 @@ def compare(estimates: dict[str, xr.DataArray], truth: xr.DataArray, by: xr.Data
     return pd.DataFrame(rows)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("rabiei2024-output"))
-    parser.add_argument("--cells", type=int, default=32, help="along a side of the map")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--world", type=int, default=0, help="seed of the world")
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    ds = world(options.cells, options.world)
+def textures(ds: xr.Dataset) -> xr.DataArray:
+    """Fine, medium or coarse."""
     classes = ds[["sand", "silt", "clay"]].soil.texture_class()
     names = np.array(["missing", *classes.attrs["flag_meanings"].split()[-12:]])[classes.values]
     fine, coarse = (
@@ -123,42 +122,93 @@ def main() -> None:
         ("sand" in n and "clay" not in n for n in names.ravel()),
     )
     group = [("fine" if f else "coarse" if c else "medium") for f, c in zip(fine, coarse, strict=True)]
-    texture = classes.copy(data=np.array(group, object).reshape(classes.shape))
+    return classes.copy(data=np.array(group, object).reshape(classes.shape))
 
-    surface = ("nldas_surface", "smap")
+
+def of_world(ds: xr.Dataset, seed: int, epochs: int) -> tuple[pd.DataFrame, xr.Dataset, float]:
+    """Scores of all networks; maps of the surface in the test days; how far tiles differ from the untiled map."""
+    surface, texture = ("nldas_surface", "smap"), textures(ds)
     models = {
-        "ConvLSTM without soil maps": fit(ds, surface, SATELLITE, options.epochs),
-        "ConvLSTM with soil maps": fit(ds, surface, [*SATELLITE, *SOIL], options.epochs),
-        "... depth-wise convolutions": fit(ds, surface, [*SATELLITE, *SOIL], options.epochs, depthwise=True),
+        "ConvLSTM without soil maps": fit(ds, surface, SATELLITE, epochs, seed),
+        "ConvLSTM with soil maps": fit(ds, surface, [*SATELLITE, *SOIL], epochs, seed),
+        "... depth-wise convolutions": fit(ds, surface, [*SATELLITE, *SOIL], epochs, seed, depthwise=True),
     }
     found = {name: model.predict(ds)["nldas_surface"] for name, model in models.items()}
     filled = xsoil.fill_gaps(ds[["smap"]], "linear", extrapolate=True).smap
     given = {"NLDAS (model)": ds.nldas_surface, "SMAP, filled": filled}
     tables = [compare(given | found, ds.surface, texture)]
 
-    deep = ds.assign(estimated=found["ConvLSTM with soil maps"])
+    deep, own = ds.assign(estimated=found["ConvLSTM with soil maps"]), ("nldas_subsurface",)
     both = {
-        "ConvLSTM without the surface": fit(deep, ("nldas_subsurface",), [*SATELLITE, *SOIL], options.epochs, beta=0.0),
-        "ConvLSTM with the estimated surface": fit(
-            deep, ("nldas_subsurface",), [*SATELLITE, *SOIL, "estimated"], options.epochs, beta=0.0
-        ),
+        "ConvLSTM without the surface": fit(deep, own, [*SATELLITE, *SOIL], epochs, seed, beta=0.0),
+        "ConvLSTM with the estimated surface": fit(deep, own, [*SATELLITE, *SOIL, "estimated"], epochs, seed, beta=0.0),
     }
     below = {name: model.predict(deep)["nldas_subsurface"] for name, model in both.items()}
     tables.append(compare({"NLDAS (model)": ds.nldas_subsurface} | below, ds.subsurface, texture))
-    table = pd.concat(tables)
-    table.to_csv(options.out / "scores.csv", index=False, float_format="%.5f")
-    print(f"\ntest days, medians over cells:\n{table.to_string(index=False, float_format='%.4f')}")
 
     last = ds.isel(time=slice(-5, None))
     model = models["ConvLSTM with soil maps"]
     whole = model.predict(last)["nldas_surface"]
     tiles = model.predict(last.chunk({"time": 2, "y": 7, "x": 11}))["nldas_surface"].compute()
-    print(
-        f"\nmaps by tiles of 7 x 11 cells differ from the untiled map by {float(abs(tiles - whole).max()):.1e} m3 m-3"
-    )
-    xr.Dataset({"truth": ds.surface, **{f"estimate_{i}": f for i, f in enumerate(found.values())}}).isel(
-        time=slice(TRAINED, None)
-    ).to_netcdf(options.out / "surface.nc")
+    maps = xr.Dataset({"truth": ds.surface, **{f"estimate_{i}": f for i, f in enumerate(found.values())}})
+    return pd.concat(tables), maps.isel(time=slice(TRAINED, None)), float(abs(tiles - whole).max())
+
+
+def spread(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the seeds, then mean and deviation over the worlds."""
+    keys, metrics = ["depth", "estimate", "texture"], ["r", "rmse", "ubrmse", "bias"]
+    each = table.groupby([*keys, "world"], sort=False)[["cells", *metrics]].mean()
+    middle, sd = (each.groupby(keys, sort=False).agg(how) for how in ("mean", "std"))
+    return middle.join(sd[metrics].fillna(0.0).add_suffix(" sd"))
+
+
+def differences(table: pd.DataFrame) -> pd.DataFrame:
+    """What soil maps, depth-wise convolutions and the estimated surface change: over the worlds, and single runs."""
+    whole = table[table.texture == "all"].set_index(["estimate", "world", "seed"]).sort_index()
+    rows = []
+    for changed, base in PAIRS:
+        for metric in ("r", "ubrmse"):
+            runs = whole.loc[changed, metric] - whole.loc[base, metric]
+            worlds = runs.groupby("world").mean()
+            better = float((runs > 0).mean() if metric == "r" else (runs < 0).mean())
+            rows.append(
+                {"changed": changed, "from": base, "metric": metric, "difference": worlds.mean(), "sd": worlds.std()}
+                | {"lowest run": runs.min(), "highest run": runs.max(), "better in": better}
+            )
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("rabiei2024-output"))
+    parser.add_argument("--cells", type=int, default=32, help="along a side of the map")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--worlds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the worlds")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the networks")
+    parser.add_argument("--filters", type=int, nargs="+", default=[8, 16], help="of each layer")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    OPTIONS["filters"] = tuple(options.filters)
+    OPTIONS["attention"] = tuple(layer for layer in (2, 5) if layer <= len(options.filters))
+    tables = []
+    for number in options.worlds:
+        files = {seed: options.out / f"scores_{number}_{seed}.csv" for seed in options.seeds}
+        todo = [seed for seed, file in files.items() if not file.exists()]
+        ds = world(options.cells, number) if todo else xr.Dataset()
+        for seed in todo:
+            table, maps, off = of_world(ds, seed, options.epochs)
+            print(f"maps by tiles of 7 x 11 cells differ from the untiled map by {off:.1e} m3 m-3", flush=True)
+            if seed == options.seeds[0]:
+                maps.to_netcdf(options.out / f"surface_{number}.nc")
+            table.assign(world=number, seed=seed).to_csv(files[seed], index=False, float_format="%.5f")
+        tables += [pd.read_csv(file) for file in files.values()]
+    every = pd.concat(tables)
+    every.to_csv(options.out / "scores.csv", index=False)
+    table, changes = spread(every), differences(every)
+    table.to_csv(options.out / "table.csv", float_format="%.5f")
+    changes.to_csv(options.out / "differences.csv", index=False, float_format="%.5f")
+    print(f"\ntest days, medians over cells, means over worlds:\n{table.to_string(float_format='%.4f')}")
+    print(f"\nwhat changes them:\n{changes.to_string(index=False, float_format='%.4f')}")
 
 
 if __name__ == "__main__":

@@ -37,9 +37,27 @@ def test_liu2023_multitask(data, tmp_path):
     assert (differences.low <= differences.high).all()
 
 
+def test_liu2023_worlds(tmp_path):
+    pytest.importorskip("lightning")
+    quick = ("--worlds", 0, "--cells", 2, 3, "--sites", 40, "--updates", 40)
+    done = run("liu2023_multitask", "--out", tmp_path, "--stages", "worlds", *quick)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "worlds_table.csv", index_col=["case", "year", "way"])
+    assert len(table) == 3 * 2 * 5
+    # What the satellite and the stations see does not depend on the training.
+    itself = table.xs("(the satellite's cell)", level="way")
+    assert itself.ubrmse.between(0.035, 0.05).all()
+    learned = table.drop("(the satellite's cell)", level="way")
+    assert learned.ubrmse.lt(0.05).all()
+    assert learned.r.gt(0.3).all()
+    gaps = pd.read_csv(tmp_path / "worlds_differences.csv")
+    assert gaps["better in"].isin([0, 1]).all()
+    assert len(gaps) == 3 * 2 * 2 * 2 * 3
+
+
 def test_rabiei2024_convlstm(tmp_path):
     pytest.importorskip("lightning")
-    done = run("rabiei2024_convlstm", "--out", tmp_path, "--cells", 8, "--epochs", 1)
+    done = run("rabiei2024_convlstm", "--out", tmp_path, "--cells", 8, "--epochs", 1, "--worlds", 0, "--seeds", 0)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "scores.csv", index_col=["depth", "estimate"])
     everywhere = table[table.texture == "all"]
@@ -49,6 +67,7 @@ def test_rabiei2024_convlstm(tmp_path):
     assert 0.6 < everywhere.loc[("surface", "NLDAS (model)"), "r"] < 0.95
     assert everywhere.loc[("surface", "SMAP, filled"), "ubrmse"] > 0.025
     assert everywhere.ubrmse.lt(0.1).all()
+    assert len(pd.read_csv(tmp_path / "differences.csv")) == 6
     assert float(done.stdout.split("differ from the untiled map by ")[1].split()[0]) < 1e-5
 
 
