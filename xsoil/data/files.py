@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from dask.array.core import normalize_chunks
 
 from xsoil.data import chirps, modis, nldas, smap_l3, smap_l4, soilgrids, solus, uscrn
 from xsoil.data._hdf5 import hdf5
@@ -21,7 +22,7 @@ from xsoil.errors import ArgumentError, FileError
 
 RASTERS = (".tif", ".tiff", ".vrt")
 NETCDF = (".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")
-CHUNKS = "64MiB"
+BLOCK = "64MiB"
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,20 @@ def _plain(files: list[str], text: str) -> xr.Dataset:
     ds = open_one(path)
     if not ds.data_vars:
         raise FileError(f"{name_of(path)!r} has no variables{_groups(path)}")
-    numbers = [name for name, array in ds.data_vars.items() if array.dtype.kind in "iufbmM" and array.ndim]
-    chunks: Any = {} if name_of(path).endswith(".zarr") else CHUNKS
-    return ds.assign({name: ds[name].chunk(chunks) for name in numbers})
+    numbers = [
+        name for name, array in ds.data_vars.items() if array.dtype.kind in "iufbmM" and array.size and array.ndim
+    ]
+    return ds.assign({name: _in_blocks(ds[name]) for name in numbers})
+
+
+def _in_blocks(array: xr.DataArray) -> xr.DataArray:
+    """Dask blocks that hold whole chunks of the file."""
+    if not array.size:
+        return array.chunk()
+    stored = array.encoding.get("preferred_chunks", {})
+    previous = tuple(stored.get(dim, size) for dim, size in array.sizes.items())
+    blocks = normalize_chunks("auto", array.shape, limit=BLOCK, dtype=array.dtype, previous_chunks=previous)
+    return array.chunk(dict(zip(array.dims, blocks)))
 
 
 def _kind(name: str) -> str:
