@@ -21,9 +21,10 @@ def new_axes(width: float, height: float) -> Axes:
 def settle(ax: Axes) -> None:
     """Lay the figure out before it is drawn: the room for a bar beside a map is found by iteration."""
     figure: Any = ax.figure.figure
+    engine = figure.get_layout_engine()
     before = ()
-    for _ in range(6):
-        figure.get_layout_engine().execute(figure)
+    for _ in range(6 if engine is not None else 0):
+        engine.execute(figure)
         now = tuple(round(edge, 3) for edge in ax.get_position().bounds)
         if now == before:
             break

@@ -93,7 +93,7 @@ def outline(crs: str, extent: tuple[float, float, float, float]) -> list[Doubles
             margin = np.hypot(*np.diff(line, axis=0).T).max(initial=0.0)
             near = (line[:, 0] >= left - margin) & (line[:, 0] <= right + margin)
             near &= (line[:, 1] >= bottom - margin) & (line[:, 1] <= top + margin)
-            found += [run for run in _runs(*line.T, near) if len(run) > 1]
+            found += [run for run in _runs(line[:, 0], line[:, 1], near) if len(run) > 1]
     return found
 
 

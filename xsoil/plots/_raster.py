@@ -28,6 +28,8 @@ CELLS = 1000
 
 NO_DATA = "0.93"
 COAST = {"colors": "0.25", "linewidths": 0.6}
+SPECK = 0.006
+"""Length of the smallest island that is drawn, in lengths of the map."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,11 @@ def draw_coast(ax: Axes, raster: Raster) -> None:
     from matplotlib.collections import LineCollection
     from matplotlib.patheffects import withStroke
 
-    light = [withStroke(linewidth=1.8, foreground=(1, 1, 1, 0.7))]  # seen on dark colours, too
-    lines = LineCollection(outline(raster.crs, raster.extent), **COAST, zorder=3, path_effects=light)
+    light = [withStroke(linewidth=1.5, foreground=(1, 1, 1, 0.6))]  # seen on dark colours, too
+    left, right, bottom, top = raster.extent
+    least = SPECK * max(right - left, top - bottom)
+    seen = [line for line in outline(raster.crs, raster.extent) if np.ptp(line, axis=0).max() > least]
+    lines = LineCollection(seen, **COAST, zorder=3, path_effects=light)
     ax.add_collection(lines, autolim=False)
 
 

@@ -146,7 +146,10 @@ def _map_of(array: xr.DataArray, look: _Look, coast: bool) -> list[Any]:
         named = {"kdims": _axes(whole.crs), "vdims": [hv.Dimension("value", label=_short(array))]}
         if raster.mesh is None:
             left, right, bottom, top = (v / unit for v in raster.image)
+            digits = "{0.00}" if unit == 1.0 else "{0.0}"
+            pointer = [(axis.label, f"${axis.name}{digits}") for axis in _axes(whole.crs)]
             drawn = hv.Image(values, bounds=(left, bottom, right, top), **named)
+            drawn = drawn.opts(hover_tooltips=[*pointer, (_short(array), "@image")], backend="bokeh")
         else:
             drawn = hv.QuadMesh((raster.mesh[0] / unit, raster.mesh[1] / unit, values), **named)
         return drawn.opts(**style, backend="bokeh")

@@ -104,7 +104,6 @@ def draw_map(
     scale = scale_of(array, values, **style)
     if scale.classes:
         values = np.ma.masked_where(~np.isin(values.filled(np.nan), list(scale.classes)), values)
-    own = ax is None
     if ax is None:
         ax = map_axes(raster, (1.9 if scale.classes else 1.1) if colorbar else 0.0)
     drawn = raster.draw(ax, values, **scale.style)
@@ -113,6 +112,5 @@ def draw_map(
         draw_coast(ax, raster)
     if colorbar:
         colour_bar(ax, drawn, array, scale, values)
-    if own:
-        settle(ax)
+    settle(ax)
     return ax, drawn, scale

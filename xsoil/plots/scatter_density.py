@@ -88,7 +88,6 @@ def scatter_density(
         raise ArgumentError(NO_PAIR)
     low, high = limits
 
-    own = ax is None
     if ax is None:
         ax = new_axes(5.0, 4.4)
     shown = np.ma.masked_equal(counts.T, 0)
@@ -113,8 +112,7 @@ def scatter_density(
         0.03, 0.97, _report(found, pretty_units(str(sim.attrs.get("units", "")))), transform=ax.transAxes, va="top",
         fontsize=9, linespacing=1.35,
     )  # fmt: skip
-    if own:
-        settle(ax)
+    settle(ax)
     return ax
 
 
