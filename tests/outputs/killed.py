@@ -101,7 +101,7 @@ def raster(target: Path, operation: int) -> None:
 
     grid = xsoil.ease_grid("EASE2_M36km", region=(-104, 33, -94, 40))
     values = np.arange(float(grid.shape[0] * grid.shape[1])).reshape(grid.shape)
-    array = xr.DataArray(values, dims=("y", "x"), coords=xr_coords(grid), name="k_sat").chunk(y=8, x=8)
+    array = xr.DataArray(values, dims=("y", "x"), coords=xr_coords(grid), name="k_sat").chunk(y=5, x=5)
 
     def note(block):  # GDAL opens files without Python's knowledge
         sys.audit("block", str(target))

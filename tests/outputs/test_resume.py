@@ -92,7 +92,7 @@ def test_killed_again_and_again(source, whole, tmp_path):
     """Each run comes a little further than the one before it."""
     target = tmp_path / "out.zarr"
     kills = 0
-    while killed.run(killed.store, source, target, 300) == -9:
+    while killed.run(killed.store, source, target, 230 + 30 * kills) == -9:
         kills += 1
         assert kills < 100
     print(f"{kills} kills of one run, nothing lost")
