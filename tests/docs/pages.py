@@ -42,10 +42,13 @@ def code(page: str) -> list[Block]:
 def commands(page: str) -> list[str]:
     """Commands that a reader may type: of console blocks, of indented lines, and those in backticks."""
     text = PAGES[page].read_text()
-    lines = [line for block in blocks(page) if block.kind == "console" for line in block.text.splitlines()]
+    lines = []
+    for block in blocks(page):
+        typed = block.text.splitlines() if block.kind == "console" else []
+        lines += [line for line in typed if line.startswith("$ ")] or typed  # behind a prompt, else all of it
     lines += re.findall(r"^    ((?:make|python|xsoil|pip) .*)$", FENCE.sub("", text), flags=re.MULTILINE)
     lines += re.findall(r"`((?:make|python|xsoil|pip) [^`]+)`", text)
-    return [re.sub(r"\s+#.*", "", line.removeprefix("$ ")).strip() for line in lines]
+    return [re.sub(r"\s+#.*", "", line.removeprefix("$ ")).strip() for line in lines if line.strip()]
 
 
 def links(page: str) -> list[str]:

@@ -10,6 +10,7 @@ from pages import PAGES, ROOT, commands, links
 
 import xsoil
 from xsoil.accessor import SoilAccessor
+from xsoil.command_line import main
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -29,7 +30,12 @@ def test_commands_exist(page):
         if words[0] == "make":
             named = [word for word in words[1:] if "=" not in word]
             assert set(named) <= set(targets), command
-        elif words[0] == "python" and words[1].endswith(".py"):
+        elif words[0] == "xsoil" and words[1:]:
+            subcommand = main.commands.get(words[1])
+            assert subcommand or words[1].startswith("-"), command
+            known = {name for option in subcommand.params for name in option.opts} if subcommand else {"--help"}
+            assert set(re.findall(r"--[\w-]+", command)) <= known | {"--help"}, command
+        elif words[0] == "python" and words[1:] and words[1].endswith(".py"):
             text = (ROOT / words[1]).read_text()
             for option in re.findall(r"--([\w-]+)", command):
                 assert f'"--{option}"' in text, command

@@ -56,6 +56,7 @@ def readme(after, folder):
     written = xr.open_zarr(folder / "soil_moisture.zarr")
     assert 0.0 < float(written.theta.isel(time=-1).mean()) < 0.6
     assert (folder / "k_sat.tif").stat().st_size > 1000
+    assert (folder / "theta.png").stat().st_size > 5000
 
 
 def evaluation(after, folder):
