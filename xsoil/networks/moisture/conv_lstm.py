@@ -177,7 +177,7 @@ class ConvLstm(Kind):
             batch_cells=options.batch_tiles, learning_rate=options.learning_rate, schedule=options.schedule,
             patience=options.patience, progress=progress, seed=seed,
         )  # fmt: skip
-        self.record = Record(history.train, history.validation, history.seconds, history.best_epoch, history.stopped)
+        self.record = Record.of(history)
         state = learner.network.state_dict().items()
         self.weights = {n: t.detach().numpy().copy() for n, t in state if t.is_floating_point()}
         self.seed = seed

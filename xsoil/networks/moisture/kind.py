@@ -6,13 +6,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.networks.moisture.inputs import Inputs, Targets
+
+if TYPE_CHECKING:
+    from xsoil.networks.training import History
 
 __all__ = ["Kind", "Layout", "Options", "Record", "Samples"]
 
@@ -86,6 +89,11 @@ class Record:
     seconds: list[float] = field(default_factory=list)
     best_epoch: int = 0
     stopped: str = ""
+
+    @classmethod
+    def of(cls, history: History) -> Record:
+        """What is kept of the history of a training."""
+        return cls(**{f.name: getattr(history, f.name) for f in fields(cls)})
 
 
 class Kind(ABC):

@@ -182,7 +182,7 @@ class MultitaskLstm(Kind):
             batch_cells=options.batch_cells, learning_rate=options.learning_rate, schedule=options.schedule,
             patience=options.patience, progress=progress, seed=seed,
         )  # fmt: skip
-        self.record = Record(history.train, history.validation, history.seconds, history.best_epoch, history.stopped)
+        self.record = Record.of(history)
         self.seed = seed
         own = {name: tensor.detach().numpy().copy() for name, tensor in learner.network.state_dict().items()}
         self.weights = {short: own[name] for name, short in _TENSORS.items()}

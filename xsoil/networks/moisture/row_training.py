@@ -155,7 +155,7 @@ def learned(
         batch_cells=options.batch_rows, learning_rate=options.learning_rate, schedule=options.schedule,
         patience=options.patience, seed=seed, progress=progress,
     )  # fmt: skip
-    record = Record(history.train, history.validation, history.seconds, history.best_epoch, history.stopped)
+    record = Record.of(history)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         draws = [_packed(learner.network, generator) for _ in range(getattr(options, "draws", 1))]
