@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from distributed import Client, LocalCluster
 
 import xsoil
 from xsoil.networks.moisture.ensemble import Ensemble
+from xsoil.verbs._lazy.shared import Shared
 
 OPTIONS = {
     "dense": {"epochs": 1},
@@ -51,10 +54,39 @@ def test_the_model_arrives_once(ds, client, kind):
     found = lazy.compute()  # by the cluster
     counts = client.run(_counted)
     assert sorted(counts.values()) in ([0, 1], [1, 1])  # a worker that did nothing needs no model
+    model.predict(ds.isel(x=slice(0, 5)).chunk({"y": 5})).compute()
+    assert max(client.run(_counted).values()) == 1  # nor does the next map need it once more
     if kind == "convlstm":
         xr.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
     else:
         xr.testing.assert_identical(found, expected)
+
+
+def test_an_object_is_opened_once_and_when_needed():
+    first, again, other = (pickle.loads(pickle.dumps(Shared(token, Fussy([token])))) for token in ("a", "a", "b"))
+    assert Fussy.opened == 0
+    passed_on = pickle.loads(pickle.dumps(first))
+    assert Fussy.opened == 0
+    assert first.value.content == ["a"]
+    assert again.value is first.value
+    assert passed_on.value is first.value
+    assert Fussy.opened == 1
+    assert other.value.content == ["b"]
+    assert again.value.content == ["a"]
+    assert Fussy.opened == 2
+
+
+class Fussy:
+    """Counts how often it comes out of bytes."""
+
+    opened = 0
+
+    def __init__(self, content):
+        self.content = content
+
+    def __setstate__(self, state):
+        Fussy.opened += 1
+        self.__dict__.update(state)
 
 
 def _count():

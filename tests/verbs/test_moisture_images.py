@@ -138,6 +138,18 @@ def test_validation_of_the_last_days(ds):
         np.testing.assert_array_equal(held.y[DAYS - 4 :, ..., 0], ds.surface[DAYS - 4 :].astype("f4"))
 
 
+def test_members_and_their_spread(ds):
+    model = fitted(ds, options={"epochs": 1}, members=2)
+    found = model.predict(ds, members=True)
+    assert list(found.member.values) == ["seed 0", "seed 1"]
+    np.testing.assert_allclose(found.surface_members.mean("member"), found.surface, rtol=1e-6)
+    own = np.array([member.deviation[0] for member in model.members.values()], float)
+    expected = np.sqrt((own**2).mean() + found.surface_members[:, 2:].astype(float).var("member"))
+    np.testing.assert_allclose(found.surface_std[2:], expected, rtol=1e-5)
+    lazy = model.predict(ds.chunk(y=7, time=9), members=True).compute(scheduler="synchronous")
+    xr.testing.assert_allclose(lazy, found, rtol=0, atol=2e-6)
+
+
 def test_two_targets(ds):
     found = fitted(ds, ("surface", "satellite")).predict(ds)
     np.testing.assert_array_equal(found.surface, found.satellite)

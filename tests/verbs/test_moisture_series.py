@@ -82,6 +82,20 @@ def test_learns_both_tasks_and_scores_the_split(ds, both):
     assert set(members.member.values) == {"seed 0", "seed 1"}
 
 
+def test_a_region_is_left_out(ds):
+    places = ds.assign_coords(lat=("pixel", np.full(30, 45.0)), lon=("pixel", np.linspace(0, 29, 30)))
+    split = xsoil.Split.regions_out(places, {"west": (-1, 40, 9.5, 50)})["west"]
+    model = fitted(places, split=split, options={"epochs": 1})
+    scores = model.evaluate().rmse
+    assert list(scores.set.values) == ["train", "spatial"]
+    np.testing.assert_array_equal(scores.sel(set="spatial").notnull(), places.lon < 9.5)
+    np.testing.assert_array_equal(scores.sel(set="train").notnull(), places.lon > 9.5)
+    wild = places.assign(satellite=places.satellite.where(places.lon > 9.5, 0.9).assign_attrs(WATER))
+    again = fitted(wild, split=split, options={"epochs": 1})
+    for name, array in model.ensemble.arrays().items():
+        np.testing.assert_array_equal(again.ensemble.arrays()[name], array, err_msg=name)
+
+
 def test_importance_keeps_the_course_of_time(ds, monkeypatch):
     few = ds.isel(pixel=slice(0, 6))
     model = fitted(few, options={"epochs": 1})

@@ -12,6 +12,7 @@ pytest.importorskip("lightning")
 from xsoil.networks.moisture.inputs import Inputs, Predictor, Targets
 from xsoil.networks.moisture.kind import Samples
 from xsoil.networks.moisture.multitask_lstm import LstmOptions, MultitaskLstm
+from xsoil.networks.moisture.series_learner import SeriesLearner
 
 CELLS, DAYS = 50, 60
 NAMES = ("satellite", "in_situ")
@@ -129,6 +130,24 @@ def test_longer_series_are_learned_in_parts():
     long = samples(days=200)
     model = fitted(long, validation=samples(7, days=90), days=40, spin_up=10, epochs=40)
     assert (rmse(model.predict(long.x)["mean"], long) < 0.25 * np.nanstd(long.y)).all()
+
+
+def test_years_of_365_days_and_a_state_that_goes_on():
+    long = samples(days=420).take(np.arange(6))
+    options = LstmOptions(hidden=8, epochs=1, batch_cells=6)
+    assert options.days == 365
+    model = MultitaskLstm(options).fit(long, **prepared(long))
+    learner = SeriesLearner(len(model.inputs.columns), NAMES, model.targets.sd, options).train()
+    sample = model._sample(long, 0)
+    parts = [learner._window(sample) for _ in range(40)]
+    assert {part.shape[1] for part, _ in parts} == {365}
+    assert min(first for _, first in parts) == 0
+    assert max(first for _, first in parts) == 420 - 365
+    whole = model.predict(long.x)
+    year = model.predict(long.x[:, :365])
+    rest = model.predict(long.x[:, 365:], state=year["state"])
+    np.testing.assert_array_equal(np.concatenate([year["mean"], rest["mean"]], axis=1), whole["mean"])
+    assert (model.predict(long.x[:, 365:])["mean"] != rest["mean"]).any()  # without the state it begins anew
 
 
 def test_neither_blocks_of_days_nor_of_cells_show(given):

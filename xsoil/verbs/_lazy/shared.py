@@ -11,6 +11,9 @@ from dask.delayed import Delayed, delayed
 __all__ = ["Shared", "shared"]
 
 _OPENING = threading.Lock()
+_LAST: dict[str, Any] = {}
+"""The object that this process opened last, by its token: a cluster drops an entry of the graph from a worker that has
+no task for it at the moment, and sends it again when there is one."""
 
 
 class Shared:
@@ -20,21 +23,25 @@ class Shared:
     entry of the graph, and then loses it to another one before it has run a task.
     """
 
-    def __init__(self, value: Any = None, content: bytes | None = None) -> None:
-        self._value, self._content = value, content
+    def __init__(self, token: str, value: Any = None, content: bytes | None = None) -> None:
+        self._token, self._value, self._content = token, value, content
 
     @property
     def value(self) -> Any:
         """The object."""
         with _OPENING:
             if self._content is not None:
-                self._value, self._content = pickle.loads(self._content), None
+                if self._token not in _LAST:
+                    opened = pickle.loads(self._content)
+                    _LAST.clear()
+                    _LAST[self._token] = opened
+                self._value, self._content = _LAST[self._token], None
         return self._value
 
     def __reduce__(self) -> tuple[Any, ...]:
         with _OPENING:
             content = pickle.dumps(self._value, protocol=5) if self._content is None else self._content
-        return Shared, (None, content)
+        return Shared, (self._token, None, content)
 
 
 def shared(value: Any, token: str) -> Delayed:
@@ -46,5 +53,5 @@ def shared(value: Any, token: str) -> Delayed:
     token : str
         What tells it from others.
     """
-    found: Delayed = delayed(Shared(value), name=f"xsoil.model-{token}", traverse=False)
+    found: Delayed = delayed(Shared(token, value), name=f"xsoil.model-{token}", traverse=False)
     return found
