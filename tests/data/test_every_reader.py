@@ -6,7 +6,6 @@ import dask
 import numpy as np
 import pandas as pd
 import pytest
-from test_readers_page import folder  # noqa: F401  (a fixture: files of every product)
 
 import xsoil
 from xsoil.data import FileError
@@ -33,7 +32,7 @@ NAMES = {
 }  # fmt: skip
 
 
-def place(folder, name):  # noqa: F811
+def place(folder, name):
     found = PLACES[name]
     if name in ("open_ismn", "open_chirps"):
         (found,) = folder.glob(found)
@@ -42,7 +41,7 @@ def place(folder, name):  # noqa: F811
 
 
 @pytest.fixture(params=sorted(PLACES))
-def opened(request, folder):  # noqa: F811
+def opened(request, folder):
     """A reader's name and what it returns; nothing may compute on the way."""
     if request.param == "open_ismn":
         pytest.importorskip("ismn", reason="needs the package ismn")

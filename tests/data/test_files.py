@@ -8,7 +8,6 @@ import rasterio
 import xarray as xr
 from granules import smap_l3
 from numpy.testing import assert_array_equal
-from test_readers_page import folder  # noqa: F401  (a fixture: files of every product)
 from test_soilgrids import tif
 
 import xsoil
@@ -29,7 +28,7 @@ from xsoil.errors import ArgumentError, FileError
         ("uscrn/2020/*.txt", "open_uscrn", "soil_moisture"),
     ],
 )
-def test_a_product_under_its_own_name(folder, pattern, reader, variable, no_compute):  # noqa: F811
+def test_a_product_under_its_own_name(folder, pattern, reader, variable, no_compute):
     path, *_ = sorted(folder.glob(pattern))
     opened = open_file(path)
     assert opened.reader == reader
@@ -41,7 +40,7 @@ def test_a_product_under_its_own_name(folder, pattern, reader, variable, no_comp
     assert opened.ds.sizes == meant.sizes
 
 
-def test_one_hour_of_nldas_is_opened_plainly_and_names_its_reader(folder):  # noqa: F811
+def test_one_hour_of_nldas_is_opened_plainly_and_names_its_reader(folder):
     opened = open_file(sorted((folder / "NLDAS" / "2015").glob("*.nc"))[0])
     assert opened.reader == "open_nldas2"
     assert "open_nldas2" in opened.note
