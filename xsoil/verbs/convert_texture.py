@@ -45,7 +45,8 @@ def convert_texture(
     """Sand and silt with another particle-size limit between them; clay stays as it is.
 
     Germany and ISO 14688 count grains up to 63 um as silt, Britain up to 60, the international system (Australia,
-    Japan) up to 20; USDA, FAO, SoilGrids and the pedotransfer functions of `xsoil.PTFS` up to 50.
+    Japan) up to 20; USDA, FAO, SOLUS and the pedotransfer functions of `xsoil.PTFS` up to 50. SoilGrids was made from
+    profiles of both 50 and 63 um, and says so; its maps carry no limit here.
 
     Parameters
     ----------
