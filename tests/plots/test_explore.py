@@ -100,6 +100,18 @@ def test_sliders_and_zoom_choose_what_is_read(reader):
     assert set(reader.read) == {(4, 80, 0)}
 
 
+def test_each_picture_is_read_once_and_thinned_before(reader, monkeypatch):
+    import xsoil.plots._raster as module
+
+    sizes = []
+    monkeypatch.setattr(module, "numbers", lambda array, of=module.numbers: (sizes.append(array.shape), of(array))[1])
+    view = reader.series().rename(theta="ph").soil.explore(cells=40)  # no scale of its own: from the first step
+    blocks = list(reader.read)
+    hv.render(parts(view)[1], backend="bokeh")
+    assert sizes == [(32, 40)]
+    assert reader.read == blocks
+
+
 def test_colours_hold_for_all_steps_and_follow_the_vocabulary():
     coords = xr_coords(GRID[:20, :20])
     dims = ("latitude", "longitude")

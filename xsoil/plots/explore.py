@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -134,15 +135,17 @@ def _map_of(array: xr.DataArray, look: _Look, coast: bool) -> list[Any]:
 
     whole = raster_of(array, look.cells)
     sliders = {f"at{k}": (d, _slider(array, d, look.width)) for k, d in enumerate(whole.dims) if array.sizes[d] > 1}
-    place = dict.fromkeys(whole.dims, 0)
-    style = _style(whole, array.isel(place), look)
     unit = _unit(whole.crs)
 
-    def picture(x_range: Range, y_range: Range, **places: int) -> Any:
-        part = _seen(whole, x_range, y_range, unit)
+    @lru_cache(maxsize=8)  # the same picture is asked for again when the browser tells what is in view
+    def read(part: tuple[float, float, float, float] | None, places: tuple[int, ...]) -> tuple[Raster, Any]:
         raster = whole if part is None else raster_of(array, look.cells, part)
-        now = place | {sliders[key][0]: at for key, at in places.items()}
-        values = raster.values(raster.array.isel(now)).filled(np.nan).astype(np.float32)
+        return raster, raster.values(raster.array.isel(dict(zip(whole.dims, places, strict=True))))
+
+    def picture(x_range: Range, y_range: Range, **moved: int) -> Any:
+        now = {dim: moved[key] for key, (dim, _) in sliders.items()}
+        raster, found = read(_seen(whole, x_range, y_range, unit), tuple(now.get(dim, 0) for dim in whole.dims))
+        values = found.filled(np.nan).astype(np.float32)
         named = {"kdims": _axes(whole.crs), "vdims": [hv.Dimension("value", label=_short(array))]}
         if raster.mesh is None:
             left, right, bottom, top = (v / unit for v in raster.image)
@@ -154,6 +157,7 @@ def _map_of(array: xr.DataArray, look: _Look, coast: bool) -> list[Any]:
             drawn = hv.QuadMesh((raster.mesh[0] / unit, raster.mesh[1] / unit, values), **named)
         return drawn.opts(**style, backend="bokeh")
 
+    style = _style(whole, lambda: read(None, (0,) * len(whole.dims))[1], look)
     at = hv.streams.Stream.define("At", **{key: slider.value for key, (_, slider) in sliders.items()})()
     # A lazy map is read when the mouse lets go of the slider, not at every step on its way.
     moved = "value" if array.chunks is None else "value_throttled"
@@ -161,7 +165,9 @@ def _map_of(array: xr.DataArray, look: _Look, coast: bool) -> list[Any]:
         slider.param.watch(lambda event, key=key: at.event(**{key: event.new}), moved)
     drawn = hv.DynamicMap(picture, streams=[at, hv.streams.RangeXY()])
     if coast:
-        lines = [line / unit for line in outline(whole.crs, whole.extent)]
+        lift = np.full((1, 2), np.nan)  # one line with gaps: thousands of lines take seconds
+        lines = [part for line in outline(whole.crs, whole.extent) for part in (line / unit, lift)]
+        lines = [np.concatenate(lines)] if lines else []
         for colour, wide in (("#FFFFFF", 2.0), ("#303030", 0.8)):  # seen on light and on dark
             drawn = drawn * hv.Path(lines, kdims=_axes(whole.crs)).opts(
                 color=colour, line_width=wide, apply_ranges=False, backend="bokeh"
@@ -185,10 +191,11 @@ def _slider(array: xr.DataArray, dim: Hashable, width: int) -> Any:
     return pn.widgets.DiscreteSlider(name=name, options={text: k for k, text in enumerate(texts)}, width=width)
 
 
-def _style(whole: Raster, first: xr.DataArray, look: _Look) -> dict[str, Any]:
-    """Options of holoviews: colours that are fixed for all steps, axes, size."""
-    water, log = first.name in WATER, is_log(first, look.scale)
-    classes = class_names(first.attrs) if "flag_values" in first.attrs else {}
+def _style(whole: Raster, first: Callable[[], Any], look: _Look) -> dict[str, Any]:
+    """Options of holoviews: colours that are fixed for all steps (read from the first where need be), axes, size."""
+    array = whole.array
+    water, log = array.name in WATER, is_log(array, look.scale)
+    classes = class_names(array.attrs) if "flag_values" in array.attrs else {}
     style: dict[str, Any] = {}
     if classes:
         from bokeh.models import FixedTicker
@@ -202,13 +209,13 @@ def _style(whole: Raster, first: xr.DataArray, look: _Look) -> dict[str, Any]:
         if water and not log:
             low, high = 0.0 if low is None else low, WETTEST if high is None else high
         if low is None or high is None:
-            low, high = limits_of(whole.values(first), low, high, log=log, robust=True)
+            low, high = limits_of(first(), low, high, log=log, robust=True)
         style |= {"cmap": look.cmap or (MOISTURE if water else "viridis"), "clim": (low, high), "logz": log}
     left, right, bottom, top = whole.extent
     tall = (top - bottom) / (right - left) * stretch(whole)
     return style | {
         "frame_width": round(look.width / max(tall / 0.8, 1.0)), "data_aspect": stretch(whole), "colorbar": True,
-        "clabel": label_of(first), "title": str(first.name), "bgcolor": NO_DATA, "tools": ["hover"],
+        "clabel": label_of(array), "title": str(array.name), "bgcolor": NO_DATA, "tools": ["hover"],
         "active_tools": ["pan", "wheel_zoom"], "clipping_colors": {"NaN": "transparent"},
     }  # fmt: skip
 
