@@ -116,6 +116,7 @@ class ShearedOverlap:
         from xsoil.grids import sheared_sums
         from xsoil.grids.sheared_edges import edge_entries, extreme_entries, sum_entries
         from xsoil.grids.sheared_lines import RING
+        from xsoil.grids.sheared_types import new_scratch
 
         if how not in HOWS:
             raise UnknownNameError.of("area operator", how, HOWS)
@@ -130,13 +131,13 @@ class ShearedOverlap:
         flag = how == "max" if extreme else how == "mean"
         combine = np.add if not extreme else np.minimum if how == "min" else np.maximum
 
-        def run(group: Group, layer: NDArray[Any]) -> tuple[slice, NDArray[Any], Array]:
+        def run(group: Group, layer: NDArray[Any], scratch: Any) -> tuple[slice, NDArray[Any], Array]:
             *geometry, shifts, part_tile = group
             size = len(layer), part_tile.r1 - part_tile.r0 + 2 * RING, shape[2] + 2 * RING
             part, part_area = np.full(size, start, dtype=total.dtype), np.zeros(size)
             flat = (len(layer), -1)
             sums = part.reshape(flat), part_area.reshape(flat)
-            lost = kernel(layer, origin, *geometry, shifts, part_tile, self._rule, self._torn, flag, *sums)
+            lost = kernel(layer, origin, *geometry, shifts, part_tile, self._rule, self._torn, scratch, flag, *sums)
             if lost.size:
                 entries = edge_entries(self._map, self._rule, part_tile, shifts, lost)
                 add(layer, origin, entries, flag, *sums)
@@ -147,7 +148,9 @@ class ShearedOverlap:
             layer, these = work[k : k + LAYERS], slice(k, min(k + LAYERS, shape[0]))
 
             def batch_of(batch: Any, layer: NDArray[Any] = layer) -> list[tuple[slice, NDArray[Any], Array]]:
-                return [run(group, layer) for group in self._groups.of(batch, origin, layer.shape[1:], tile)]
+                scratch = new_scratch(self._step, self._segments, tile)
+                groups = self._groups.of(batch, origin, layer.shape[1:], tile)
+                return [run(group, layer, scratch) for group in groups]
 
             for span, part, part_area in in_order(
                 batch_of, batches(origin[0], layer.shape[1], layer.shape[2], threads), threads
@@ -171,7 +174,7 @@ class ShearedOverlap:
         tile = self._tile(rows, cols)
         groups = self._groups.all(origin, shape, tile)
         found = overlaps_of(groups, origin, shape, tile, self._rule, self._torn, self._map)
-        pointer, pixels, areas = cell_lists(found, shape, tile, slice(tile.r0, tile.r1))
+        pointer, pixels, areas = cell_lists(found, shape, tile)
         used: Any = tidy(pointer, pixels, areas)
         return pointer, pixels[:used].astype(np.int64), areas[:used]
 

@@ -20,10 +20,10 @@ def pixel_blocks(x0, n, step, out):
 
 
 @kernel
-def row_bends(row, height, lattice, x0, n, tolerance, limit, bends, fours):
+def row_bends(row, height, lattice, x0, n, tolerance, limit, fours):
     """How far the edges of pixels deviate from their chords at the middle in `height` rows from `row` on,
-    for each block of the lattice: (u, v) of edges along the rows, (u, v) of edges down the columns. NaN
-    where the bends vary by more than `tolerance` or exceed `limit`, or a kink is near.
+    for each block of the lattice. NaN where the bends vary by more than `tolerance` or exceed `limit`, or a kink is
+    near.
 
     `fours` gets them in the order of FOURS, for pixels across a column line, then for those across a row line.
     Returns whether some are NaN.
@@ -36,13 +36,12 @@ def row_bends(row, height, lattice, x0, n, tolerance, limit, bends, fours):
     turn = lattice.period if lattice.period > 0.0 else np.inf
     scale, part = -0.125 / (step * step), 0.5 * height / step
     first, last = x0 // step - lattice.first_column, (x0 + n - 1) // step - lattice.first_column
-    bends[:, : last - first + 1] = 0.0
-    kinked = False
+    kinked, rough = False, False
     for r in lattice.breaks:
         kinked |= (r > row - 1) & (r < row + height + 1)
     for which in range(2):
         nodes, way = (lattice.u, turn) if which == 0 else (lattice.v, np.inf)
-        along, down = 0.0, 0.0
+        along, down, place, swapped = 0.0, 0.0, 2 * which, 6 - 2 * which
         for k in range(last - first + 2):
             j, before = first + k + 1, (along, down)
             b, c = nodes[i + 1, j], nodes[i + 2, j]
@@ -61,14 +60,10 @@ def row_bends(row, height, lattice, x0, n, tolerance, limit, bends, fours):
                         lattice.patches[own, which], row - (lattice.first_row + i) * step, height, way
                     )
                 sane = change <= tolerance and 4.0 * (abs(a) + abs(d)) <= limit and not (own >= 0 and kinked)
-                bends[which, k - 1] += a if sane else np.nan
-                bends[2 + which, k - 1] += d if sane else np.nan
-    rough = False
-    for k in range(last - first + 1):
-        along_u, along_v, down_u, down_v = bends[0, k], bends[1, k], bends[2, k], bends[3, k]
-        rough |= np.isnan(along_u + along_v)
-        fours[8 * k], fours[8 * k + 1], fours[8 * k + 2], fours[8 * k + 3] = along_u, down_u, along_v, down_v
-        fours[8 * k + 4], fours[8 * k + 5], fours[8 * k + 6], fours[8 * k + 7] = along_v, down_v, along_u, down_u
+                a, d, at = a if sane else np.nan, d if sane else np.nan, 8 * (k - 1)
+                rough |= not sane
+                fours[at + place], fours[at + place + 1] = a, d
+                fours[at + swapped], fours[at + swapped + 1] = a, d
     return rough
 
 

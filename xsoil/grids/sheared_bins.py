@@ -18,7 +18,7 @@ from xsoil.grids import order_kernels as order
 from xsoil.grids.sheared_bends import pixel_blocks
 from xsoil.grids.sheared_lines import RING
 from xsoil.grids.sheared_rows import next_line, note_lost, strip
-from xsoil.grids.sheared_types import CHUNK, new_far, new_scratch
+from xsoil.grids.sheared_types import CHUNK
 from xsoil.jit import bits_of, inlined, kernel, number_of
 
 SIZE, STRIDE, COPY = 56, 64, 8
@@ -163,13 +163,13 @@ def note_row(row, direct, start, weight, missing, infinite, notes, overlaps):
 
 
 @kernel
-def fill_bins(bits, direct, origin, span, strips, lattice, shifts, tile, rule, torn, offset, bins):
+def fill_bins(bits, direct, origin, span, strips, lattice, shifts, tile, rule, torn, scratch, offset, bins):
     """Append the overlaps of a group of rows (as to `sum_group`) to bins whose cells count from `offset` on.
 
     `bits` (rows, columns) are those of the window's values; notes are their keys if `direct`, else the pixels'
     numbers in the window. Returns the bins, and the pixels that the edge of the projection cuts (`note_lost`).
     """
-    s, far = new_scratch(lattice, rule.segments, tile), new_far(4 * CHUNK)
+    s, far = scratch
     missing, infinite = order.largest(bits[0])
     notes, overlaps = np.zeros(CHUNK, np.int32), np.zeros(CHUNK + COPY, np.int64)
     lost, lost_count = np.empty((64, 4)), 0

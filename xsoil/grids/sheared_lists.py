@@ -19,7 +19,7 @@ from xsoil.grids.sheared_bends import pixel_blocks
 from xsoil.grids.sheared_edges import edge_entries, longer
 from xsoil.grids.sheared_lines import RING
 from xsoil.grids.sheared_rows import next_line, note_lost, strip
-from xsoil.grids.sheared_types import CHUNK, Tile, new_far, new_scratch
+from xsoil.grids.sheared_types import CHUNK, Tile, new_scratch
 from xsoil.jit import kernel
 
 if TYPE_CHECKING:
@@ -27,14 +27,12 @@ if TYPE_CHECKING:
 
 
 class Overlaps(NamedTuple):
-    """Overlaps of a group of source rows with the rows r0 <= row < r1 of a tile.
+    """Overlaps of a group of source rows with a tile.
 
     Runs of pixels within one cell (first pixel, cell, place of the first area, and one more place for the end),
     their areas, and single overlaps (pixel, cell, area). Cells count with the tile's ring, from the tile's first.
     """
 
-    r0: int
-    r1: int
     run_pixel: NDArray[Any]
     run_cell: NDArray[np.int32]
     run_start: NDArray[np.int64]
@@ -45,14 +43,14 @@ class Overlaps(NamedTuple):
 
 
 @kernel
-def list_group(origin, span, strips, lattice, shifts, tile, rule, torn, window, number, first):
+def list_group(origin, span, strips, lattice, shifts, tile, rule, torn, scratch, window, number, first):
     """Overlaps of a group of rows (as to `sum_group`), as in `Overlaps`, and the pixels that the edge of the
     projection cuts.
 
     `window` is the row and column of the window's first pixel and its width; `number` is of the integers that
     pixels are numbered with; cells count from `first` on.
     """
-    s, far = new_scratch(lattice, rule.segments, tile), new_far(4 * CHUNK)
+    s, far = scratch
     row_first, column_first, width = window
     pixels = strips.row.size * (span[1] - span[0])
     size, runs_size, wholes = pixels // 2 + 8 * CHUNK, pixels // 4 + 2 * CHUNK, pixels + 2 * CHUNK
@@ -187,38 +185,37 @@ def overlaps_of(
     ringed = tile.c1 - tile.c0 + 2 * RING
     number: Any = np.empty(0, dtype=np.int32 if shape[0] * shape[1] < 2**31 else np.int64)
     make: Any = list_group
-    found = []
+    found, scratch = [], None
     for span, strips, lattice, shifts, part in groups:
         first = (part.r0 - tile.r0) * ringed
+        scratch = scratch or new_scratch(lattice.step, rule.segments, tile)
         *overlaps, lost = make(
-            origin, span, strips, lattice, shifts, part, rule, torn, (*origin, shape[1]), number, first
+            origin, span, strips, lattice, shifts, part, rule, torn, scratch, (*origin, shape[1]), number, first
         )
-        found.append(Overlaps(part.r0, part.r1, *overlaps))
+        found.append(Overlaps(*overlaps))
         if lost.size:
             more = edge_entries(imap, rule, part, shifts, lost)
             pixel = ((more.row - origin[0]) * shape[1] + more.column - origin[1]).astype(number.dtype)
             none = number, np.empty(0, np.int32), np.zeros(1, np.int64), np.empty(0, np.float32)
             cell = (more.cell + first).astype(np.int32)
-            found.append(Overlaps(part.r0, part.r1, *none, pixel, cell, more.area))
+            found.append(Overlaps(*none, pixel, cell, more.area))
     return found
 
 
 def cell_lists(
-    found: Iterable[Overlaps], shape: tuple[int, int], tile: Tile, rows: slice
+    found: list[Overlaps], shape: tuple[int, int], tile: Tile
 ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float64]]:
-    """Overlaps of some rows of a tile as CSR (pointer, pixels, areas); `rows` count as the target's.
+    """Overlaps of a tile as CSR (pointer, pixels, areas).
 
     The order in a cell depends on absolute source indices alone: that of the groups; in them runs, then others.
     """
-    height, ringed = tile.r1 - tile.r0, tile.c1 - tile.c0 + 2 * RING
-    near = [part for part in found if part.r0 - RING < rows.stop and part.r1 + RING > rows.start]
-    wanted = np.zeros((height + 2 * RING, ringed), dtype=bool)
-    wanted[rows.start - tile.r0 + RING : rows.stop - tile.r0 + RING, RING:-RING] = True
+    wanted = np.zeros((tile.r1 - tile.r0 + 2 * RING, tile.c1 - tile.c0 + 2 * RING), dtype=bool)
+    wanted[RING:-RING, RING:-RING] = True
     inner = np.flatnonzero(wanted)
     counts = np.zeros(wanted.size, dtype=np.int64)
     count: Any = count_in
     put: Any = sort_in
-    for part in near:
+    for part in found:
         count(part.run_cell, part.run_start, part.cell, counts)
     pointer = np.zeros(inner.size + 1, dtype=np.int64)
     np.cumsum(counts[inner], out=pointer[1:])
@@ -226,6 +223,6 @@ def cell_lists(
     at[inner] = pointer[:-1]
     whole: Any = np.int32 if shape[0] * shape[1] < 2**31 else np.int64
     pixels, areas = np.empty(pointer[-1], dtype=whole), np.empty(pointer[-1])
-    for part in near:
-        put(*part[2:], at, pixels, areas)
+    for part in found:
+        put(*part, at, pixels, areas)
     return pointer, pixels, areas

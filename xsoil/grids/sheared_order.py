@@ -14,7 +14,7 @@ from xsoil.grids.sheared_bins import Bins, append_entries, empty_bins, fill_bins
 from xsoil.grids.sheared_edges import edge_entries
 from xsoil.grids.sheared_groups import Group, RowGroups, batches, parts_of
 from xsoil.grids.sheared_lines import RING
-from xsoil.grids.sheared_types import Tile
+from xsoil.grids.sheared_types import Tile, new_scratch
 from xsoil.threads import in_order, read_only
 
 CHUNK_PIXELS = 16
@@ -102,10 +102,11 @@ def order_band(
         last[shared] = -1
         most = max(strips.row.size * (span[1] - span[0]) for span, strips, *_ in some)
         bins = new_bins(height, width, most // CHUNK_PIXELS + width * 32)
+        scratch = new_scratch(groups.step, rule.segments, tile)
         for number_of_it, (span, strips, lattice, shifts, part) in enumerate(some):
             offset = (part.r0 - tile.r0) * (width + 2 * RING)
             bins, lost = fill(
-                bits[0], direct, origin, span, strips, lattice, shifts, part, rule, torn, offset, Bins(*bins)
+                bits[0], direct, origin, span, strips, lattice, shifts, part, rule, torn, scratch, offset, Bins(*bins)
             )
             if lost.size:
                 more = edge_entries(imap, rule, part, shifts, lost)

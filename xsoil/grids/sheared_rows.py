@@ -139,7 +139,7 @@ def strip(s, p, strips, x0, n, lattice, tile, rule, torn, far):
     height = max(lattice.step // 3, 1)
     if p == 0 or strips.row[p - 1] // height != strips.row[p] // height:
         first = strips.row[p] // height * height
-        s.known[4] = row_bends(first, height, lattice, x0, n, rule.tolerance, 8.0 * rule.sag, s.bends, s.fours)
+        s.known[4] = row_bends(first, height, lattice, x0, n, rule.tolerance, 8.0 * rule.sag, s.fours)
     count, cuts = 0, cut_pixels(key, n, listed)
     listed[3 * PITCH] = 0
     if cuts > 0:

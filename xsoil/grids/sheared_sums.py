@@ -12,7 +12,7 @@ import numpy as np
 from xsoil.grids.sheared_bends import pixel_blocks
 from xsoil.grids.sheared_lines import products, shares
 from xsoil.grids.sheared_rows import next_line, note_lost, strip
-from xsoil.grids.sheared_types import CHUNK, new_far, new_scratch
+from xsoil.grids.sheared_types import CHUNK
 from xsoil.jit import kernel
 
 
@@ -44,12 +44,12 @@ def sum_far(row, x_far, cell_far, area_far, count, by_area, share, whole, total,
 
 
 @kernel
-def sum_group(values, origin, span, strips, lattice, shifts, tile, rule, torn, by_area, total, area_sum):
+def sum_group(values, origin, span, strips, lattice, shifts, tile, rule, torn, scratch, by_area, total, area_sum):
     """Add a group of rows to `total` (value x overlap, or x share of the pixel) and `area_sum` (layers,
-    cells of the tile and its ring). Returns the pixels that the edge of the projection cuts (`note_lost`):
-    they are left out."""
+    cells of the tile and its ring); `scratch` is from `new_scratch`. Returns the pixels that the edge of the
+    projection cuts (`note_lost`): they are left out."""
     lost, lost_count = np.empty((64, 4)), 0
-    s, far = new_scratch(lattice, rule.segments, tile), new_far(4 * CHUNK)
+    s, far = scratch
     sums, areas = np.empty(CHUNK), np.empty(CHUNK)
     for shift in shifts:
         x0 = span[0]
@@ -105,10 +105,10 @@ def extreme_of(total, area_sum, cell, value, area, largest):
 
 
 @kernel
-def extreme_group(values, origin, span, strips, lattice, shifts, tile, rule, torn, largest, total, area_sum):
+def extreme_group(values, origin, span, strips, lattice, shifts, tile, rule, torn, scratch, largest, total, area_sum):
     """Like `sum_group`, for the largest or smallest value of all pixels that overlap a cell."""
     lost, lost_count = np.empty((64, 4)), 0
-    s, far = new_scratch(lattice, rule.segments, tile), new_far(4 * CHUNK)
+    s, far = scratch
     for shift in shifts:
         x0 = span[0]
         while x0 < span[1]:

@@ -64,7 +64,7 @@ class Scratch(NamedTuple):
     they were asked for (`known`), as positions (u, v); its pixels: area, area in the first cell (0 if there are
     more than two), 8 x first cell + kind; four lists of pixels (the last after its length); of cut pixels the
     outlines in whole numbers, bends, lines (where rows are uneven) and parts; block of the lattice of each pixel,
-    bends of each block in rows and in fours (`known` says last whether some have none), bends of single pixels;
+    bends of each block in fours (`known` says last whether some have none), bends of single pixels;
     buffers of the general way."""
 
     corners: np.ndarray
@@ -81,7 +81,6 @@ class Scratch(NamedTuple):
     across: np.ndarray
     shape: np.ndarray
     block: np.ndarray
-    bends: np.ndarray
     fours: np.ndarray
     own: np.ndarray
     points: np.ndarray
@@ -99,29 +98,23 @@ class Far(NamedTuple):
     area: np.ndarray
 
 
-@kernel
-def new_scratch(lattice, segments, tile):
-    lines, cells = (4, CHUNK + 3), (tile.r1 - tile.r0) * (tile.c1 - tile.c0)
-    blocks = CHUNK // lattice.step + 8
+def new_scratch(step: int, segments: int, tile: Tile) -> tuple[Scratch, Far]:
+    """Scratch for groups of rows of a tile that are worked on one after the other."""
+    lines, cells, blocks = (4, CHUNK + 3), (tile.r1 - tile.r0) * (tile.c1 - tile.c0), CHUNK // step + 8
     return Scratch(
         np.zeros(4 * 5 * PITCH, dtype=np.int32), np.empty(lines), np.empty(lines), np.zeros(5, dtype=np.bool_),
         np.empty((10, blocks)), np.empty(CHUNK, dtype=np.float32), np.empty(PITCH, dtype=np.float32),
         np.empty(CHUNK, dtype=np.int32), np.empty(4 * PITCH, dtype=np.int32), np.zeros(8 * PITCH, dtype=np.int32),
         np.zeros(4 * PITCH, dtype=np.float32), np.zeros(PITCH, dtype=np.int32), np.zeros(4 * PITCH, dtype=np.float32),
-        np.empty(CHUNK, dtype=np.int32), np.empty((4, blocks), dtype=np.float32),
-        np.empty(8 * blocks, dtype=np.float32), np.empty(4 * CHUNK, dtype=np.float32), np.empty((2, 4 * segments)),
-        np.empty((6, 8 * segments + 16)), np.empty((2, 64)), np.empty(cells, dtype=np.int64), np.empty(cells),
-    )  # fmt: skip
-
-
-@kernel
-def new_far(n):
-    return Far(np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32), np.empty(n))
+        np.empty(CHUNK, dtype=np.int32), np.empty(8 * blocks, dtype=np.float32), np.empty(4 * CHUNK, dtype=np.float32),
+        np.empty((2, 4 * segments)), np.empty((6, 8 * segments + 16)), np.empty((2, 64)),
+        np.empty(cells, dtype=np.int64), np.empty(cells),
+    ), Far(np.empty(4 * CHUNK, dtype=np.int32), np.empty(4 * CHUNK, dtype=np.int32), np.empty(4 * CHUNK))  # fmt: skip
 
 
 @kernel
 def grown(far, n, size):
     """A larger buffer that holds the first n entries."""
-    larger = new_far(size)
+    larger = Far(np.empty(size, dtype=np.int32), np.empty(size, dtype=np.int32), np.empty(size))
     larger.x[:n], larger.cell[:n], larger.area[:n] = far.x[:n], far.cell[:n], far.area[:n]
     return larger
