@@ -15,6 +15,7 @@ import pytest
 import xarray as xr
 from distributed import Client, LocalCluster
 from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.utils import get_mp_context
 
 import xsoil
 
@@ -50,6 +51,14 @@ def predict():
     return model.predict(ds.chunk({"time": 4, "y": 10, "x": 10}))
 
 
+PRELOAD = [
+    "distributed",
+    "pytest",
+    "xsoil",
+    "xsoil.grids.separable",
+    "xsoil.kernels.water_balance",
+    "xsoil.networks.moisture.ensemble",
+]
 VERBS = {function.__name__: function for function in (upscale, simulate, predict)}
 
 
@@ -91,9 +100,14 @@ class Killing:
 
 @pytest.fixture(scope="module")
 def killing():
-    patience = {"distributed.scheduler.allowed-failures": 100, "distributed.comm.timeouts.connect": "60s"}
+    settings = {
+        "distributed.scheduler.allowed-failures": 100,
+        "distributed.worker.multiprocessing-method": "forkserver",  # a killed worker is soon replaced
+    }
+    with dask.config.set(settings):
+        get_mp_context().set_forkserver_preload(PRELOAD)
     with (
-        dask.config.set(patience),
+        dask.config.set(settings),
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):

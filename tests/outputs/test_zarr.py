@@ -296,3 +296,10 @@ def test_one_cell_of_unknown_size(tmp_path):
     """There is no GeoTransform to write, but everything else is kept."""
     one = xr.Dataset({"sand": (("lat", "lon"), [[40.0]], {"units": "percent"})}, {"lat": [45.0], "lon": [5.0]})
     xr.testing.assert_equal(xr.open_zarr(to_zarr(one, tmp_path / "one.zarr", progress=False)), one)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_nothing_along_a_dim(tmp_path, lazy):
+    ds = xr.Dataset({"a": (("i", "k"), np.zeros((3, 0))), "b": ("i", np.arange(3.0)), "c": ((), 2.5)})
+    back = xr.open_zarr(to_zarr(ds.chunk(i=1) if lazy else ds, tmp_path / "a.zarr", progress=False))
+    xr.testing.assert_equal(back, ds)

@@ -53,7 +53,7 @@ def layout_of(
     for axis, dim in enumerate(variable.dims):
         size = variable.shape[axis]
         have = variable.chunks[axis] if variable.chunks is not None else (size,)
-        chunk = min(int(chunks.get(dim, 0)) or max(have), max(size, 1))
+        chunk = min(int(chunks.get(dim, 0)) or max(*have, 1), max(size, 1))
         unit = min(int(shards.get(dim, 0)) or chunk, max(size, 1))
         if unit < size and unit % chunk:
             if dim in chunks:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from types import ModuleType
@@ -112,8 +112,10 @@ class _PathSearch(cloudpickle.Pickler):  # type: ignore[misc]
                 stack.extend(item.values())
             elif isinstance(item, _PLAIN) or id(item) in self.seen:
                 continue
-            elif hasattr(item, "func") and hasattr(item, "args"):  # a task of dask, or a partial
-                stack += [item.func, item.args, getattr(item, "kwargs", None) or getattr(item, "keywords", None)]
+            elif isinstance(item, partial):
+                stack += [item.func, item.args, item.keywords]
+            elif type(item).__module__ == "dask._task_spec":  # tasks, references to tasks, data
+                stack += [getattr(item, part, None) for part in ("func", "args", "kwargs", "value")]
             else:
                 self.seen.add(id(item))
                 self.kept.append(item)
