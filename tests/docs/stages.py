@@ -151,6 +151,7 @@ QUICK: dict[str, dict[str, str]] = {
         "(-100, 36, -98.2, 37.5)": "(-100, 36, -98.8, 36.8)",
         "(-100.2, 35.8, -98, 37.7)": "(-100.2, 35.8, -98.6, 37)",
         "epochs=40": "epochs=2",
+        "evaluations=200": "evaluations=20",
         "theta_r=0.05,": "theta_r=0.05, epochs=1, progress=False,",
     },
     "liu2023": {"members=5": "members=1", "options={": 'progress=False, options={"epochs": 1, '},
@@ -166,5 +167,6 @@ QUICK: dict[str, dict[str, str]] = {
 EXCEPTED = {
     ("cluster", "from dask_jobqueue"): "needs SLURM",
     ("cluster", "from dask_kubernetes"): "needs Kubernetes",
+    ("learn_params", "by_surrogate ="): "a surrogate must pass its test, which takes minutes of training",
 }
 """Blocks that only have to be Python, by page and first words, and why."""
