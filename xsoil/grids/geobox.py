@@ -230,12 +230,14 @@ def _is_geographic(obj: xr.Dataset | xr.DataArray, y: Hashable, x: Hashable) -> 
 def _transform(mapping: dict[Hashable, dict[str, object]]) -> Affine | None:
     for attrs in mapping.values():
         text = attrs.get("GeoTransform")
-        if isinstance(text, str):
-            numbers = [float(v) for v in text.split()]
-        elif isinstance(text, (list, tuple, np.ndarray)):
-            numbers = [float(v) for v in text]
-        else:
+        if not isinstance(text, (str, list, tuple, np.ndarray)):
             continue
+        try:
+            numbers = [float(v) for v in (text.split() if isinstance(text, str) else text)]
+        except ValueError as error:
+            raise AxisError(
+                f"the GeoTransform is {text!r}; expected six numbers: mend it with ds.rio.write_transform(...)"
+            ) from error
         if len(numbers) == 6:
             return Affine.from_gdal(*numbers)
     return None
@@ -325,7 +327,16 @@ def _single_step(obj: xr.Dataset | xr.DataArray, dim: Hashable, declared: float 
     coord = obj[dim]
     resolution = coord.attrs.get("resolution")
     if resolution is not None:
-        return float(resolution)
+        try:
+            step = float(resolution)
+        except (TypeError, ValueError):
+            step = np.nan
+        if not np.isfinite(step) or step == 0:
+            raise AxisError(
+                f"the axis {dim!r} declares the resolution {resolution!r}; expected the size of its cell, a number: "
+                f"ds[{dim!r}].attrs['resolution'] = ..."
+            )
+        return step
     bounds = coord.attrs.get("bounds")
     if bounds is not None and bounds in getattr(obj, "variables", obj.coords):
         low, high = np.asarray(obj[bounds].values, dtype=float).ravel()[:2]

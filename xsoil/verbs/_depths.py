@@ -108,6 +108,11 @@ def _has_edges(ds: xr.Dataset) -> bool:
 
 def metres(array: xr.DataArray, units: str | None, axis: dict[Any, Any]) -> Doubles:
     """Depths in m, positive downwards. They are metadata, and so read even where a chunked dataset has chunked them."""
+    if array.dtype.kind not in "fiu":
+        raise AxisError(
+            f"{array.name!r} is of type {array.dtype}; expected depths as numbers: "
+            f"ds[{array.name!r}] = ds[{array.name!r}].astype(float)"
+        )
     units = array.attrs.get("units", units)
     conversion = DEPTH.conversion(units)
     if conversion is None:

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xsoil.data.objects import NODATA_ATTRS, as_dataset, nodata_of
-from xsoil.errors import GridMismatchError, MissingVariableError, SoilError, TimeError, UnitsError
+from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, SoilError, TimeError, UnitsError
 from xsoil.grids.geobox import has_grid, locate
 from xsoil.vocabulary import VARIABLES, Variable
 
@@ -55,6 +55,11 @@ def read(ds: xr.Dataset, variable: Variable) -> xr.DataArray:
             f"{variable.name!r} has {found}; expected {variable.units!r} or one of {sorted(variable.accepts)}. "
             f"If it really is in {variable.units!r}: ds[{variable.name!r}].attrs['units'] = {variable.units!r}"
         )
+    if array.dtype.kind not in "fiub":  # text would be parsed, complex numbers lose a part
+        raise ArgumentError(
+            f"{variable.name!r} is of type {array.dtype}; expected numbers: "
+            f"ds[{variable.name!r}] = ds[{variable.name!r}].astype(float)"
+        )
     array = decode(array)
     if array.dtype.kind != "f":
         array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
@@ -81,7 +86,7 @@ def decode(array: xr.DataArray) -> xr.DataArray:
     Integers without either stay integers.
     """
     nodata = nodata_of(array)
-    scale, offset = float(array.attrs.get("scale_factor", 1.0)), float(array.attrs.get("add_offset", 0.0))
+    scale, offset = _packing(array, "scale_factor", 1.0), _packing(array, "add_offset", 0.0)
     attrs = {k: v for k, v in array.attrs.items() if k not in STORAGE_ATTRS}
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
@@ -97,6 +102,17 @@ def decode(array: xr.DataArray) -> xr.DataArray:
     out = array.copy(deep=False)
     out.attrs = attrs
     return out
+
+
+def _packing(array: xr.DataArray, key: str, default: float) -> float:
+    """An attribute of packed numbers; GDAL's metadata are text."""
+    declared = array.attrs.get(key, default)
+    try:
+        return float(declared)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{array.name!r} declares {key} {declared!r}, which is no number; mend or delete it in .attrs"
+        ) from error
 
 
 def flags_of(declared: object) -> np.ndarray:

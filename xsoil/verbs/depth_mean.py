@@ -72,7 +72,8 @@ def depth_mean(ds: xr.Dataset | xr.DataArray, top: float, bottom: float, *, unit
     conversion = DEPTH.conversion(units)
     if conversion is None:
         raise UnitsError(f"units of top and bottom are {units!r}; expected 'm' or one of {sorted(DEPTH.accepts)}")
-    low, high = (float(np.round(value * conversion.factor, DECIMALS)) for value in (top, bottom))
+    given = all(isinstance(value, (int, float, np.integer, np.floating)) for value in (top, bottom))
+    low, high = (np.round(value * conversion.factor, DECIMALS).item() if given else np.nan for value in (top, bottom))
     if not (np.isfinite([low, high]).all() and low < high):
         raise ArgumentError(f"top is {top!r} and bottom {bottom!r}; expected two depths, the upper one first")
     profile = profile_of(ds)
