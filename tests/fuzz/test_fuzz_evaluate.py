@@ -1,0 +1,105 @@
+"""`evaluate` on what hypothesis draws: against numpy, in any chunks and order of dims, against itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from hypothesis import strategies as st
+from strategies import HOLES, cuts, examples, fuzz, holes, unharmed
+
+import xsoil
+from xsoil.errors import TimeError
+
+NAMES = ("bias", "rmse", "ubrmse", "r", "nse", "n")
+
+
+def series(draw, sizes, times, name, dtype, offset):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = tuple(sizes.values())
+    values = (rng.uniform(0, 0.5, shape) + offset).astype(dtype)
+    values[holes(draw(HOLES), rng, shape)] = np.nan
+    if draw(st.integers(0, 5)) == 0:
+        values.flat[rng.integers(values.size)] = np.inf
+    if draw(st.integers(0, 5)) == 0:
+        values[...] = values.flat[0]  # a constant has no correlation
+    return xr.Dataset({name: (tuple(sizes), values, {"units": "m3 m-3"})}, {"time": times})
+
+
+@st.composite
+def cases(draw):
+    days = draw(st.integers(1, 60))
+    sizes = {"time": days, "y": draw(st.integers(1, 30)), "x": draw(st.integers(1, 30))}
+    start = pd.Timestamp("2015-01-01")
+    times = pd.date_range(start, periods=days)
+    late = pd.date_range(start + pd.Timedelta(draw(st.integers(0, days)), "D"), periods=days)
+    offset = draw(st.sampled_from([0.0, 0.0, 1000.0, -0.25]))
+    types = [draw(st.sampled_from(["f4", "f8", ">f4"])) for _ in range(2)]
+    sim = series(draw, sizes, times, "theta", types[0], offset)
+    obs = series(draw, sizes, late, "soil_moisture", types[1], offset)
+    chunks = [{dim: draw(cuts(size)) for dim, size in sizes.items()} for _ in range(2)]
+    dims = draw(st.permutations(tuple(sizes)))
+    over = draw(st.sampled_from(["time", ("y", "x"), ("time", "y", "x")]))
+    return sim, obs, chunks, dims, over
+
+
+def check(case) -> None:
+    sim, obs, chunks, dims, over = case
+    if not set(sim.time.values) & set(obs.time.values):
+        with np.testing.assert_raises(TimeError):
+            xsoil.evaluate(sim, obs, dims=over)
+        return
+    found = unharmed(lambda: xsoil.evaluate(sim, obs, dims=over), sim, obs)
+    lazy = xsoil.evaluate(sim.transpose(*dims).chunk(chunks[0]), obs.chunk(chunks[1]), dims=over)
+    for name in found.data_vars:
+        assert lazy[name].chunks is not None
+        np.testing.assert_array_equal(lazy[name].transpose(*found[name].dims).values, found[name].values, str(name))
+    against_numpy(sim, obs, over, found)
+
+
+def against_numpy(sim, obs, over, found) -> None:
+    """The definitions, in double precision; where a series hardly varies the quotients are left out."""
+    s, o = xr.align(sim.theta.astype("f8"), obs.soil_moisture.astype("f8"), join="inner")
+    good = np.isfinite(s) & np.isfinite(o)
+    s, o, over = s.where(good), o.where(good), [over] if isinstance(over, str) else list(over)
+    kept = found.n.dims
+    np.testing.assert_array_equal(found.n, good.sum(over).transpose(*kept))
+    with np.errstate(all="ignore"):
+        bias = (s - o).mean(over)
+        rmse = np.sqrt(((s - o) ** 2).mean(over))
+    scale = 1e-6 * (1 + float(np.abs(s).max().fillna(0)))
+    np.testing.assert_allclose(found.bias, bias.transpose(*kept), atol=scale)
+    np.testing.assert_allclose(found.rmse, rmse.transpose(*kept), atol=scale)
+    known = found.n.values > 0
+    assert (np.isfinite(found.rmse.values) == known).all()
+    r, nse = found.r.values, found.nse.values
+    assert (np.abs(r[np.isfinite(r)]) <= 1 + 1e-6).all()
+    assert (nse[np.isfinite(nse)] <= 1 + 1e-9).all()
+    assert (found.ubrmse.values[known] <= found.rmse.values[known] * (1 + 1e-6) + 1e-12).all()
+    spread = s.std(over).transpose(*kept).values
+    constant = (spread == 0) & (found.n.values > 0) & (s.max(over) == s.min(over)).transpose(*kept).values
+    assert np.isnan(r[constant]).all()
+    free = (found.n.values > 2) & (spread > 1e-2) & (o.std(over).transpose(*kept).values > 1e-2)
+    both = (((s - s.mean(over)) * (o - o.mean(over))).mean(over)).transpose(*kept).values
+    expected = both[free] / (spread[free] * o.std(over).transpose(*kept).values[free])
+    np.testing.assert_allclose(r[free], expected, atol=1e-4)
+
+
+def check_itself(case) -> None:
+    sim, _, chunks, _, _ = case
+    found = xsoil.evaluate(sim, sim.theta.chunk(chunks[0]), variable="theta").compute()
+    known = found.n.values > 0
+    assert (found.rmse.values[known] == 0).all()
+    assert (found.bias.values[known] == 0).all()
+    r = found.r.values[np.isfinite(found.r.values)]
+    np.testing.assert_allclose(r, 1, atol=1e-6)
+
+
+@examples
+def test_evaluate(number):
+    fuzz(check, cases(), number)
+
+
+@examples
+def test_against_itself(number):
+    fuzz(check_itself, cases(), max(number // 10, 5))

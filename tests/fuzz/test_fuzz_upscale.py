@@ -1,0 +1,122 @@
+"""`upscale` on what hypothesis draws: chunks, orientation and byte order never show; bounds, mass, missing cells."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import xarray as xr
+from affine import Affine
+from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+from strategies import PLACES, Map, examples, fuzz, maps, unharmed
+
+import xsoil
+from xsoil.errors import NoOverlapError
+
+HOWS = (
+    "mean", "sum", "min", "max", "median", "mode", "std", "harmonic", "geometric", "quantile", "power", "nearest",
+    "bilinear", "cubic",
+)  # fmt: skip
+MORE = {"quantile": {"q": 0.3}, "power": {"p": -0.7}}
+AREA = HOWS[:11]
+WITHIN = ("mean", "min", "max", "median", "mode", "harmonic", "geometric", "quantile", "power", "nearest", "bilinear")
+"""Operators that cannot leave the range of the source."""
+
+
+@st.composite
+def targets(draw, box: GeoBox) -> GeoBox:
+    """A coarser (or finer) grid about the middle of a map: its own, coarser, or one in another CRS."""
+    middle = box.affine @ (box.shape[1] / 2, box.shape[0] / 2)
+    cell = abs(box.resolution.x) if not (box.affine.b or box.affine.d) else np.hypot(box.affine.a, box.affine.d)
+    crs = draw(st.sampled_from([str(box.crs), *PLACES]))
+    x, y = Transformer.from_crs(str(box.crs), crs, always_xy=True).transform(*middle)
+    if not np.isfinite([x, y]).all():
+        crs, (x, y) = str(box.crs), middle
+    degrees = [str(name) == "EPSG:4326" for name in (box.crs, crs)]
+    factor = draw(st.sampled_from([0.3, 1.0, 2.0, 3.7, 8.0, 40.0]))
+    size = cell * factor * {(True, False): 111_000.0, (False, True): 1 / 111_000}.get(tuple(degrees), 1.0)
+    rows, columns = draw(st.integers(1, 25)), draw(st.integers(1, 25))
+    if degrees[1]:
+        size = min(size, 60.0 / max(rows, columns))
+        y = float(np.clip(y, -88 + size * rows / 2, 88 - size * rows / 2))
+    shift = draw(st.floats(-0.5, 0.5, width=16))
+    left, top = x - size * (columns / 2 + shift), y + size * (rows / 2 + shift)
+    return GeoBox((rows, columns), Affine(size, 0, left, 0, -size, top), crs)
+
+
+@st.composite
+def cases(draw):
+    given = draw(maps())
+    how = draw(st.sampled_from(HOWS))
+    least = draw(st.sampled_from([None, None, 0.0, 0.5, 1.0]))
+    return given, draw(targets(given.box)), how, least, draw(st.sampled_from([None, 1, 7, (3, 50)]))
+
+
+def check(case) -> None:
+    given, target, how, least, tile = case
+    options = {"min_valid": least, "valid_fraction": how in AREA, **MORE.get(how, {})}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "upscale: the target is finer")
+        try:
+            eager = unharmed(lambda: xsoil.upscale(given.plain, target, how, **options), given.plain)
+        except NoOverlapError:
+            with pytest.raises(NoOverlapError):
+                xsoil.upscale(given.disguised, target, how, **options)
+            return
+        lazy = xsoil.upscale(given.disguised, target, how, chunks=tile, **options)
+    lazy = lazy.transpose(*eager.dims)
+    for name in eager.data_vars:
+        assert lazy[name].chunks is not None
+        assert lazy[name].dtype == eager[name].dtype
+        np.testing.assert_array_equal(
+            lazy[name].transpose(*eager[name].dims).values, eager[name].values, err_msg=str(name)
+        )
+    assert eager.v.attrs["units"] == "kg m-2"
+    assert eager.v.dims[-2:] == target.dimensions
+    assert xsoil.grid_of(eager).crs == target.crs
+    plausible(given, target, how, least, eager)
+
+
+def plausible(given: Map, target: GeoBox, how: str, least: float | None, eager: xr.Dataset) -> None:
+    """Bounds, mass and missing cells."""
+    found = eager.v.astype("f8").where(eager.v != eager.v.attrs.get("_FillValue", np.nan)).values
+    source = given.plain.v.values.astype("f8")
+    source = np.where(given.missing, np.nan, source)
+    assert not np.isinf(found).any()
+    known = np.isfinite(found)
+    if given.missing.all():
+        assert not known.any()
+        return
+    if known.any() and how in WITHIN:
+        slack = 1e-6 * np.nanmax(source)
+        assert found[known].min() >= np.nanmin(source) - slack
+        assert found[known].max() <= np.nanmax(source) + slack
+    if how not in AREA:
+        return
+    share = eager.v_valid_fraction.values
+    assert share.min() >= 0
+    assert share.max() <= 1 + 1e-9
+    bound = (0.0 if how == "sum" else 0.5) if least is None else least
+    valid = (share > 0) & (share >= bound - 1e-9)
+    np.testing.assert_array_equal(known, valid)
+    if how == "sum":
+        total = np.nansum(source)
+        assert found[known].sum() <= total * (1 + 1e-6)
+        if covers(target, given.box) and bound == 0:
+            assert found[known].sum() == pytest.approx(total, rel=1e-6)
+
+
+def covers(target: GeoBox, source: GeoBox) -> bool:
+    """The source lies within the target: in one CRS only, where this needs no oracle."""
+    if target.crs != source.crs or source.affine.b or source.affine.d:
+        return False
+    a, b = target.boundingbox, source.boundingbox
+    return bool(a.left <= b.left and a.right >= b.right and a.bottom <= b.bottom and a.top >= b.top)
+
+
+@examples
+def test_upscale(number):
+    fuzz(check, cases(), number)
