@@ -202,3 +202,20 @@ def read_png(path):
     from PIL import Image
 
     return Image.open(path).convert("RGB")
+
+
+def test_classes_have_a_colour_each():
+    coords = xr_coords(GRID[:20, :20])
+    for flags in ([1, 2, 10], list(range(17))):
+        values = np.resize(np.array([*flags, 99], "i2"), (20, 20))  # 99 is no class
+        attrs = {"flag_values": np.array(flags, "i2"), "flag_meanings": " ".join(f"c{k}" for k in flags)}
+        kind = xr.DataArray(values, coords, ("latitude", "longitude"), attrs=attrs).to_dataset(name="kind")
+        _, drawn = parts(xsoil.explore(kind, coast=False))
+        plot = hv.render(drawn, backend="bokeh")
+        (bar,) = [r for r in plot.right if type(r).__name__ == "ColorBar"]
+        mapper = bar.color_mapper
+        width = (mapper.high - mapper.low) / len(mapper.palette)
+        colours = [mapper.palette[int((flag - mapper.low) / width)] for flag in flags]
+        assert len(set(colours)) == len(flags)
+        shown = image(drawn).dimension_values("value")
+        assert set(shown[np.isfinite(shown)]) == set(flags)

@@ -102,3 +102,20 @@ def test_faults(series):
         moisture_animation(series.isel(time=0))
     with pytest.raises(ArgumentError, match=r"\.isel\(depth=0\)"):
         moisture_map(series.expand_dims(depth=2), "2015-06-01")
+
+
+def test_the_scale_is_in_the_units_of_the_map(series):
+    percent = (series.theta * 100).assign_attrs(units="percent").to_dataset(name="theta")
+    for ds, ends in ((series, (0, 0.5)), (percent, (0, 50))):
+        ax = moisture_map(ds, "2015-06-02", coast=False)
+        assert ax.images[0].get_clim() == pytest.approx(ends)
+    depth = (series.theta * 1000).assign_attrs(units="mm").rename("storage")  # no water content: its own range
+    assert moisture_map(depth, "2015-06-04", coast=False).images[0].get_clim()[1] == pytest.approx(330)
+    assert moisture_map(percent, "2015-06-02", coast=False, vmax=20).images[0].get_clim() == (0, 20)
+
+
+def test_times_that_are_no_dates(series):
+    with pytest.raises(TimeError, match="convert_calendar"):
+        moisture_map(series.convert_calendar("noleap"), "2015-06-02")
+    with pytest.raises(TimeError, match=r"isel\(time=0\)"):
+        moisture_map(series.drop_vars("time"), 1)

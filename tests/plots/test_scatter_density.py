@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
 import xsoil  # noqa: F401  (ds.soil)
-from xsoil.errors import ArgumentError
+from xsoil.errors import ArgumentError, UnitsError
 from xsoil.plots import scatter_density
 
+plain = sys.modules[scatter_density.__module__]
 TIME = pd.date_range("2015-01-01", periods=50)
 
 
@@ -86,3 +89,36 @@ def test_faults(pair):
         scatter_density(simulated.assign_coords(site=np.arange(40)), observed.assign_coords(site=np.arange(40) + 1))
     with pytest.raises(ArgumentError, match="limits"):
         scatter_density(simulated, observed, limits=(1, 0))
+
+
+def test_units_must_be_the_same(pair):
+    simulated, observed = pair
+    percent = (observed.soil_moisture * 100).assign_attrs(units="percent")
+    with pytest.raises(UnitsError, match="one unit for one axis"):
+        scatter_density(simulated, percent)
+    with pytest.raises(ArgumentError, match="drop_duplicates"):
+        scatter_density(simulated, observed.isel(time=[0, 0, 1]))
+
+
+@pytest.mark.parametrize("dims", [("time", "site"), ("site", "time")])
+def test_chunks_are_read_once_a_pass_and_pieces_are_small(pair, monkeypatch, dims):
+    simulated, observed = (ds.transpose(*dims) for ds in pair)
+    whole = scatter_density(simulated, observed).texts[0].get_text()
+    read = []
+
+    def note(block):
+        read.append(block.size)
+        return block
+
+    lazy = simulated.theta.chunk(time=25, site=8)
+    lazy = lazy.copy(data=lazy.data.map_blocks(note, meta=np.empty((0, 0))))
+    sizes = []
+    kept = plain.numbers
+    monkeypatch.setattr(plain, "SAMPLES", 200)
+    monkeypatch.setattr(plain, "numbers", lambda array: (sizes.append(array.size), kept(array))[1])
+    assert scatter_density(lazy, observed, limits=(0, 0.6)).texts[0].get_text() == whole
+    assert read == [200] * 10
+    sizes.clear()
+    one = (ds.expand_dims(depth=1) for ds in (simulated, observed))  # a first dim of one value
+    assert scatter_density(*one, limits=(0, 0.6)).texts[0].get_text() == whole
+    assert max(sizes) <= 200

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from xsoil.errors import ArgumentError, UnitsError
+from xsoil.errors import ArgumentError, TimeError, UnitsError
 from xsoil.plots import site_series
 
 TIME = pd.date_range("2015-01-01", periods=60)
@@ -69,3 +69,21 @@ def test_faults():
         site_series(theta, series("soil_moisture", "percent"))
     with pytest.raises(UnitsError, match="'precipitation' has no units"):
         site_series(theta, precipitation=series("precipitation", ""))
+
+
+def test_times_that_are_no_dates():
+    theta = series("theta")
+    with pytest.raises(TimeError, match="convert_calendar"):
+        site_series(theta.to_dataset().convert_calendar("noleap").theta)
+    with pytest.raises(TimeError, match="expected dates"):
+        site_series(theta, series("soil_moisture").drop_vars("time"))
+
+
+def test_rain_in_any_order():
+    theta, rain = series("theta"), series("precipitation", "mm d-1")
+    shuffled = rain.isel(time=np.random.default_rng(0).permutation(rain.sizes["time"]))
+    found = [
+        sorted((bar.get_x(), bar.get_width(), bar.get_height()) for bar in ax.figure.axes[-1].patches)
+        for ax in (site_series(theta, precipitation=r) for r in (rain, shuffled))
+    ]
+    assert found[0] == found[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -85,3 +87,16 @@ def test_faults():
         texture_triangle(ds, color="phh")
     with pytest.raises(ArgumentError, match=r"dims \['x'\]"):
         texture_triangle(ds, color=xr.DataArray([1.0], dims="x", name="a"))
+
+
+def test_of_a_large_map_only_the_drawn_soils_are_read(monkeypatch):
+    module, ds = sys.modules[texture_triangle.__module__], soils(300 * 200)
+    maps = xr.Dataset({n: (("y", "x"), a.values.reshape(300, 200), a.attrs) for n, a in ds.items()})
+    read = []
+    kept = module.in_own_units
+    monkeypatch.setattr(module, "in_own_units", lambda array, name: (read.append(array.size), kept(array, name))[1])
+    for chosen in (maps, maps.chunk(y=64, x=50)):
+        found = texture_triangle(chosen, color="clay").collections[-1]
+        np.testing.assert_allclose(found.get_offsets(), np.column_stack(place(ds.sand, ds.clay))[::3], atol=1e-9)
+        np.testing.assert_array_equal(found.get_array(), ds.clay[::3])
+    assert set(read) == {20_000}

@@ -10,13 +10,26 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xsoil.data.objects import as_dataset, nodata_of
-from xsoil.errors import ArgumentError, MissingVariableError, UnitsError
-from xsoil.vocabulary import VARIABLES
+from xsoil.errors import ArgumentError, MissingVariableError, TimeError, UnitsError
+from xsoil.vocabulary import VARIABLES, canonical_units
 
-__all__ = ["WATER", "choose", "in_own_units", "numbers", "one_line"]
+__all__ = [
+    "WATER",
+    "WETTEST",
+    "choose",
+    "in_own_units",
+    "numbers",
+    "one_line",
+    "require_dates",
+    "require_same_units",
+    "wettest",
+]
 
 WATER = ("theta", "soil_moisture", "theta_obs")
 """Names of soil moisture, the first that is there is drawn."""
+
+WETTEST = 0.5
+"""Upper end of the colours of soil moisture [m3 m-3]: one scale for all days, so that they compare."""
 
 
 def choose(
@@ -79,6 +92,42 @@ def in_own_units(array: xr.DataArray, name: str) -> NDArray[np.float64]:
             f".attrs['units'] = {variable.units!r}"
         )
     return numbers(array) * conversion.factor + conversion.offset
+
+
+def wettest(array: xr.DataArray) -> float | None:
+    """`WETTEST` in the units of the array; None where these are not those of a water content."""
+    units = array.attrs.get("units")
+    if units is None:
+        return WETTEST
+    conversion = VARIABLES["soil_moisture"].conversion(str(units))
+    return None if conversion is None else (WETTEST - conversion.offset) / conversion.factor
+
+
+def require_same_units(a: xr.DataArray, b: xr.DataArray) -> None:
+    """Raise unless both are in the units of one axis."""
+    units = [array.attrs.get("units") for array in (a, b)]
+    if None in units or canonical_units(str(units[0])) != canonical_units(str(units[1])):
+        raise UnitsError(
+            f"{a.name!r} is in {units[0]!r}, {b.name!r} in {units[1]!r}; expected one unit for one axis: "
+            "convert one, or set its .attrs['units']"
+        )
+
+
+def require_dates(array: xr.DataArray) -> None:
+    """Raise unless `time` holds dates that numpy and matplotlib know."""
+    times = array["time"].to_numpy()
+    if times.dtype.kind == "M":
+        return
+    first = times.flat[0] if times.size else times.dtype
+    if hasattr(first, "calendar"):
+        raise TimeError(
+            f"the time of {array.name!r} is on the calendar {first.calendar!r}; expected numpy's dates: "
+            "ds.convert_calendar('standard', use_cftime=False)"
+        )
+    raise TimeError(
+        f"the time of {array.name!r} holds {first!r}, expected dates: ds.assign_coords(time=...); "
+        "or choose a step with .isel(time=0)"
+    )
 
 
 def one_line(array: xr.DataArray, along: str, what: str, others: int = 0) -> xr.DataArray:

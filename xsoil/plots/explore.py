@@ -18,8 +18,8 @@ from xsoil.plots._colours import CLASSES, is_log, limits_of
 from xsoil.plots._labels import MOISTURE, class_names, label_of, pretty_units
 from xsoil.plots._outline import outline
 from xsoil.plots._raster import Raster, raster_of, stretch
-from xsoil.plots._values import WATER
-from xsoil.plots.moisture_map import WETTEST, day_text
+from xsoil.plots._values import WATER, wettest
+from xsoil.plots.moisture_map import day_text
 
 if TYPE_CHECKING:
     import panel as pn
@@ -58,7 +58,7 @@ def explore(
     cmap : str, optional
         Name of a colour map; by default "viridis", of soil moisture with the wet end dark.
     vmin, vmax : float, optional
-        Ends of the scale, the same for all steps; by default 0 and 0.5 for soil moisture, else the 2nd and 98th
+        Ends of the scale, the same for all steps; by default 0 and 0.5 m3 m-3 for soil moisture, else the 2nd and 98th
         percentile of the first step that is shown.
     coast : bool
         Draw the outline of the continents.
@@ -136,11 +136,15 @@ def _map_of(array: xr.DataArray, look: _Look, coast: bool) -> list[Any]:
     whole = raster_of(array, look.cells)
     sliders = {f"at{k}": (d, _slider(array, d, look.width)) for k, d in enumerate(whole.dims) if array.sizes[d] > 1}
     unit = _unit(whole.crs)
+    classes = _classes(array)
 
     @lru_cache(maxsize=8)  # the same picture is asked for again when the browser tells what is in view
     def read(part: tuple[float, float, float, float] | None, places: tuple[int, ...]) -> tuple[Raster, Any]:
         raster = whole if part is None else raster_of(array, look.cells, part)
-        return raster, raster.values(raster.array.isel(dict(zip(whole.dims, places, strict=True))))
+        found = raster.values(raster.array.isel(dict(zip(whole.dims, places, strict=True))))
+        if classes:
+            found = np.ma.masked_where(~np.isin(found.filled(np.nan), list(classes)), found)
+        return raster, found
 
     def picture(x_range: Range, y_range: Range, **moved: int) -> Any:
         now = {dim: moved[key] for key, (dim, _) in sliders.items()}
@@ -195,19 +199,19 @@ def _style(whole: Raster, first: Callable[[], Any], look: _Look) -> dict[str, An
     """Options of holoviews: colours that are fixed for all steps (read from the first where need be), axes, size."""
     array = whole.array
     water, log = array.name in WATER, is_log(array, look.scale)
-    classes = class_names(array.attrs) if "flag_values" in array.attrs else {}
+    classes = _classes(array)
     style: dict[str, Any] = {}
     if classes:
         from bokeh.models import FixedTicker
 
         ordered = sorted(classes)
-        style["cmap"] = look.cmap or [CLASSES[round(k * 11 / max(len(ordered) - 1, 1))] for k in range(len(ordered))]
+        style["cmap"] = _of_whole_numbers(ordered, look.cmap)
         style["clim"] = (ordered[0] - 0.5, ordered[-1] + 0.5)
         style["colorbar_opts"] = {"ticker": FixedTicker(ticks=ordered), "major_label_overrides": classes}
     else:
         low, high = look.vmin, look.vmax
-        if water and not log:
-            low, high = 0.0 if low is None else low, WETTEST if high is None else high
+        if water and not log and (most := wettest(array)) is not None:
+            low, high = 0.0 if low is None else low, most if high is None else high
         if low is None or high is None:
             low, high = limits_of(first(), low, high, log=log, robust=True)
         style |= {"cmap": look.cmap or (MOISTURE if water else "viridis"), "clim": (low, high), "logz": log}
@@ -218,6 +222,28 @@ def _style(whole: Raster, first: Callable[[], Any], look: _Look) -> dict[str, An
         "clabel": label_of(array), "title": str(array.name), "bgcolor": NO_DATA, "tools": ["hover"],
         "active_tools": ["pan", "wheel_zoom"], "clipping_colors": {"NaN": "transparent"},
     }  # fmt: skip
+
+
+def _classes(array: xr.DataArray) -> dict[int, str]:
+    return class_names(array.attrs) if "flag_values" in array.attrs else {}
+
+
+def _of_whole_numbers(classes: list[int], cmap: str | None) -> list[str]:
+    """A colour for every whole number from the first class to the last, that of the next class between them.
+
+    Browsers cut a palette into equal parts, and classes may be 1, 2 and 10.
+    """
+    from holoviews.plotting.util import process_cmap
+
+    if cmap:
+        colours = process_cmap(cmap, len(classes))
+    else:  # the same as those of parameter_map: Tol's, with colours between where there are more than 12
+        places = np.linspace(0, len(CLASSES) - 1, len(classes))
+        rgb = np.array([[int(text[i : i + 2], 16) for i in (1, 3, 5)] for text in CLASSES])
+        mixed = np.stack([np.interp(places, np.arange(len(CLASSES)), part) for part in rgb.T], axis=-1)
+        colours = ["#{:02X}{:02X}{:02X}".format(*row) for row in np.rint(mixed).astype(int).tolist()]
+    at = np.searchsorted(classes, np.arange(classes[0], classes[-1] + 1))
+    return [colours[k] for k in at]
 
 
 def _short(array: xr.DataArray) -> str:

@@ -11,7 +11,7 @@ import xarray as xr
 from xsoil.errors import ArgumentError, TimeError
 from xsoil.plots._labels import MOISTURE
 from xsoil.plots._raster import CELLS, Raster, raster_of
-from xsoil.plots._values import WATER, choose
+from xsoil.plots._values import WATER, WETTEST, choose, require_dates, wettest
 from xsoil.plots.parameter_map import draw_map
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["day_text", "moisture_animation", "moisture_map"]
-
-WETTEST = 0.5
-"""Upper end of the colours [m3 m-3]: one scale for all days, so that they compare."""
 
 
 def moisture_map(
@@ -53,7 +50,8 @@ def moisture_map(
     cmap : str
         Name of a colour map; by default dry is light and wet is dark.
     vmin, vmax : float or None
-        Ends of the scale, 0 and 0.5 m3 m-3 on all days by default; None for the 2nd and 98th percentile.
+        Ends of the scale, 0 and 0.5 m3 m-3 on all days by default (50 where the map is in percent); None for the 2nd
+        and 98th percentile, and for the default where units are not those of a water content.
     region, coast, colorbar, cells
         As for `parameter_map`.
 
@@ -65,12 +63,13 @@ def moisture_map(
     Raises
     ------
     TimeError
-        A date outside the series; several steps and no date.
+        A date outside the series; several steps and no date; times that are no dates.
     AxisError, CRSError, MissingVariableError, ArgumentError
         As for `parameter_map`.
     """
     raster = raster_of(choose(ds, variable, "moisture_map", WATER), cells, region)
     array = _step(raster, time)
+    vmin, vmax = _limits(array, vmin, vmax)
     ax, _, _ = draw_map(raster, array, ax, coast=coast, colorbar=colorbar, cmap=cmap, vmin=vmin, vmax=vmax)
     if "time" in array.coords:
         ax.set_title(day_text(array["time"].to_numpy()), fontsize=10)
@@ -127,9 +126,10 @@ def moisture_animation(
     if "time" not in raster.dims:
         raise TimeError(f"{raster.array.name!r} is on {raster.array.dims}; a film needs a dimension 'time'")
     steps = raster.array.transpose("time", ...)
+    low, high = _limits(steps, vmin, vmax)
     own = ax is None
     ax, drawn, _ = draw_map(
-        raster, _map_of(raster, steps.isel(time=0)), ax, coast=coast, colorbar=True, cmap=cmap, vmin=vmin, vmax=vmax
+        raster, _map_of(raster, steps.isel(time=0)), ax, coast=coast, colorbar=True, cmap=cmap, vmin=low, vmax=high
     )
     ax.set_title(day_text(steps["time"].to_numpy()[0]), fontsize=10)
 
@@ -158,6 +158,14 @@ def day_text(time: Any) -> str:
     return f"{stamp:%Y-%m-%d}" if stamp == stamp.normalize() else f"{stamp:%Y-%m-%d %H:%M}"
 
 
+def _limits(array: xr.DataArray, vmin: float | None, vmax: float | None) -> tuple[float | None, float | None]:
+    """The ends of the scale, the default ones in the units of the array."""
+    if (vmin, vmax) != (0.0, WETTEST):
+        return vmin, vmax
+    high = wettest(array)
+    return (None, None) if high is None else (vmin, high)
+
+
 def _map_of(raster: Raster, array: xr.DataArray) -> xr.DataArray:
     """The array without dims of one value; an error where there are others than those of the map."""
     if extra := [str(d) for d in array.dims[:-2] if array.sizes[d] > 1]:
@@ -181,6 +189,7 @@ def _step(raster: Raster, time: object) -> xr.DataArray:
             raise TimeError(f"{array.name!r} has {times.size} steps; choose one: time={day_text(times[0])!r}")
         position = 0
     else:
+        require_dates(array)
         try:
             wanted = np.datetime64(pd.Timestamp(time))
         except (TypeError, ValueError) as error:

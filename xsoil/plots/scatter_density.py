@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from xsoil.errors import ArgumentError
 from xsoil.evaluation.metrics import METRICS, MOMENTS, merge_moments, metrics_of_moments, moments
 from xsoil.plots._figures import new_axes, settle
 from xsoil.plots._labels import PALETTE, label_of, pretty_units
-from xsoil.plots._values import WATER, choose, numbers
+from xsoil.plots._values import WATER, choose, numbers, require_same_units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,8 +47,8 @@ def scatter_density(
     ----------
     simulated, observed : xr.Dataset or xr.DataArray
         Soil moisture (or any variable, as DataArrays) with the same dims and coordinates and in the same units; a
-        dimension that one of them lacks holds along it. Times are those that both have. Read in slabs of some
-        4 million pairs, twice where `limits` are not given.
+        dimension that one of them lacks holds along it. Times are those that both have. Read in pieces of some
+        4 million pairs (of lazy arrays whole chunks), twice where `limits` are not given.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
     limits : (low, high), optional
@@ -66,7 +68,9 @@ def scatter_density(
     Raises
     ------
     ArgumentError
-        No pair of values; other coordinates; limits or bins that are none.
+        No pair of values; other coordinates, or repeated times; limits or bins that are none.
+    UnitsError
+        Different units.
     """
     from matplotlib.colors import LogNorm
 
@@ -75,6 +79,8 @@ def scatter_density(
     sim, obs = _aligned(
         choose(simulated, None, "scatter_density", WATER), choose(observed, None, "scatter_density", WATER[1:])
     )
+    if "units" in sim.attrs or "units" in obs.attrs:
+        require_same_units(sim, obs)
     pieces: list[Doubles] = []
     if limits is None:
         pieces = [moments(s, o) for s, o in _slabs(sim, obs)]
@@ -133,6 +139,11 @@ def _aligned(sim: xr.DataArray, obs: xr.DataArray) -> tuple[xr.DataArray, xr.Dat
     """Both on the dims of both: times in common, all else equal."""
     try:
         if "time" in sim.dims and "time" in obs.dims:
+            for array in (sim, obs):
+                if "time" in array.indexes and not array.indexes["time"].is_unique:
+                    raise ArgumentError(
+                        f"scatter_density: times of {array.name!r} are repeated; use ds.drop_duplicates('time')"
+                    )
             times = np.intersect1d(sim["time"].to_numpy(), obs["time"].to_numpy())
             sim, obs = sim.sel(time=times), obs.sel(time=times)
         sim, obs = xr.align(sim, obs, join="exact", copy=False)
@@ -145,14 +156,17 @@ def _aligned(sim: xr.DataArray, obs: xr.DataArray) -> tuple[xr.DataArray, xr.Dat
 
 
 def _slabs(sim: xr.DataArray, obs: xr.DataArray) -> Slabs:
-    """Pairs in pieces along the first dimension."""
+    """Pairs in pieces of some `SAMPLES`; of lazy arrays in whole chunks, so that each is computed once."""
     if sim.ndim == 0 or sim.size == 0:
         raise ArgumentError(NO_PAIR)
-    dim = sim.dims[0]
     obs = obs.transpose(*sim.dims)
-    step = max(1, SAMPLES // max(1, sim.size // sim.sizes[dim]))
-    for start in range(0, sim.sizes[dim], step):
-        part = {dim: slice(start, start + step)}
+    steps = {d: max(*sim.chunksizes.get(d, (1,)), *obs.chunksizes.get(d, (1,)), 1) for d in sim.dims}
+    left = max(1, SAMPLES // math.prod(steps.values()))
+    for dim in reversed(sim.dims):
+        more = min(-(-sim.sizes[dim] // steps[dim]), left)
+        steps[dim], left = steps[dim] * more, left // more
+    for starts in product(*(range(0, sim.sizes[d], steps[d]) for d in sim.dims)):
+        part = {d: slice(start, start + steps[d]) for d, start in zip(sim.dims, starts, strict=True)}
         s, o = numbers(sim.isel(part)).ravel(), numbers(obs.isel(part)).ravel()
         both = np.isfinite(s) & np.isfinite(o)
         yield s[both], o[both]

@@ -9,7 +9,7 @@ import xarray as xr
 
 from xsoil.plots._figures import new_axes
 from xsoil.plots._labels import PALETTE, label_of, pretty_units
-from xsoil.plots._values import WATER, choose, in_own_units, numbers, one_line
+from xsoil.plots._values import WATER, choose, in_own_units, numbers, one_line, require_dates, require_same_units
 from xsoil.vocabulary import VARIABLES
 
 if TYPE_CHECKING:
@@ -57,16 +57,20 @@ def site_series(
         More dimensions than time: choose a place with ``.isel(...)``; other units.
     UnitsError
         Precipitation without units, or with unknown ones.
+    TimeError
+        Times that are no dates.
     """
     import matplotlib.dates as mdates
 
     first = one_line(choose(simulated, variable, "site_series", WATER), "time", "site_series", 1)
+    require_dates(first)
     if ax is None:
         ax = new_axes(8.0, 3.2)
     lines = _lines(ax, first)
     if observed is not None:
         dots = one_line(choose(observed, variable, "site_series", WATER[1:] + WATER[:1]), "time", "site_series", 1)
-        _require_same_units(first, dots)
+        require_same_units(first, dots)
+        require_dates(dots)
         lines += _dots(ax, dots)
     ax.set_ylabel(_named(first), fontsize=10)
     locator = mdates.AutoDateLocator(minticks=4, maxticks=9)
@@ -85,19 +89,6 @@ def site_series(
 def _named(array: xr.DataArray) -> str:
     known = VARIABLES.get(str(array.name))
     return label_of(array, "soil moisture" if known and known.name in WATER else None)
-
-
-def _require_same_units(a: xr.DataArray, b: xr.DataArray) -> None:
-    """Both in the units of one axis."""
-    from xsoil.errors import UnitsError
-    from xsoil.vocabulary import canonical_units
-
-    units = [array.attrs.get("units") for array in (a, b)]
-    if None in units or canonical_units(str(units[0])) != canonical_units(str(units[1])):
-        raise UnitsError(
-            f"{a.name!r} is in {units[0]!r}, {b.name!r} in {units[1]!r}; expected one unit for one axis: "
-            "convert one, or set its .attrs['units']"
-        )
 
 
 def _parts(array: xr.DataArray) -> list[tuple[str, xr.DataArray]]:
@@ -147,7 +138,8 @@ def _dots(ax: Axes, array: xr.DataArray) -> list[Any]:
 def _rain(ax: Axes, precipitation: xr.Dataset | xr.DataArray, span: tuple[Any, Any]) -> Any:
     """Bars that hang from the top, on a twin axis whose values fill its upper third."""
     array = one_line(choose(precipitation, None, "site_series", ("precipitation",)), "time", "precipitation")
-    array = array.sel(time=slice(*span))
+    require_dates(array)
+    array = array.sortby("time").sel(time=slice(*span))
     values, times = in_own_units(array, "precipitation"), array["time"].to_numpy()
     most = float(np.nanmax(values, initial=0.0)) or 1.0
     twin = ax.twinx()

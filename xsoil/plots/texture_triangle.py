@@ -99,8 +99,7 @@ def texture_triangle(
         )
     arrays = dict(zip(names, xr.broadcast(*(ds[name] for name in names)), strict=True))
     colours = _colours(color, ds, next(iter(arrays.values())))
-    stride = max(1, math.ceil(next(iter(arrays.values())).size / POINTS))
-    fractions = {name: in_own_units(array, name).ravel()[::stride] for name, array in arrays.items()}
+    fractions = {name: in_own_units(_thinned(array), name) for name, array in arrays.items()}
     if "sand" not in fractions:
         fractions["sand"] = 100 - fractions["silt"] - fractions["clay"]
     if "clay" not in fractions:
@@ -109,7 +108,7 @@ def texture_triangle(
     legal = np.isfinite(sand) & np.isfinite(clay) & (sand >= 0) & (clay >= 0) & (sand + clay <= 101)
     style: dict[str, Any] = {"color": color if isinstance(color, str) and colours is None else PALETTE[0]}
     if colours is not None:
-        style = {"c": numbers(colours).ravel()[::stride][legal], "cmap": cmap}
+        style = {"c": numbers(_thinned(colours))[legal], "cmap": cmap}
     number = int(legal.sum())
     size = float(np.clip(8000 / max(number, 1), 3, 36)) if size is None else size
     drawn = ax.scatter(
@@ -123,6 +122,12 @@ def texture_triangle(
     if label:
         ax.legend(frameon=False, fontsize=9, loc="upper right")
     return ax
+
+
+def _thinned(array: xr.DataArray) -> xr.DataArray:
+    """Every k-th soil on one dimension, so that only these are read."""
+    at = np.unravel_index(np.arange(0, array.size, max(1, math.ceil(array.size / POINTS))), array.shape)
+    return array.isel({d: xr.DataArray(k, dims="soil") for d, k in zip(array.dims, at, strict=True)})
 
 
 def place(sand: ArrayLike, clay: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
