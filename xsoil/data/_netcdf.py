@@ -6,9 +6,11 @@ import os
 from collections.abc import Hashable, Mapping
 
 import xarray as xr
+import zarr
 
+from xsoil.data._hostile import require_no_pickles
 from xsoil.data._paths import is_remote, name_of
-from xsoil.errors import ArgumentError, FileError, TimeError
+from xsoil.errors import ArgumentError, FileError, SoilError, TimeError
 
 Source = xr.Dataset | str | os.PathLike[str]
 
@@ -17,6 +19,7 @@ def open_one(path: str) -> xr.Dataset:
     """A file as xarray sees it: lazily indexed, no dask yet; or an error that says what it is instead."""
     try:
         if path.rstrip("/").endswith(".zarr"):
+            require_no_pickles(zarr.open_group(path, mode="r"), name_of(path))
             store: xr.Dataset = xr.open_zarr(path, chunks=None)
             return store
         if not is_remote(path):
@@ -24,6 +27,8 @@ def open_one(path: str) -> xr.Dataset:
         import fsspec  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
         return xr.open_dataset(fsspec.open(path, "rb").open(), engine="h5netcdf")
+    except SoilError:
+        raise
     except (OSError, ValueError, RuntimeError) as error:
         text = str(error).strip().splitlines()
         if isinstance(error, FileNotFoundError):

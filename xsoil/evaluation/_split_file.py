@@ -42,8 +42,10 @@ def write(train: Any, test: Any, train_times: Any, test_times: Any, path: Any) -
 def read(path: Any) -> tuple[Any, Any, Any, Any]:
     """Masks and periods of the file at `path`."""
     try:
+        if not Path(path).is_file():  # a pipe would be waited for
+            raise FileNotFoundError("no file")
         content = json.loads(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArgumentError(f"{path} cannot be read as a split ({error}); expected a file of Split.save") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ArgumentError(f"{path} is no split; expected a file of Split.save")
@@ -86,11 +88,16 @@ def _mask(content: dict[str, Any], name: str) -> xr.DataArray:
     if len(data) != expected:
         raise ValueError(f"{name} holds {len(data)} bytes, expected {expected}")
     bits = np.unpackbits(np.frombuffer(data, np.uint8), count=cells).astype(bool)
-    coords = {
-        dim: (dim, np.array(label["values"], dtype=None if label["dtype"] == "str" else np.dtype(label["dtype"])))
-        for dim, label in content["coordinates"].items()
-    }
+    coords = {dim: (dim, _of_type(label["values"], label["dtype"])) for dim, label in content["coordinates"].items()}
     return xr.DataArray(bits.reshape(shape), dims=tuple(content["dims"]), coords=coords)
+
+
+def _of_type(values: list[Any], name: str) -> np.ndarray:
+    """Labels of a type that `_labels` writes; others may be of any size, or objects."""
+    dtype = None if name == "str" else np.dtype(name)
+    if dtype is not None and dtype.kind not in "fiub":
+        raise ValueError(f"labels of type {name!r}")
+    return np.array(values, dtype)
 
 
 def _checksum(content: dict[str, Any]) -> str:

@@ -91,6 +91,8 @@ def read_weights(
             f"the weights do not agree: {row.shape} rows, {col.shape} columns, {weight.shape} weights; "
             "expected three arrays of one length: write the file anew"
         )
+    if weight.dtype.kind not in "fiu":
+        raise ArgumentError(f"the file's weights are of type {weight.dtype}; expected numbers: write the file anew")
     if not np.isfinite(weight).all():
         raise ArgumentError(
             f"{int((~np.isfinite(weight)).sum())} of {weight.size} weights are not finite; write the file anew "
@@ -136,6 +138,8 @@ def _first_order(arrays: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array
 def _require_dims(dims: Array | None, shape: tuple[int, int], what: str) -> None:
     if dims is None:
         return
+    if np.asarray(dims).dtype.kind not in "iu":
+        raise ArgumentError(f"the size of the {what} grid in the file is {np.asarray(dims).dtype}; expected integers")
     found = tuple(int(n) for n in np.asarray(dims).ravel())
     cells = shape[0] * shape[1]
     if found != (shape[1], shape[0]) and not (len(found) == 1 and found[0] == cells):
@@ -147,7 +151,9 @@ def _require_dims(dims: Array | None, shape: tuple[int, int], what: str) -> None
 
 def _require_indices(index: Array, shape: tuple[int, int], what: str) -> None:
     cells = shape[0] * shape[1]
-    if index.dtype.kind not in "iu" and not (index.dtype.kind == "f" and (index == np.floor(index)).all()):
+    if index.dtype.kind not in "iu" and not (
+        index.dtype.kind == "f" and np.isfinite(index).all() and (index == np.floor(index)).all()
+    ):
         raise ArgumentError(f"the file's indices of {what} cells are {index.dtype}; expected whole numbers from 1")
     if index.size and index.min() < 1:
         raise ArgumentError(

@@ -74,7 +74,7 @@ def save(
             "version": version,
             "weights": {
                 "bytes": (scratch / WEIGHTS).stat().st_size,
-                "sha256": hashlib.sha256((scratch / WEIGHTS).read_bytes()).hexdigest(),
+                "sha256": _digest(scratch / WEIGHTS),
                 "tensors": {name: _kind(tensor) for name, tensor in plain.items()},
             },
             "description": dict(description),
@@ -133,8 +133,7 @@ def load(
     needed = sum(_bytes(kind, file) for kind in expected.values())
     if not needed <= size <= needed + _HEADER * (len(expected) + 1):
         raise ArgumentError(f"{file} has {size} bytes; its {len(expected)} tensors need {needed}")
-    content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != weights["sha256"]:
+    if _digest(file) != weights["sha256"]:
         raise ArgumentError(f"{file} is damaged or of another model: its digest is not that of {DESCRIPTION}")
     try:
         tensors = load_file(file)
@@ -144,6 +143,11 @@ def load(
         differing = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
         raise ArgumentError(f"{file} does not hold what {DESCRIPTION} says, e.g. in {differing[0]!r}")
     return tensors, whole["description"]
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:  # in pieces: the file may be larger than the memory
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _kind(tensor: Tensor) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from xsoil.data._hostile import declared_bytes, require_backed, stored_bytes
 from xsoil.errors import ArgumentError, SoilError
 from xsoil.networks.description import DESCRIPTION, require_format, require_keys, require_room, text_of
 from xsoil.outputs.zarr import to_zarr
@@ -175,8 +176,9 @@ def _map(folder: Path, name: str) -> xr.Dataset:
     path = folder / f"{name}.zarr"
     if name not in MAPS or not path.is_dir():
         raise ArgumentError(f"{folder} lacks {path.name}; take a whole copy of the folder")
+    require_backed(declared_bytes(path), stored_bytes(path), path)
     try:
-        found: xr.Dataset = xr.open_zarr(path, chunks=None, decode_coords="all").load()
+        found: xr.Dataset = xr.open_zarr(path, chunks=None, decode_coords="all", zarr_format=3).load()
     except Exception as error:
         raise ArgumentError(f"{path} cannot be read ({type(error).__name__}: {error}); take another copy") from error
     return found

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from xsoil.data._hostile import require_backed, stored_bytes
 from xsoil.errors import ArgumentError, GridMismatchError
 from xsoil.grids.ease import named_grid
 from xsoil.grids.geobox import Located, locate
@@ -106,8 +107,8 @@ def apply_weights(
         raise ArgumentError(f"no weight file {str(path)!r}; expected the path of a netCDF file on this machine")
     source = locate(ds)
     with open_netcdf(file) as raw:
-        names = wanted(raw.variables)
-        dims = raw[names["target_dims"]].values.ravel().tolist() if "target_dims" in names else None
+        arrays = _read(raw, wanted(raw.variables), file, only=("target_dims",))
+        dims = arrays["target_dims"].ravel().tolist() if arrays else None
         method = next((str(raw.attrs[key]) for key in ("regrid_method", "map_method") if key in raw.attrs), "")
     cell_method = next((text for word, text in CELL_METHODS.items() if method.lower().startswith(word)), "")
     target = _target(to, region, source, dims)
@@ -192,20 +193,33 @@ def load(path: str, stamp: tuple[int, int], source: GeoBox, target: GeoBox) -> W
         )
     with open_netcdf(file) as raw:
         names = wanted(raw.variables)
-        arrays = {what: raw[name].values for what, name in names.items()}
+        arrays = _read(raw, names, file)
         units = {what: str(raw[name].attrs.get("units", "degrees")) for what, name in names.items()}
         attrs = dict(raw.attrs)
     return read_weights(arrays, units, attrs, source, target)
 
 
 def open_netcdf(file: Path) -> xr.Dataset:
-    """The file as it is: nothing decoded."""
+    """The file as it is: nothing decoded, nothing read (an index would read a coordinate, of whatever size)."""
     try:
-        return xr.open_dataset(file, decode_cf=False)
-    except (ValueError, OSError) as error:
+        return xr.open_dataset(file, decode_cf=False, create_default_indexes=False)
+    except Exception as error:  # of any class: a damaged header chooses which
+        text = str(error).strip().splitlines() or [type(error).__name__]
         raise ArgumentError(
-            f"{str(file)!r} cannot be read as netCDF ({str(error).splitlines()[0]}); expected a weight file, and one "
+            f"{str(file)!r} cannot be read as netCDF ({text[0]}); expected a weight file, and one "
             'of h5netcdf and netCDF4: pip install "xsoil[data]"'
+        ) from error
+
+
+def _read(raw: xr.Dataset, names: dict[str, str], file: Path, only: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """Variables of the file, by what they are; of a size that the file can hold."""
+    chosen = {what: name for what, name in names.items() if only is None or what in only}
+    require_backed(sum(raw[name].nbytes for name in chosen.values()), stored_bytes(file), f"the weight file {file}")
+    try:
+        return {what: raw[name].values for what, name in chosen.items()}
+    except Exception as error:  # of any class, see `open_netcdf`
+        raise ArgumentError(
+            f"the weight file {file} is damaged ({type(error).__name__}: {str(error)[:200]}); write it anew"
         ) from error
 
 

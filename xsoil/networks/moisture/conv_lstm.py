@@ -304,6 +304,7 @@ class ConvLstm(Kind):
             self.seed = int(description["seed"])
         except (KeyError, TypeError, ValueError) as error:
             raise ArgumentError(f"the description of the ConvLSTM is damaged: {error}") from error
+        self._require_size(sum(array.size for array in arrays.values()))
         state = ImageLearner(len(inputs.columns), targets.names, self.options).network.state_dict().items()
         expected = {name: tuple(tensor.shape) for name, tensor in state if tensor.is_floating_point()}
         expected["deviation"] = (len(targets.names),)
@@ -313,6 +314,16 @@ class ConvLstm(Kind):
         self.weights = {name: np.array(array, np.float32) for name, array in arrays.items()}
         self.deviation = self.weights.pop("deviation")
         return self
+
+    def _require_size(self, elements: int) -> None:
+        """Raise where the options tell of more weights than there are, before any are made."""
+        o, before, needed = self.options, len(self.inputs.columns), 0
+        for filters in o.filters:
+            both = before + filters
+            needed += both * (o.kernel**2 + 4 * filters if o.depthwise else 4 * filters * o.kernel**2)
+            before = filters
+        if needed > elements:
+            raise ArgumentError(f"a ConvLSTM of {needed:,} weights or more; there are {elements:,}: it is damaged")
 
 
 @contextmanager

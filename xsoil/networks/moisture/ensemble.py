@@ -109,6 +109,9 @@ class Ensemble:
         """From what `arrays` and `describe` gave."""
         from xsoil.networks.moisture.kinds import KINDS  # some kinds load torch, which a prediction may not need
 
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise ArgumentError(f"the array {name!r} holds values that are no numbers: the model is damaged")
         try:
             inputs = Inputs.from_description(description["inputs"])
             targets = Targets.from_description(description["targets"])

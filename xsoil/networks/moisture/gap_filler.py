@@ -259,8 +259,16 @@ class GapFiller:
     @classmethod
     def rebuilt(cls, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> GapFiller:
         """From what `describe` gave, and the weights."""
+        elements = sum(tensor.numel() for tensor in tensors.values())
         try:
-            filler = cls(GapOptions(**description["options"]), int(description["predictors"]), description["scaling"])
+            options, predictors = GapOptions(**description["options"]), int(description["predictors"])
+            for number in (options.latent, options.basis, options.hidden, predictors):
+                if not 0 <= number <= elements:  # before anything of that size is made
+                    raise ArgumentError(f"a network of size {number}; its weights have {elements} numbers only")
+            filler = cls(options, predictors, description["scaling"])
+            for name, own in filler.network.state_dict().items():
+                if own.dtype != tensors[name].dtype or not bool(tensors[name].isfinite().all()):
+                    raise TypeError(f"{name!r} is {tensors[name].dtype} or holds no numbers; expected {own.dtype}")
             filler.network.load_state_dict(dict(tensors))
             filler.history = dict(description["history"])
         except (KeyError, TypeError, RuntimeError) as error:
