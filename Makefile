@@ -19,7 +19,7 @@ endif
 # renew what another file compiled from it.
 FRESH_CACHE = cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && NUMBA_CACHE_DIR="$$cache"
 
-.PHONY: help demo test test-long lint docs bench experiments clean
+.PHONY: help demo test test-long lint docs bench audit experiments clean
 
 help:
 	@echo "make demo         soil map to soil moisture on a synthetic continent, written to demo-output/"
@@ -27,6 +27,7 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make docs         the documentation, in docs/_build/html"
 	@echo "make bench        the benchmarks of docs/benchmarks.md"
+	@echo "make audit        known vulnerabilities of the dependencies (status 3 where its service cannot be reached)"
 	@echo "make experiments  the studies and the examples on real data (DATA=folder): hours"
 
 demo: $(VENV)/installed-plot
@@ -49,6 +50,10 @@ docs: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	@$(FRESH_CACHE) XSOIL_BENCH=1 $(BIN)/python -m pytest -q tests/benchmarks
+
+audit: $(VENV)/installed-dev
+	@$(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet pip-audit || { echo "NOT AUDITED: pip-audit cannot be installed here"; exit 3; }
+	@$(BIN)/python tests/audit.py
 
 experiments: $(VENV)/installed-dev
 	@test -n "$$XSOIL_TEST_DATA" || { echo "no data: make experiments DATA=folder"; exit 2; }
