@@ -139,3 +139,23 @@ def test_faults():
         cdf_match(source, reference, min_obs=1.5)
     with pytest.raises(ArgumentError, match=r"source is Dataset; expected a DataArray"):
         cdf_match(source.to_dataset(), reference)
+
+
+def test_packed_numbers_and_declared_nodata():
+    source, reference, _ = records()
+    steps = np.round(source, 3)
+    steps[::9] = np.nan
+    plain = cdf_match(series(steps), series(reference))
+    stored = np.where(np.isnan(steps), -9999, np.nan_to_num(steps) * 1000).round().astype(">i4")
+    attrs = {"_FillValue": -9999, "scale_factor": 0.001, "units": "m3 m-3"}
+    packed = series(stored).assign_attrs(attrs)
+    found = cdf_match(packed, series(reference))
+    assert_allclose(found, plain, rtol=1e-9)
+    assert not {"_FillValue", "scale_factor"} & set(found.attrs)
+    assert packed.attrs == attrs
+
+
+def test_no_times_at_all():
+    empty = xr.DataArray(np.empty((3, 0)), dims=("site", "time"))
+    assert cdf_match(empty, empty).shape == (3, 0)
+    assert np.isnan(cdf_match(empty, empty, values=xr.DataArray(np.ones((3, 2)), dims=("site", "time")))).all()

@@ -153,3 +153,22 @@ def test_faults():
         triple_collocation(x, y, z, reference="smap")
     with pytest.raises(ArgumentError, match="level=95"):
         triple_collocation(x, y, z, bootstrap=10, level=95)
+
+
+def test_declared_nodata_is_missing():
+    three = [(100 * a).round() for a in triplet()]
+    three[0][::9] = np.nan
+    plain = triple_collocation(*three)
+    stored = [
+        a.fillna(-9999).astype(kind).assign_attrs(_FillValue=-9999) for a, kind in zip(three, ("i2", ">i4", "f8"))
+    ]
+    found = triple_collocation(*stored)
+    assert int(found.n) == int(three[0].notnull().sum())
+    assert_allclose(found.error_std, plain.error_std, rtol=1e-9)
+
+
+def test_no_times_at_all():
+    empty = xr.DataArray(np.empty((3, 0)), dims=("site", "time"))
+    found = triple_collocation(empty, empty, empty, bootstrap=2)
+    assert (found.n == 0).all()
+    assert np.isnan(found.error_std).all()

@@ -10,6 +10,8 @@ import xarray as xr
 from xsoil.errors import ArgumentError, NodataError
 
 NODATA_ATTRS = ("_FillValue", "missing_value", "nodata", "nodatavals")
+# Attributes that describe the stored numbers: once these are decoded or converted they are wrong.
+STORAGE_ATTRS = (*NODATA_ATTRS, "scale_factor", "add_offset", "valid_range", "valid_min", "valid_max")
 
 
 def as_dataset(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
@@ -44,6 +46,43 @@ def nodata_of(array: xr.DataArray) -> float | int | None:
     if array.dtype.kind in "iu" and not _occurs(value, array.dtype):
         return None  # -9999 of unsigned bytes: no cell can hold it
     return value
+
+
+def decode(array: xr.DataArray) -> xr.DataArray:
+    """Numbers as meant: declared nodata as NaN, an undecoded scale_factor/add_offset applied.
+
+    Attributes that described the storage are dropped.
+
+    Integers without either stay integers.
+    """
+    nodata = nodata_of(array)
+    scale, offset = _packing(array, "scale_factor", 1.0), _packing(array, "add_offset", 0.0)
+    attrs = {k: v for k, v in array.attrs.items() if k not in STORAGE_ATTRS}
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    dtype = array.dtype
+    if nodata is not None:
+        real = dtype if dtype.kind == "f" else np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
+        with np.errstate(over="ignore"):
+            sentinel = np.asarray(nodata).astype(dtype) if dtype.kind == "f" else nodata
+        array = array.astype(real).where(array != sentinel)
+    if scale != 1.0 or offset != 0.0:
+        real = array.dtype if array.dtype.kind == "f" else np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
+        array = array.astype(real) * real.type(scale) + real.type(offset)
+    out = array.copy(deep=False)
+    out.attrs = attrs
+    return out
+
+
+def _packing(array: xr.DataArray, key: str, default: float) -> float:
+    """An attribute of packed numbers; GDAL's metadata are text."""
+    declared = array.attrs.get(key, default)
+    try:
+        return float(declared)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{array.name!r} declares {key} {declared!r}, which is no number; mend or delete it in .attrs"
+        ) from error
 
 
 def _number(array: xr.DataArray, value: object) -> float | int | None:

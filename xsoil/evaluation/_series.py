@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 import xarray as xr
 
+from xsoil.data.objects import decode
 from xsoil.errors import ArgumentError, AxisError, GridMismatchError
 
 __all__ = ["positive", "series_of"]
@@ -15,9 +16,9 @@ __all__ = ["positive", "series_of"]
 def series_of(
     arrays: Mapping[str, xr.DataArray], dim: Hashable, names: Sequence[Hashable] | None = None
 ) -> list[xr.DataArray]:
-    """The arrays, after a check that they hold numbers on `dim` and that the coordinates of their other dims are the
-    same; `dim` in one chunk, under another name for each where `names` are given (its coordinate is left behind, and
-    may differ)."""
+    """The arrays, decoded, after a check that they hold numbers on `dim` and that the coordinates of their other dims
+    are the same; `dim` in one chunk, under another name for each where `names` are given (its coordinate is left
+    behind, and may differ)."""
     found = []
     for i, (what, array) in enumerate(arrays.items()):
         if not isinstance(array, xr.DataArray):
@@ -26,6 +27,7 @@ def series_of(
             raise ArgumentError(f"{what} is {array.dtype}; expected numbers")
         if dim not in array.dims:
             raise AxisError(f"{what} has no dim {dim!r} among {[str(d) for d in array.dims]}; dim=... names another")
+        array = decode(array)
         if names is not None:
             array = array.drop_vars([c for c, coord in array.coords.items() if dim in coord.dims])
             array = array.rename({dim: names[i]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xsoil.data.objects import STORAGE_ATTRS
 from xsoil.errors import ArgumentError, GridMismatchError
 from xsoil.evaluation._series import positive, series_of
 from xsoil.threads import available_cores, in_bands
@@ -48,7 +50,7 @@ def cdf_match(
     ----------
     source, reference : xr.DataArray
         On `dim` and any other dims, which must have the same coordinates; `dim` itself may differ in length and times.
-        Their units may differ. NaN is missing.
+        Their units may differ. NaN and declared nodata are missing.
     values : xr.DataArray, optional
         What is moved by the relation of source and reference, in the units of `source`: a longer record, or the years
         to test on. By default the source.
@@ -117,12 +119,12 @@ def cdf_match(
         input_core_dims=[[name] for name in own],
         output_core_dims=[[own[2]]],
         dask="parallelized",
-        output_dtypes=[np.result_type(np.float32, moved.dtype)],
+        output_dtypes=[np.result_type(np.float32, arrays[2].dtype)],
         join="exact",
     )
     found = found.rename({own[2]: dim})
     found = found.assign_coords({name: coord.variable for name, coord in moved.coords.items() if dim in coord.dims})
-    attrs = {k: v for k, v in moved.attrs.items() if k not in ("units", "standard_name")}
+    attrs = {k: v for k, v in moved.attrs.items() if k not in (*STORAGE_ATTRS, "units", "standard_name")}
     attrs |= {k: v for k, v in reference.attrs.items() if k in ("units", "standard_name")}
     found.attrs = attrs | {"references": REFERENCES}
     found.encoding = {k: v for k, v in moved.encoding.items() if k == "grid_mapping"}
@@ -157,7 +159,7 @@ def _match(
 
     dtype = np.result_type(np.float32, arrays[2].dtype)
     shape = np.broadcast_shapes(*(a.shape[:-1] for a in arrays))
-    flat = [np.broadcast_to(a, (*shape, a.shape[-1])).reshape(-1, a.shape[-1]) for a in arrays]
+    flat = [np.broadcast_to(a, (*shape, a.shape[-1])).reshape(math.prod(shape), a.shape[-1]) for a in arrays]
     out = np.empty(flat[2].shape, dtype)
 
     def run(first: int, last: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import Any
@@ -72,7 +73,7 @@ def triple_collocation(
     ----------
     x, y, z : xr.DataArray
         Three products on `dim` and any other dims, with the same coordinates; in any units. A time counts where all
-        three are valid.
+        three are valid (neither NaN nor declared nodata).
     dim : str
         The dimension of the samples.
     names : sequence of str
@@ -196,7 +197,7 @@ def _collocate(
     reference: int, fewest: int, weights: Doubles, level: float, threads: int, *arrays: NDArray[Any]
 ) -> tuple[Doubles, NDArray[np.int64]]:
     shape, samples = np.broadcast_shapes(*(a.shape[:-1] for a in arrays)), arrays[0].shape[-1]
-    flat = [np.broadcast_to(a, (*shape, samples)).reshape(-1, samples) for a in arrays]
+    flat = [np.broadcast_to(a, (*shape, samples)).reshape(math.prod(shape), samples) for a in arrays]
     rows = len(flat[0])
     parts = 3 if len(weights) else 1
     out, count = np.full((rows, parts, len(RESULTS), 3), np.nan), np.zeros(rows, np.int64)

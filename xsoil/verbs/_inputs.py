@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xsoil.data.objects import NODATA_ATTRS, as_dataset, nodata_of
+from xsoil.data.objects import STORAGE_ATTRS, as_dataset, decode, nodata_of
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, SoilError, TimeError, UnitsError
 from xsoil.grids.geobox import has_grid, locate
 from xsoil.vocabulary import VARIABLES, Variable
 
 __all__ = [
+    "STORAGE_ATTRS",
     "as_dataset",
     "carry",
     "classes_of",
@@ -29,9 +30,6 @@ __all__ = [
     "require_daily",
     "require_same_grid",
 ]
-
-# Attributes that describe the stored numbers: once these are decoded or converted they are wrong.
-STORAGE_ATTRS = (*NODATA_ATTRS, "scale_factor", "add_offset", "valid_range", "valid_min", "valid_max")
 
 
 def read(ds: xr.Dataset, variable: Variable) -> xr.DataArray:
@@ -76,43 +74,6 @@ def renaming(ds: xr.Dataset, name: str) -> str:
     there = {str(other).lower(): str(other) for other in ds.data_vars}
     near = [low for low in there if len(low) > 1 and name.startswith(low)] or get_close_matches(name, there, 1)
     return f"ds.rename({{{there[near[0]]!r}: {name!r}}})" if near else "ds.rename(...)"
-
-
-def decode(array: xr.DataArray) -> xr.DataArray:
-    """Numbers as meant: declared nodata as NaN, an undecoded scale_factor/add_offset applied.
-
-    Attributes that described the storage are dropped.
-
-    Integers without either stay integers.
-    """
-    nodata = nodata_of(array)
-    scale, offset = _packing(array, "scale_factor", 1.0), _packing(array, "add_offset", 0.0)
-    attrs = {k: v for k, v in array.attrs.items() if k not in STORAGE_ATTRS}
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    dtype = array.dtype
-    if nodata is not None:
-        real = dtype if dtype.kind == "f" else np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
-        with np.errstate(over="ignore"):
-            sentinel = np.asarray(nodata).astype(dtype) if dtype.kind == "f" else nodata
-        array = array.astype(real).where(array != sentinel)
-    if scale != 1.0 or offset != 0.0:
-        real = array.dtype if array.dtype.kind == "f" else np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
-        array = array.astype(real) * real.type(scale) + real.type(offset)
-    out = array.copy(deep=False)
-    out.attrs = attrs
-    return out
-
-
-def _packing(array: xr.DataArray, key: str, default: float) -> float:
-    """An attribute of packed numbers; GDAL's metadata are text."""
-    declared = array.attrs.get(key, default)
-    try:
-        return float(declared)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"{array.name!r} declares {key} {declared!r}, which is no number; mend or delete it in .attrs"
-        ) from error
 
 
 def flags_of(declared: object) -> np.ndarray:
