@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 import xsoil
+from xsoil.errors import ArgumentError
 
 VERBS = sorted(name for name in vars(xsoil.SoilAccessor) if not name.startswith("_"))
 
@@ -32,3 +33,12 @@ def test_the_accessor_keeps_nothing_but_the_dataset():
     ds = xr.Dataset({"sand": ("x", np.ones(2))})
     assert list(vars(ds.soil)) == ["_ds"]
     assert ds.soil._ds is ds
+
+
+def test_arrays_with_a_name_have_the_accessor_too():
+    grid = xsoil.ease_grid("EASE2_M09km", region=(-100, 35, -97, 38))
+    soil = xsoil.data.synthetic_soil(grid, seed=0).compute()
+    fine = soil.sand.soil.upscale("EASE2_M36km", how="mean")
+    xr.testing.assert_identical(fine.sand, soil.soil.upscale("EASE2_M36km", how="mean").sand)
+    with pytest.raises(ArgumentError, match="name"):
+        soil.sand.rename(None).soil.upscale("EASE2_M36km")

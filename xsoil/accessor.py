@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     import panel as pn
 
 
+@xr.register_dataarray_accessor("soil")  # type: ignore[no-untyped-call]
 @xr.register_dataset_accessor("soil")  # type: ignore[no-untyped-call]
 class SoilAccessor:
-    """Soil operations on a dataset; each method is the function of that name in `xsoil`."""
+    """Soil operations on a dataset or a named array; each method is the function of that name in `xsoil`."""
 
-    def __init__(self, ds: xr.Dataset) -> None:
+    def __init__(self, ds: xr.Dataset | xr.DataArray) -> None:
         self._ds = ds  # nothing else: xarray caches this object, so other state would go stale
 
     def ptf(

@@ -24,7 +24,7 @@ TORTUOSITY = 0.5
 
 
 def conductivity(
-    ds: xr.Dataset,
+    ds: xr.Dataset | xr.DataArray,
     h: Heads,
     *,
     curve: Curve | None = None,

@@ -103,7 +103,12 @@ _WAYS = (
 
 
 def convert_curve(
-    ds: xr.Dataset, to: Curve, *, method: Method | None = None, curve: Curve | None = None, quality: bool = False
+    ds: xr.Dataset | xr.DataArray,
+    to: Curve,
+    *,
+    method: Method | None = None,
+    curve: Curve | None = None,
+    quality: bool = False,
 ) -> xr.Dataset:
     """Hydraulic parameters of another curve.
 

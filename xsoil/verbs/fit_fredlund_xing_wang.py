@@ -34,7 +34,7 @@ _RMSE = Variable("fit_rmse", "m3 m-3", "root-mean-square difference of the fitte
 
 
 def fit_fredlund_xing_wang(
-    ds: xr.Dataset,
+    ds: xr.Dataset | xr.DataArray,
     *,
     curve: Curve | None = None,
     h: Heads | None = None,

@@ -35,7 +35,7 @@ REFERENCES: Mapping[str, str] = MappingProxyType(
 
 
 def fit_moisture_model(
-    samples: xr.Dataset,
+    samples: xr.Dataset | xr.DataArray,
     *,
     kind: str,
     target: str | Sequence[str] = "soil_moisture",

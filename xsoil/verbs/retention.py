@@ -11,7 +11,9 @@ from xsoil.vocabulary import VARIABLES
 __all__ = ["retention"]
 
 
-def retention(ds: xr.Dataset, h: Heads, *, curve: Curve | None = None, quality: bool = False) -> xr.Dataset:
+def retention(
+    ds: xr.Dataset | xr.DataArray, h: Heads, *, curve: Curve | None = None, quality: bool = False
+) -> xr.Dataset:
     """Water content on the retention curve.
 
     Parameters

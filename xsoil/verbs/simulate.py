@@ -245,7 +245,7 @@ def simulate(
     return results(run, given, skip)
 
 
-def final_state(ds: xr.Dataset) -> xr.Dataset:
+def final_state(ds: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """The state at the end of a run, to be given to another as `initial`.
 
     Parameters

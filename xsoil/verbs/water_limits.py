@@ -39,7 +39,7 @@ FLAGS = {
 
 
 def water_limits(
-    ds: xr.Dataset,
+    ds: xr.Dataset | xr.DataArray,
     method: Method = "retention",
     *,
     curve: Curve | None = None,
