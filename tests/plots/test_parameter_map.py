@@ -13,7 +13,7 @@ from odc.geo.xr import xr_coords
 from pyproj import Transformer
 
 import xsoil
-from xsoil.errors import ArgumentError, CRSError, MissingVariableError
+from xsoil.errors import ArgumentError, CRSError, MissingVariableError, UnknownNameError
 from xsoil.plots import parameter_map
 from xsoil.plots._raster import raster_of
 
@@ -194,6 +194,11 @@ def test_faults():
         parameter_map(array, scale="logarithmic")
     with pytest.raises(ArgumentError, match="cells=1"):
         parameter_map(array, cells=1)
+    for region in ((-1e7, -2e7, 4e6, 5e6), (0, 1), (np.nan, 1, 0, 1)):
+        with pytest.raises(ArgumentError, match="left, right, bottom, top"):
+            parameter_map(array, region=region)
+    with pytest.raises(UnknownNameError, match="did you mean 'viridis'"):
+        parameter_map(array, cmap="viridus")
     with pytest.raises(ArgumentError, match="no cell in the region"):
         parameter_map(array, region=(0, 1, 0, 1))
     with pytest.raises(ArgumentError, match="expected numbers"):

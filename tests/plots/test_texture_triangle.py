@@ -100,3 +100,8 @@ def test_of_a_large_map_only_the_drawn_soils_are_read(monkeypatch):
         np.testing.assert_allclose(found.get_offsets(), np.column_stack(place(ds.sand, ds.clay))[::3], atol=1e-9)
         np.testing.assert_array_equal(found.get_array(), ds.clay[::3])
     assert set(read) == {20_000}
+
+
+def test_a_single_soil():
+    ax = texture_triangle(soils(1).isel(site=0), color="clay")
+    assert len(ax.collections[-1].get_offsets()) == 1

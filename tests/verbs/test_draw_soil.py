@@ -264,3 +264,8 @@ def test_faults():
         xsoil.draw_soil(ds, seed=-1)
     with pytest.raises(xsoil.errors.UnitsError, match="no units"):
         xsoil.draw_soil(ds.assign(ph=ds.ph.drop_attrs()))
+
+
+def test_draws_are_not_drawn_from():
+    with pytest.raises(AxisError, match="a dim 'draw' already"):
+        xsoil.draw_soil(quantile_maps().expand_dims(draw=2))

@@ -13,7 +13,7 @@ from odc.geo.xr import xr_coords
 
 import xsoil
 from xsoil.data import prepare_forcing
-from xsoil.errors import ArgumentError, MissingVariableError, TimeError, UnitsError, UnknownNameError
+from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnitsError, UnknownNameError
 from xsoil.verbs._leaves import interpolated
 
 BOX = GeoBox((12, 16), Affine(0.25, 0, -100, 0, -0.25, 42), "EPSG:4326")
@@ -274,3 +274,25 @@ def test_faults():
     pytest.importorskip("xclim", reason="PET needs the package xclim")
     with pytest.raises(MissingVariableError, match=r"'allen98' needs .*no 'shortwave_down'"):
         prepare_forcing(ds, pet="allen98")
+
+
+def test_arguments_that_mean_nothing():
+    for offset in (np.nan, "5", None, True, 15):
+        with pytest.raises(ArgumentError, match="hours from -14 to 14"):
+            prepare_forcing(hourly(), utc_offset=offset)
+    with pytest.raises(UnknownNameError, match="did you mean 'precipitation'"):
+        prepare_forcing(hourly(), "EASE2_M36km", how={"precipitatoin": "mean"})
+    with pytest.raises(MissingVariableError, match="'pet'"):
+        prepare_forcing(hourly().precipitation)
+
+
+def test_lai_of_other_sites():
+    sites = hourly().isel(latitude=0, drop=True).rename(longitude="site").drop_vars("spatial_ref", errors="ignore")
+    sites = sites.assign_coords(site=[f"s{k:02}" for k in range(16)])
+    times = pd.to_datetime(["2015-04-01", "2015-04-09"])
+    lai = xr.DataArray(np.arange(32.0).reshape(2, 16), {"time": times, "site": sites.site}, name="lai")
+    lai.attrs["units"] = "1"
+    shuffled = lai.isel(site=slice(None, None, -1))  # the same sites in another order
+    assert_allclose(prepare_forcing(sites, lai=shuffled).lai[0], np.arange(16))
+    with pytest.raises(GridMismatchError, match="'s00', nor 3 others"):
+        prepare_forcing(sites, lai=lai.isel(site=slice(4, None)))

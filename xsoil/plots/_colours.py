@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
-from xsoil.errors import ArgumentError
+from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.plots._labels import class_names, label_of, wrapped
 from xsoil.vocabulary import VARIABLES
 
@@ -83,19 +83,27 @@ def scale_of(
     robust: bool = True,
 ) -> Scale:
     """Norm and colour map for the values of a variable."""
-    import matplotlib as mpl
     from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap, ListedColormap, LogNorm, Normalize
 
     classes = class_names(array.attrs) if "flag_values" in array.attrs else {}
     if classes and scale is None and vmin is None and vmax is None:
         ordered = sorted(classes)
         edges = np.array([ordered[0] - 0.5, *[(a + b) / 2 for a, b in zip(ordered, ordered[1:])], ordered[-1] + 0.5])
-        whole = mpl.colormaps[cmap] if cmap else LinearSegmentedColormap.from_list("classes", CLASSES)
+        whole = _colour_map(cmap) if cmap else LinearSegmentedColormap.from_list("classes", CLASSES)
         colours = ListedColormap(whole(np.linspace(0, 1, len(ordered))))
         return Scale(BoundaryNorm(edges, colours.N), colours, {k: classes[k] for k in ordered})
     log = is_log(array, scale)
     low, high = limits_of(values, vmin, vmax, log=log, robust=robust)
-    return Scale((LogNorm if log else Normalize)(low, high), mpl.colormaps[cmap or "viridis"], {})
+    return Scale((LogNorm if log else Normalize)(low, high), _colour_map(cmap or "viridis"), {})
+
+
+def _colour_map(name: Any) -> Any:
+    import matplotlib as mpl
+
+    try:
+        return mpl.colormaps.get_cmap(name)
+    except (ValueError, TypeError):
+        raise UnknownNameError.of("colour map", name, mpl.colormaps) from None
 
 
 def colour_bar(ax: Axes, drawn: Any, array: xr.DataArray, scale: Scale, values: np.ma.MaskedArray[Any, Any]) -> Any:

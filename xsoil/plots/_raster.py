@@ -91,12 +91,14 @@ def raster_of(array: xr.DataArray, cells: int, region: tuple[float, float, float
     Raises
     ------
     ArgumentError
-        `cells` below 2; a region without cells.
+        `cells` below 2; a region without cells, or with its ends exchanged.
     AxisError, CRSError
         The array has no grid.
     """
     if not isinstance(cells, (int, np.integer)) or cells < 2:
         raise ArgumentError(f"cells={cells!r}; expected a whole number of 2 or more, e.g. {CELLS}")
+    if region is not None and (len(region) != 4 or not (region[0] < region[1] and region[2] < region[3])):
+        raise ArgumentError(f"region={region!r}; expected (left, right, bottom, top) in the CRS of the map")
     located = locate(array)
     geobox = located.geobox
     array = array.transpose(..., *located.dims)

@@ -126,6 +126,8 @@ def texture_triangle(
 
 def _thinned(array: xr.DataArray) -> xr.DataArray:
     """Every k-th soil on one dimension, so that only these are read."""
+    if not array.ndim:
+        return array.expand_dims("soil")
     at = np.unravel_index(np.arange(0, array.size, max(1, math.ceil(array.size / POINTS))), array.shape)
     return array.isel({d: xr.DataArray(k, dims="soil") for d, k in zip(array.dims, at, strict=True)})
 

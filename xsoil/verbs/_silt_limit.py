@@ -11,7 +11,7 @@ from xsoil.errors import TextureError
 __all__ = ["SILT_LIMIT", "require_silt_limit", "silt_limit_of"]
 
 SILT_LIMIT = 50.0
-"""um: of USDA and FAO, of SoilGrids and of all functions in `PTFS`."""
+"""um: of USDA and FAO, of SOLUS100 and of all functions in `PTFS`."""
 _FACTORS = {"": 1.0, "um": 1.0, "mm": 1000.0, "micrometre": 1.0, "micrometer": 1.0, "micron": 1.0}
 
 

@@ -70,7 +70,7 @@ def draw_soil(
     Raises
     ------
     AxisError
-        No dim `quantile`, or not those three levels; a dim of `correlated` that is not there.
+        No dim `quantile`, or not those three levels; a dim `draw`; a dim of `correlated` that is not there.
     MissingVariableError
         Quantiles of two fractions of the texture without the third.
     ArgumentError, UnitsError
@@ -110,6 +110,8 @@ def draw_soil(
         raise ArgumentError(f"draws={draws!r}; expected a whole number of at least 1")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
         raise ArgumentError(f"seed={seed!r}; expected a whole number of at least 0")
+    if "draw" in ds.dims:
+        raise AxisError("there is a dim 'draw' already; expected maps: ds.isel(draw=0), or ds.rename(draw='member')")
     ds, levels = _in_order(ds)
     names = [str(name) for name, array in ds.data_vars.items() if "quantile" in array.dims]
     texture = [name for name in TEXTURE if name in names]

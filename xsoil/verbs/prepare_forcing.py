@@ -13,12 +13,12 @@ from odc.geo.geobox import GeoBox
 
 from xsoil.data._days import mean_of_days
 from xsoil.data._variables import variable_of
-from xsoil.errors import ArgumentError, MissingVariableError, TimeError, UnknownNameError
+from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnknownNameError
 from xsoil.grids.crs import cell_ratio
 from xsoil.grids.ease import ease_grid
 from xsoil.grids.geobox import grid_of, has_grid
 from xsoil.verbs._evapotranspiration import METHODS, potential_evapotranspiration
-from xsoil.verbs._inputs import read
+from xsoil.verbs._inputs import as_dataset, read
 from xsoil.verbs._leaves import to_days
 from xsoil.verbs.upscale import upscale
 from xsoil.vocabulary import VARIABLES, canonical_units
@@ -100,7 +100,10 @@ def prepare_forcing(
     MissingVariableError
         No precipitation, no PET, or what a method of PET needs.
     UnitsError, ArgumentError, UnknownNameError
-        Units that are not accepted; an offset that is no whole number of steps; an unknown method.
+        Units that are not accepted; an offset that is no whole number of steps; an unknown method, or variable in
+        `how`.
+    GridMismatchError
+        LAI of other sites.
 
     Notes
     -----
@@ -126,6 +129,13 @@ def prepare_forcing(
     """
     if pet is not None and pet not in METHODS:
         raise UnknownNameError.of("method of PET", pet, METHODS)
+    if (
+        isinstance(utc_offset, bool)
+        or not isinstance(utc_offset, (int, float, np.number))
+        or not -14 <= utc_offset <= 14
+    ):
+        raise ArgumentError(f"utc_offset is {utc_offset!r}; expected hours from -14 to 14")
+    ds = as_dataset(ds)
     step = _step(ds)
     known = {name: _canonical(ds, name, step) for name in (*KEPT, *WEATHER) if name in ds.data_vars}
     if "precipitation" not in known:
@@ -145,6 +155,9 @@ def prepare_forcing(
     out = daily[[name for name in KEPT if name in daily]]
     for name in out.data_vars:
         out[name].encoding = {k: v for k, v in ds[name].encoding.items() if k == "grid_mapping"} if name in ds else {}
+    for name in how or {}:
+        if name not in out and (lai is None or name != "lai"):
+            raise UnknownNameError.of("variable in how", name, map(str, out.data_vars))
     target = None if to is None else _target(to, region, ds)
     if target is not None:
         out = _on_grid(out, target, how, min_valid)
@@ -154,6 +167,7 @@ def prepare_forcing(
             leaves = _on_grid(leaves.to_dataset(), target, how, min_valid)["lai"]
         elif has_grid(leaves) and has_grid(out) and grid_of(leaves) != grid_of(out):
             leaves = _on_grid(leaves.to_dataset(), out, how, min_valid)["lai"]
+        _require_places(leaves, out)
         out["lai"] = to_days(leaves, out.indexes["time"]).assign_attrs(VARIABLES["lai"].attrs)
         if out["precipitation"].chunks is not None:
             out["lai"] = out["lai"].chunk({"time": out["precipitation"].chunksizes["time"]})
@@ -211,10 +225,8 @@ def _to_days(ds: xr.Dataset, step: np.timedelta64, utc_offset: float) -> xr.Data
         return ds.assign_coords(time=index.normalize())
     length = int(DAY // step)
     shift = np.timedelta64(round(utc_offset * 3600), "s")
-    if abs(utc_offset) > 14 or shift % step != np.timedelta64(0, "s"):
-        raise ArgumentError(
-            f"utc_offset is {utc_offset} h; expected a whole number of steps of {pd.Timedelta(step)} within 14 h"
-        )
+    if shift % step != np.timedelta64(0, "s"):
+        raise ArgumentError(f"utc_offset is {utc_offset} h; expected a whole number of steps of {pd.Timedelta(step)}")
     local = index.to_numpy().astype("datetime64[s]") + shift
     of_day = (local - local.astype("datetime64[D]")) // step
     within = (local - local.astype("datetime64[D]")) % step
@@ -247,6 +259,19 @@ def _to_days(ds: xr.Dataset, step: np.timedelta64, utc_offset: float) -> xr.Data
                     made[f"{name}_{end}"] = least("_step", skipna=False).transpose(*array.dims)
     coords = {name: coord for name, coord in ds.coords.items() if "time" not in coord.dims}
     return xr.Dataset(made).assign_coords(coords).assign_coords(time=days)
+
+
+def _require_places(leaves: xr.DataArray, out: xr.Dataset) -> None:
+    """Raise where a place of the forcing is none of the LAI: xarray would take it for missing."""
+    for dim in leaves.dims:
+        if dim == "time" or dim not in leaves.indexes or dim not in out.indexes:
+            continue
+        there = out.indexes[dim].isin(leaves.indexes[dim])
+        if not there.all():
+            raise GridMismatchError(
+                f"lai has no {str(dim)!r} {out.indexes[dim][~there][0]!r}, nor {int((~there).sum()) - 1} others of the "
+                f"forcing; expected the same places: lai.sel({dim}=..., method='nearest').assign_coords({dim}=...)"
+            )
 
 
 def _target(to: Any, region: object, ds: xr.Dataset) -> Any:
