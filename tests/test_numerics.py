@@ -1,0 +1,120 @@
+"""Single against double precision, a hundred years, denormal numbers and extreme soils."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from numerics import apart, cases, forcing, single
+
+BUCKET = {
+    "theta_s": 0.5, "theta_fc": 0.25, "theta_wp": 0.125, "root_depth": 0.5, "depletion_fraction": 0.25,
+    "crop_coefficient": 0.75,
+}  # fmt: skip
+LOAM = {"theta_r": 0.0625, "theta_s": 0.4375, "alpha": 0.03125, "n": 1.5, "k_sat": 25.0}
+FLUXES = ("theta", "storage", "actual_et", "runoff", "drainage")
+K_SAT = xr.Dataset({"k_sat": ("site", np.logspace(-6, 6, 13), {"units": "cm d-1"})})
+BOUNDS = {
+    "upscale mean": 1e-7, "upscale geometric": 2e-7, "upscale median": 0.0, "downscale bilinear": 1e-7,
+    "retention -330 cm": 2e-7, "conductivity -15000 cm": 2e-7, "depth_mean": 2e-7, "rootzone": 2e-6,
+    "ptf cosby1984": 2e-6, "evaluate": 1e-4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(BOUNDS))
+def test_single_precision_is_near_double(name):
+    call = dict(cases())[name]
+    rows = list(apart(call))
+    assert rows
+    assert max(relative for _, _, relative in rows) <= BOUNDS[name], rows
+
+
+def imbalance(run, rain):
+    """Water that came, less what left and what stayed [mm], by cell; fluxes summed in double precision."""
+    gone = sum(run[name].astype("f8").sum("time") for name in ("actual_et", "runoff", "drainage"))
+    before = 0.25 * 0.5 * 1000  # field capacity
+    after = run.final_theta.astype("f8") * 500
+    return np.abs(rain.precipitation.astype("f8").sum("time") - gone - (after - before))
+
+
+def test_a_hundred_years_of_the_water_balance():
+    """36,525 days in blocks of 1,000, for k_sat of 1e-6 to 1e6 cm/d: closed to round-off, the same in one block."""
+    rain = forcing(36525)
+    run = K_SAT.soil.simulate(rain, outputs=FLUXES, **BUCKET)
+    total = float(rain.precipitation.sum())
+    assert float(imbalance(run, rain).max()) <= 1e-12 * total
+    blocks = K_SAT.soil.simulate(rain.chunk(time=1000), outputs=FLUXES, **BUCKET)
+    xr.testing.assert_identical(blocks.compute(), run)
+    assert run.theta.min() >= 0.125 - 1e-12
+    assert run.theta.max() <= 0.5 + 1e-12
+    assert not run.status.any()
+    narrow = single(K_SAT).soil.simulate(single(rain), outputs=FLUXES, **BUCKET)
+    assert narrow.theta.dtype == np.float32
+    assert float(imbalance(narrow, rain).max()) <= 1e-6 * total
+    assert float(np.abs(narrow.theta - run.theta).max()) <= 1e-5
+
+
+def test_denormal_rain():
+    """Rain and demand of 1e-310 mm are none: no slower path into other numbers, no flag."""
+    rain = forcing(400)
+    tiny = rain.where(rain > 6, 1e-310)
+    none = rain.where(rain > 6, 0.0)
+    runs = [
+        K_SAT.soil.simulate(f.assign({n: f[n].assign_attrs(units="mm d-1") for n in f}), **BUCKET) for f in (tiny, none)
+    ]
+    np.testing.assert_allclose(runs[0].theta, runs[1].theta, rtol=1e-14)
+    assert not runs[0].status.any()
+
+
+@pytest.mark.parametrize(
+    "change", [{"n": 1.0001}, {"theta_s": 0.0625 + 1e-9}, {"alpha": 1e-6}, {"alpha": 1e3}, {"n": 50.0}]
+)
+def test_curves_of_extreme_soils(change):
+    """Within their bounds, and monotonic; or no number."""
+    heads = -np.logspace(-2, 6, 60)
+    soil = xr.Dataset(
+        {
+            n: ((), v, {"units": {"alpha": "cm-1", "k_sat": "cm d-1", "n": "1"}.get(n, "m3 m-3")})
+            for n, v in (LOAM | change).items()
+        }
+    )
+    soil["l"] = ((), 0.5, {"units": "1"})
+    theta = np.array([float(soil.soil.retention(h).theta) for h in heads])
+    k = np.array([float(soil.soil.conductivity(h).k) for h in heads])
+    s = float(soil.theta_s)
+    assert np.isfinite(theta).all()
+    assert ((theta >= 0.0625 - 1e-15) & (theta <= s + 1e-15)).all()
+    assert (np.diff(theta) <= 1e-12).all()
+    assert np.isfinite(k).all()
+    assert ((k >= 0) & (k <= 25 * (1 + 1e-9))).all()
+
+
+def richards(days, soils):
+    rain = forcing(days).assign(lai=("time", np.full(days, 2.0), {"units": "1"}))
+    run = soils.soil.simulate(
+        rain,
+        "richards",
+        outputs=("theta", "runoff", "drainage", "actual_et", "status"),
+        **{n: v for n, v in LOAM.items() if n not in soils},
+    )
+    return run, rain
+
+
+@pytest.mark.parametrize("name", ["k_sat", "n", "alpha", "theta_s"])
+def test_richards_of_extreme_soils_is_right_or_flagged(name):
+    """Moisture stays within its bounds, and no number is given without a flag."""
+    units = {"k_sat": "cm d-1", "n": "1", "alpha": "cm-1", "theta_s": "m3 m-3"}[name]
+    values = {
+        "k_sat": np.logspace(-6, 6, 7),
+        "n": [1.0001, 1.01, 1.1, 4.0, 10.0],
+        "alpha": [1e-5, 1e-3, 0.1, 1.0, 10.0],
+        "theta_s": [0.0625 + 1e-6, 0.0725, 0.2, 0.9, 0.999],
+    }[name]
+    run, _ = richards(10, xr.Dataset({name: ("site", np.asarray(values, float), {"units": units})}))
+    good = run.status == 0
+    theta = run.theta.where(good)
+    top = xr.DataArray(values, dims="site") if name == "theta_s" else 0.4375
+    assert theta.where(good, 0.2).notnull().all()
+    assert ((theta >= 0.0625 - 1e-9) | ~good).all()
+    assert ((theta <= top + 1e-9) | ~good).all()
+    assert good.sum() >= 2
