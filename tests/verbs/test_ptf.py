@@ -215,7 +215,10 @@ def test_wrong_units():
 
 
 def test_missing_variables():
-    with pytest.raises(MissingVariableError, match=r"cosby1984 needs 'silt' .* not among \['sand'\]; use ds.rename"):
+    with pytest.raises(
+        MissingVariableError,
+        match=r"cosby1984 needs 'silt' \(or two of sand, silt, clay\).* not among \['sand'\]; use ds.rename",
+    ):
         ptf(point(sand=40.0))
     with pytest.raises(MissingVariableError, match="wosten1999 needs 'organic_carbon'"):
         ptf(point(sand=40.0, clay=20.0, bulk_density=1.4).assign(topsoil=1), "wosten1999")

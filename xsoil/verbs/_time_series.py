@@ -48,7 +48,10 @@ def series_of(ds: xr.Dataset, name: str) -> tuple[xr.DataArray, str]:
     if not units:
         raise UnitsError(f"{name!r} has no units; for example: ds[{name!r}].attrs['units'] = 'm3 m-3'")
     array = decode(array)
-    if array.dtype.kind != "f" or array.dtype.itemsize < 4:  # no kernel computes in half precision
+    if array.dtype.kind != "f" or array.dtype.itemsize not in (
+        4,
+        8,
+    ):  # no kernel computes in half or extended precision
         array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
     return array, units
 

@@ -17,7 +17,7 @@ from xsoil.ptfs.evaluate import FLAGS, TEXTURE, Evaluation
 from xsoil.ptfs.organic import LETTS_2000_REFERENCE, PEAT_DEPTHS, PEAT_OUTPUTS
 from xsoil.verbs._cells import map_cells
 from xsoil.verbs._depths import depth_bounds
-from xsoil.verbs._inputs import as_dataset, carry, read
+from xsoil.verbs._inputs import as_dataset, carry, read, renaming
 from xsoil.verbs._silt_limit import require_silt_limit
 from xsoil.vocabulary import VARIABLES, Variable
 
@@ -224,9 +224,11 @@ def read_inputs(ds: xr.Dataset, entry: PTF, available: frozenset[str]) -> dict[s
                 f"{entry.name} needs 'topsoil', and there is neither that variable nor a coordinate 'depth'; say which "
                 "soil it is: ds.assign(topsoil=1) (1 topsoil, upper edge above 0.3 m; 0 subsoil)"
             )
+        absent = [other for other in TEXTURE if other not in ds.variables]
+        either = f" (or two of {', '.join(TEXTURE)})" if name in TEXTURE and len(absent) > 1 else ""
         raise MissingVariableError(
-            f"{entry.name} needs {name!r} ({VARIABLES[name].long_name}), not among {sorted(map(str, ds.data_vars))}; "
-            "use ds.rename(...), or another function (xsoil.list_ptfs())"
+            f"{entry.name} needs {name!r}{either}, {VARIABLES[name].long_name}, not among "
+            f"{sorted(map(str, ds.data_vars))}; use {renaming(ds, name)}, or another function (xsoil.list_ptfs())"
         )
     if any(name in TEXTURE for name in names):
         names = [name for name in TEXTURE if name in ds.variables] + [n for n in names if n not in TEXTURE]
