@@ -49,3 +49,10 @@ def test_what_is_refused(tmp_path):
     for wrong in ("maps.zarr", "s3://bucket/maps.nc"):
         with pytest.raises(ArgumentError, match=r"local files that end in \.nc"):
             to_netcdf(maps(), wrong)
+
+
+def test_booleans_come_back_as_they_were(tmp_path):
+    ds = xr.Dataset({"wet": ("site", np.array([True, False]))})
+    with xr.open_dataset(to_netcdf(ds, tmp_path / "wet.nc", progress=False)) as back:
+        assert back.wet.dtype == bool
+        assert back.wet.values.tolist() == [True, False]

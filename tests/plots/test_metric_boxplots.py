@@ -84,3 +84,9 @@ def test_faults(scores):
         metric_boxplots(scores * np.nan, by="soil")
     with pytest.raises(ArgumentError, match="no scores"):
         metric_boxplots({})
+
+
+def test_edges_that_are_no_numbers():
+    scores = xr.Dataset({"r": ("site", np.ones(3))})
+    with pytest.raises(ArgumentError, match="ascending numbers"):
+        metric_boxplots(scores, "r", by=(xr.DataArray(np.arange(3), dims="site"), ["low", "high"]))

@@ -115,6 +115,9 @@ def test_the_scale_is_in_the_units_of_the_map(series):
 
 
 def test_times_that_are_no_dates(series):
+    for draw in (lambda ds: moisture_map(ds, "2015-06-02"), moisture_animation):
+        with pytest.raises(TimeError, match="no step"):
+            draw(series.isel(time=slice(0)))
     with pytest.raises(TimeError, match="convert_calendar"):
         moisture_map(series.convert_calendar("noleap"), "2015-06-02")
     with pytest.raises(TimeError, match=r"isel\(time=0\)"):

@@ -89,6 +89,8 @@ def test_faults(pair):
         scatter_density(simulated.assign_coords(site=np.arange(40)), observed.assign_coords(site=np.arange(40) + 1))
     with pytest.raises(ArgumentError, match="limits"):
         scatter_density(simulated, observed, limits=(1, 0))
+    with pytest.raises(ArgumentError, match=r"bins=2\.5"):
+        scatter_density(simulated, observed, bins=2.5)
 
 
 def test_units_must_be_the_same(pair):

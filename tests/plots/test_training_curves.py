@@ -60,3 +60,9 @@ def test_faults():
         training_curves(xr.Dataset({"cells": ("search_status", [3])}))
     with pytest.raises(ArgumentError, match="no epoch"):
         training_curves(history().isel(epoch=slice(0)))
+
+
+def test_members_of_a_record_without_validation():
+    made = history("abc").drop_vars("validation")
+    (marks,) = [line for line in training_curves(made).lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(marks.get_ydata(), [float(made.train[k, e]) for k, e in ((0, 5), (1, 7), (2, 9))])

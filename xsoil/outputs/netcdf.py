@@ -71,8 +71,6 @@ def to_netcdf(
                 variable.attrs[key] = np.asarray(variable.attrs[key]).astype(variable.dtype)
         if variable.ndim and variable.dtype.kind in "iuf":
             variable.encoding |= COMPRESSION
-        if variable.dtype.kind == "b":
-            variable.encoding["dtype"] = "i1"
     lazy = any(variable.chunks is not None for variable in stored.variables.values())
     from dask.diagnostics import ProgressBar
 

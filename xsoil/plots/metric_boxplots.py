@@ -136,9 +136,13 @@ def _groups(array: xr.DataArray, scores: xr.Dataset | xr.DataArray, by: Any) -> 
     if isinstance(by, tuple):
         if len(by) != 2:
             raise ArgumentError(f"by={by!r}; expected a variable, or (variable, edges of bins)")
-        by, edges = by[0], np.asarray(by[1], float)
+        by, given = by
+        try:
+            edges = np.asarray(given, float)
+        except (TypeError, ValueError):
+            edges = np.empty(0)
         if edges.ndim != 1 or edges.size < 2 or not (np.diff(edges) > 0).all():
-            raise ArgumentError(f"edges of bins {by[1]!r}; expected two or more ascending numbers")
+            raise ArgumentError(f"edges of bins {given!r}; expected two or more ascending numbers")
     classes = by if isinstance(by, xr.DataArray) else _named(scores, by)
     if foreign := [str(d) for d in classes.dims if d not in array.dims]:
         raise ArgumentError(f"by={classes.name!r} has the dims {foreign}, which the scores on {array.dims} lack")

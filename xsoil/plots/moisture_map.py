@@ -126,6 +126,8 @@ def moisture_animation(
     if "time" not in raster.dims:
         raise TimeError(f"{raster.array.name!r} is on {raster.array.dims}; a film needs a dimension 'time'")
     steps = raster.array.transpose("time", ...)
+    if not steps.sizes["time"]:
+        raise TimeError(f"{steps.name!r} has no step; expected at least one: look at what was selected")
     low, high = _limits(steps, vmin, vmax)
     own = ax is None
     ax, drawn, _ = draw_map(
@@ -184,6 +186,8 @@ def _step(raster: Raster, time: object) -> xr.DataArray:
             raise TimeError(f"time={time!r}, but {array.name!r} has no dimension 'time'; leave it out")
         return _map_of(raster, array)
     times = array["time"].to_numpy()
+    if not times.size:
+        raise TimeError(f"{array.name!r} has no step; expected at least one: look at what was selected")
     if time is None:
         if times.size > 1:
             raise TimeError(f"{array.name!r} has {times.size} steps; choose one: time={day_text(times[0])!r}")

@@ -74,7 +74,8 @@ def scatter_density(
     """
     from matplotlib.colors import LogNorm
 
-    if bins < 2 or (limits is not None and not limits[0] < limits[1]):
+    whole = isinstance(bins, (int, np.integer)) and not isinstance(bins, bool)
+    if not whole or bins < 2 or (limits is not None and not limits[0] < limits[1]):
         raise ArgumentError(f"bins={bins!r}, limits={limits!r}; expected 2 bins or more, and (low, high)")
     sim, obs = _aligned(
         choose(simulated, None, "scatter_density", WATER), choose(observed, None, "scatter_density", WATER[1:])

@@ -89,7 +89,7 @@ def _mark_best(ax: Axes, history: xr.Dataset, epochs: Any, best: Any) -> None:
         epoch = int(np.ravel(best)[0])
         ax.axvline(epoch, color="0.35", lw=1.0, ls="--", label=f"kept: epoch {epoch}")
         return
-    name = "validation" if history["validation"].notnull().any() else "train"
+    name = "validation" if "validation" in history and history["validation"].notnull().any() else "train"
     lines = numbers(history[name].transpose("member", "epoch"))
     at = np.searchsorted(epochs, np.ravel(best))
     ax.plot(epochs[at], lines[np.arange(len(at)), at], "o", color="black", ms=3.5, mew=0, ls="none", label="kept")
