@@ -91,13 +91,15 @@ def test_curves_of_extreme_soils(change):
 
 def richards(days, soils):
     rain = forcing(days).assign(lai=("time", np.full(days, 2.0), {"units": "1"}))
-    run = soils.soil.simulate(
-        rain,
-        "richards",
-        outputs=("theta", "runoff", "drainage", "actual_et", "status"),
-        **{n: v for n, v in LOAM.items() if n not in soils},
-    )
-    return run, rain
+    fixed = {name: value for name, value in LOAM.items() if name not in soils}
+    return soils.soil.simulate(rain, "richards", outputs=(*FLUXES, "balance"), **fixed), rain
+
+
+def error_and_moved(run, rain):
+    """What came, less what left and what stayed since the first day [mm], and all that moved, by cell."""
+    net = rain.precipitation - run.runoff - run.actual_et - run.drainage
+    error = run.storage[-1] - run.storage[0] - net[1:].sum("time")
+    return np.abs(error), rain.precipitation.sum() + np.abs(run.drainage).sum("time") + run.actual_et.sum("time")
 
 
 @pytest.mark.parametrize("name", ["k_sat", "n", "alpha", "theta_s"])
@@ -110,11 +112,24 @@ def test_richards_of_extreme_soils_is_right_or_flagged(name):
         "alpha": [1e-5, 1e-3, 0.1, 1.0, 10.0],
         "theta_s": [0.0625 + 1e-6, 0.0725, 0.2, 0.9, 0.999],
     }[name]
-    run, _ = richards(10, xr.Dataset({name: ("site", np.asarray(values, float), {"units": units})}))
+    run, rain = richards(10, xr.Dataset({name: ("site", np.asarray(values, float), {"units": units})}))
     good = run.status == 0
     theta = run.theta.where(good)
     top = xr.DataArray(values, dims="site") if name == "theta_s" else 0.4375
     assert theta.where(good, 0.2).notnull().all()
     assert ((theta >= 0.0625 - 1e-9) | ~good).all()
     assert ((theta <= top + 1e-9) | ~good).all()
-    assert good.sum() >= 2
+    assert good.sum() >= 4
+    error, moved = error_and_moved(run, rain)
+    assert ((error <= 1e-6 * moved) | ~good).all()
+
+
+def test_a_hundred_years_of_richards():
+    """36,525 days of four columns close their balance."""
+    soils = xr.Dataset({"k_sat": ("site", [0.5, 5.0, 50.0, 500.0], {"units": "cm d-1"})})
+    run, rain = richards(36525, soils)
+    assert not run.status.any()
+    error, moved = error_and_moved(run, rain)
+    assert (error <= 1e-6 * moved).all(), (error.values, moved.values)
+    assert run.theta.min() >= 0.0625
+    assert run.theta.max() <= 0.4375 + 1e-9
