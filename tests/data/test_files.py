@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+from affine import Affine
 from granules import smap_l3
 from numpy.testing import assert_array_equal
 from test_soilgrids import tif
@@ -13,6 +14,7 @@ from test_soilgrids import tif
 import xsoil
 from xsoil.data import files
 from xsoil.data.files import READERS, open_file
+from xsoil.data.objects import decode
 from xsoil.errors import ArgumentError, FileError
 
 
@@ -122,3 +124,21 @@ def test_faults(tmp_path):
     xr.Dataset().to_netcdf(tmp_path / "empty.nc")
     with pytest.raises(FileError, match="has no variables"):
         open_file(tmp_path / "empty.nc")
+
+
+def test_bands_have_scales_of_their_own(tmp_path):
+    def write(path, names):
+        about = {"driver": "GTiff", "width": 4, "height": 3, "count": 2, "dtype": "int16", "nodata": -1}
+        with rasterio.open(path, "w", crs="EPSG:4326", transform=Affine(0.1, 0, -100, 0, -0.1, 40), **about) as file:
+            file.write(np.full((2, 3, 4), 50, "int16"))
+            file.scales, file.offsets, file.units, file.descriptions = (0.1, 0.01), (0, 1), ("percent", ""), names
+
+    write(tmp_path / "named.tif", ("clay", "ph"))
+    ds = open_file(tmp_path / "named.tif").ds
+    assert float(decode(ds.clay).mean()) == pytest.approx(5)
+    assert float(decode(ds.ph).mean()) == pytest.approx(1.5)
+    assert (ds.clay.units, ds.clay.long_name, ds.ph.long_name) == ("percent", "clay", "ph")
+    assert "units" not in ds.ph.attrs
+    write(tmp_path / "plain.tif", ("", ""))
+    with pytest.raises(FileError, match="different scales"):
+        open_file(tmp_path / "plain.tif")

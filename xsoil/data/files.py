@@ -138,6 +138,10 @@ def _raster(path: str) -> xr.Dataset:
     try:
         with rasterio.open(path) as file:
             labels = [file.tags(i).get("variable") or file.descriptions[i - 1] for i in file.indexes]
+            own = [
+                dict(zip(("scale_factor", "add_offset", "units", "long_name"), about, strict=True))
+                for about in zip(file.scales, file.offsets, file.units, file.descriptions, strict=True)
+            ]
         array: xr.DataArray = rioxarray.open_rasterio(path, chunks={"x": CHUNK, "y": CHUNK}, cache=False, lock=False)
     except rasterio.errors.RasterioIOError as error:
         raise FileError(f"{name_of(path)!r} cannot be read as a raster ({error})") from error
@@ -149,7 +153,18 @@ def _raster(path: str) -> xr.Dataset:
     if len(names) == 1:
         return array.isel(band=0, drop=True).to_dataset(name=names[0] or stem)
     if None not in names and len(set(names)) == len(names):
-        return xr.Dataset({str(name): array.isel(band=i, drop=True) for i, name in enumerate(names)})
+        # rioxarray gives tuples, which no reader takes for the scale of a band
+        kept = {k: v for k, v in array.attrs.items() if k not in ("scales", "offsets", *own[0])}
+        bands = {}
+        for i, name in enumerate(names):
+            bands[str(name)] = array.isel(band=i, drop=True)
+            bands[str(name)].attrs = kept | {k: v for k, v in own[i].items() if v not in (None, "")}
+        return xr.Dataset(bands)
+    if len({(about["scale_factor"], about["add_offset"]) for about in own}) > 1:
+        raise FileError(
+            f"the bands of {name_of(path)!r} have different scales, and no names of their own; expected one scale, or "
+            "descriptions that name them (gdal_edit, or rasterio's dataset.descriptions)"
+        )
     one = names[0] if len(set(names)) == 1 else None
     return array.to_dataset(name=one or stem)
 
