@@ -32,6 +32,12 @@ def cluster(_: Path) -> Names:
     return {"parameters": parameters, "forcing": xsoil.data.synthetic_forcing(grid, ("1981", "1983")), "fixed": FIXED}
 
 
+def faults(folder: Path) -> Names:
+    names = cluster(folder)
+    forcing = names["forcing"].sel(time="1981-06")
+    return {"moisture": names["parameters"].soil.simulate(forcing, **FIXED)}
+
+
 def li2024(_: Path) -> Names:
     return {"xsoil": xsoil, "soil": xsoil.data.synthetic_soil(xsoil.ease_grid("EASE2_M01km", (-100, 36, -99.7, 36.3)))}
 
@@ -128,6 +134,7 @@ STAGES: dict[str, Callable[[Path], Names]] = {
     page.__name__: page
     for page in (
         cluster,
+        faults,
         fill_gaps,
         learn_params,
         li2024,
