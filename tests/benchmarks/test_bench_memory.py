@@ -1,9 +1,14 @@
-"""Peak memory of lazy scale conversion: a process of its own for each case, so that peaks do not add up."""
+"""Peak memory of lazy scale conversion: a process of its own for each case, so that peaks do not add up.
+
+And rasters ten times larger than what the workers of a cluster may use together.
+"""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -61,3 +66,88 @@ def test_peak_memory(ratio, case, how, to, bound):
     measured = f"{most:.0f} MB at the peak ({before:.0f} MB before), {seconds:.1f} s with two threads"
     ratio.report(f"memory: lazy upscale {how}, {case} CONUS to {to}", measured, f"{bound} MB")
     assert most < bound
+
+
+LARGER = """
+import json, os, resource, sys, time
+import dask, dask.array as da, numpy as np, pandas as pd, xarray as xr, xsoil
+from distributed import Client, LocalCluster
+
+LI = {
+    "theta_s": 0.5, "theta_fc": 0.2, "theta_wp": 0.078, "root_depth": 1.0, "depletion_fraction": 0.1,
+    "crop_coefficient": 0.5,
+}
+
+def noise(block_info=None):
+    '''Other numbers in every block, made where they are needed.'''
+    place, shape = block_info[None]["chunk-location"], block_info[None]["chunk-shape"]
+    return np.random.default_rng(place).random(shape, "f4") * 10 + 1
+
+def made(shape, block):
+    return da.map_blocks(noise, chunks=da.core.normalize_chunks(block, shape), meta=np.empty((0,) * len(shape), "f4"))
+
+def upscale(side):
+    rows, columns = side, 2 * side  # longitude and latitude of the world
+    step = 180 / rows
+    coords = {"lat": 90 - (np.arange(rows) + 0.5) * step, "lon": -180 + (np.arange(columns) + 0.5) * step}
+    ds = xr.Dataset({"k_sat": (("lat", "lon"), made((rows, columns), (1024, 1024)), {"units": "cm d-1"})}, coords)
+    return ds.soil.upscale("EASE2_M09km"), ds.nbytes
+
+def simulate(cells):
+    dims, days, rate = ("time", "cell"), 365, {"units": "mm d-1"}
+    rain, pet = (made((days, cells), (32, size)) for size in (2**16, 2**15))
+    forcing = xr.Dataset(
+        {"precipitation": (dims, rain, rate), "pet": (dims, pet / 2, rate)},
+        {"time": pd.date_range("2010-01-01", periods=days)},
+    )
+    ds = xr.Dataset({"k_sat": ("cell", made((cells,), 2**16), {"units": "cm d-1"})})
+    return ds.soil.simulate(forcing, **LI)[["theta"]], forcing.nbytes
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+def spilled(dask_worker):
+    return dask_worker.data.cumulative_metrics.get(("disk-write", "bytes"), 0) / 1e6
+
+def main():
+    verb, size, store = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, memory_limit="1GB", dashboard_address=None)
+    with cluster, Client(cluster) as client:
+        pids = client.run(os.getpid)
+        out, read = {"upscale": upscale, "simulate": simulate}[verb](size)
+        start = time.perf_counter()
+        out.soil.to_zarr(store, progress=False)
+        print(json.dumps({
+            "seconds": time.perf_counter() - start, "size": read / 1e9, "result": out.nbytes / 1e9,
+            "restarts": len(set(client.run(os.getpid).items()) - set(pids.items())),
+            "peaks": sorted(client.run(peak).values()),
+            "spilled": sum(client.run(spilled).values()),
+        }))
+
+if __name__ == "__main__":
+    main()
+"""
+SIZES = {"upscale": 50_400, "simulate": 7_000_000}
+"""Rows of a map of the world (20.3 GB), and cells with a year of forcing (20.4 GB)."""
+
+
+@pytest.mark.parametrize("verb", SIZES)
+def test_larger_than_the_workers(ratio, tmp_path, verb):
+    """Two workers of 1 GB, of which libraries take 0.4, and input of ten times both."""
+    script = tmp_path / "larger.py"
+    script.write_text(textwrap.dedent(LARGER))
+    run = subprocess.run(
+        [sys.executable, script, verb, str(SIZES[verb]), tmp_path / "out.zarr"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-2000:]
+    told = json.loads(run.stdout.splitlines()[-1])
+    peaks = " and ".join(f"{most:.0f} MB" for most in told["peaks"])
+    ratio.report(
+        f"{verb}, {told['size']:.1f} GB in, {told['result']:.2f} GB to Zarr, 2 workers of 1 GB",
+        f"peaks {peaks}, {told['spilled']:.0f} MB spilled, {told['restarts']} restarts, {told['seconds']:.0f} s",
+        "no restart, peaks below 1 GB",
+    )
+    assert told["size"] > 20
+    assert told["restarts"] == 0
+    assert max(told["peaks"]) < 1000
