@@ -122,8 +122,8 @@ def upscale(
     Lambert azimuthal equal-area projection at the target's centre). Overlaps below 1e-9 of the smaller cell are
     dropped; areas within 1e-9 of each other are equal (mode: the smallest value, median: the mean of the two).
 
-    A dask task holds the source blocks that its window (near 32 MB, see `chunks`) touches, the window and its result; the
-    geometric mean four times the window beside it, for the transformed values in double precision.
+    A dask task holds the source blocks that its window (near 32 MB, see `chunks`) touches, the window and its result;
+    the geometric mean some four times the window more.
 
     Examples
     --------
