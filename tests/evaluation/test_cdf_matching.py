@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from xsoil.errors import ArgumentError, AxisError, GridMismatchError
+from xsoil.errors import ArgumentError, AxisError, GridMismatchError, UnitsError
 from xsoil.evaluation import cdf_match
 
 PERCENTILES = (0, 5, 10, 30, 50, 70, 90, 95, 100)
@@ -159,3 +159,9 @@ def test_no_times_at_all():
     empty = xr.DataArray(np.empty((3, 0)), dims=("site", "time"))
     assert cdf_match(empty, empty).shape == (3, 0)
     assert np.isnan(cdf_match(empty, empty, values=xr.DataArray(np.ones((3, 2)), dims=("site", "time")))).all()
+
+
+def test_values_are_in_the_units_of_the_source():
+    source = series(np.linspace(0, 1, 100)).assign_attrs(units="percent")
+    with pytest.raises(UnitsError, match="values are in 'm3 m-3', the source in 'percent'"):
+        cdf_match(source, source, values=(source / 100).assign_attrs(units="m3 m-3"))

@@ -90,3 +90,12 @@ def test_edges_that_are_no_numbers():
     scores = xr.Dataset({"r": ("site", np.ones(3))})
     with pytest.raises(ArgumentError, match="ascending numbers"):
         metric_boxplots(scores, "r", by=(xr.DataArray(np.arange(3), dims="site"), ["low", "high"]))
+
+
+def test_a_model_without_a_value_has_no_box_and_all_without_are_refused(scores):
+    nothing = scores.assign(ubrmse=scores.ubrmse * np.nan)
+    ax = metric_boxplots({"a": scores, "b": nothing}, by="soil")
+    assert len(boxes(ax)) == 2
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+    with pytest.raises(ArgumentError, match="0 classes with values of 'ubrmse'"):
+        metric_boxplots(nothing)

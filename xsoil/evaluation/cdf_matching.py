@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xsoil.data.objects import STORAGE_ATTRS
-from xsoil.errors import ArgumentError, GridMismatchError
+from xsoil.errors import ArgumentError, GridMismatchError, UnitsError
 from xsoil.evaluation._series import positive, series_of
 from xsoil.threads import available_cores, in_bands
 
@@ -76,8 +76,8 @@ def cdf_match(
 
     Raises
     ------
-    ArgumentError, AxisError, GridMismatchError
-        Arguments out of range; no such dim; other coordinates.
+    ArgumentError, AxisError, GridMismatchError, UnitsError
+        Arguments out of range; no such dim; other coordinates; `values` in other units than the source.
 
     Notes
     -----
@@ -102,6 +102,12 @@ def cdf_match(
     least, fewest = positive(min_per_bin, "min_per_bin", 0), positive(min_obs, "min_obs", 2)
     moved = source if values is None else values
     given = {"source": source, "reference": reference, "values": moved}
+    stated = {str(array.attrs.get("units", "")).strip() for array in (source, moved)} - {""}
+    if len(stated) > 1:
+        raise UnitsError(
+            f"values are in {moved.attrs['units']!r}, the source in {source.attrs['units']!r}; expected the same: "
+            "convert the values, and say so in .attrs['units']"
+        )
     if common:
         try:
             xr.align(source, reference, join="exact", copy=False)

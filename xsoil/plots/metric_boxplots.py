@@ -82,12 +82,16 @@ def metric_boxplots(
         )
     counts = {label: max(found[label][1].size for found in groups.values() if label in found) for label in labels}
 
+    from matplotlib.patches import Patch
+
     if ax is None:
         boxes = len(labels) * len(arrays)
         ax = new_axes(float(np.clip(1.6 + 0.34 * boxes, 3.6, 12)), 3.6)
     width = 0.72 / len(arrays)
     for k, (name, found) in enumerate(groups.items()):
         present = [j for j, label in enumerate(labels) if label in found]
+        if not present:
+            continue
         drawn = ax.boxplot(
             [found[labels[j]][1] for j in present],
             positions=[j + (k - (len(arrays) - 1) / 2) * width for j in present],
@@ -97,7 +101,9 @@ def metric_boxplots(
         for box in drawn["boxes"]:
             box.set(facecolor=PALETTE[k % len(PALETTE)], alpha=0.75, edgecolor="black", linewidth=0.8, label=name)
     if len(arrays) > 1:
-        handles = [next(p for p in ax.patches if p.get_label() == name) for name in groups]
+        handles = [
+            Patch(facecolor=PALETTE[k % len(PALETTE)], alpha=0.75, edgecolor="black") for k in range(len(groups))
+        ]
         ax.legend(
             handles, list(groups), loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(groups), 4), frameon=False,
             fontsize=9,
@@ -131,7 +137,8 @@ def _groups(array: xr.DataArray, scores: xr.Dataset | xr.DataArray, by: Any) -> 
     """Finite values by the name of their class, each with what the classes are ordered by."""
     if by is None:
         found = numbers(array).ravel()
-        return {"all": (0.0, found[np.isfinite(found)])}
+        there = found[np.isfinite(found)]
+        return {"all": (0.0, there)} if there.size else {}
     edges = None
     if isinstance(by, tuple):
         if len(by) != 2:
