@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-sys.path.append(str(Path(__file__).parents[1] / "data"))  # the files' writers stand with the readers' tests
 
 
 def readers(root: Path) -> None:
