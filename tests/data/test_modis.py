@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -117,6 +119,14 @@ def test_hdf4(tmp_path):
     assert_allclose(ds.lai[0, 1:N].compute(), meant[1:], rtol=1e-6)
     (tmp_path / "MOD15A2H.A2021009.h18v04.061.2021020123456.hdf").write_bytes(b"nothing")
     with pytest.raises(FileError, match="cannot be read as HDF4"):
+        open_modis(tmp_path)
+
+
+def test_hdf4_without_its_package(tmp_path, monkeypatch):
+    (tmp_path / "MOD15A2H.A2021009.h18v04.061.2021020123456.hdf").write_bytes(b"nothing")
+    for name in ("pyhdf", "pyhdf.SD"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match="pip install pyhdf, or take COGs"):
         open_modis(tmp_path)
 
 

@@ -59,7 +59,7 @@ FILES = {
     "netCDF whose variables lie in groups": lambda f: open_file(hdf5(f, "a.nc", groups=("a", "b"))),
     "a netCDF under the name of SoilGrids": lambda f: xsoil.data.open_soilgrids(noise(f, "clay_0-5cm_mean.tif")),
     "noise as MODIS": lambda f: xsoil.data.open_modis(
-        noise(f, "MOD15A2H.A2021001.h10v04.061.2021012000000.hdf"), "lai"
+        noise(f, "MOD15A2H.A2021001.h18v04.061.2021020123456_Lai_500m.tif"), "lai"
     ),
     "no such file": lambda f: open_file(f / "none.tif"),
     "a file without a kind": lambda f: open_file(noise(f, "readme.xyz")),

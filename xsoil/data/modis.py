@@ -250,10 +250,10 @@ def _hdf4(path: str) -> Any:
 
 def _sds(path: str, pattern: str) -> tuple[str, tuple[int, int], np.dtype[Any]]:
     """Name, shape and type of the layer in a file."""
+    file = _hdf4(path)
     from pyhdf.SD import SDC
 
     types = {SDC.INT8: "i1", SDC.UINT8: "u1", SDC.INT16: "i2", SDC.UINT16: "u2", SDC.INT32: "i4", SDC.UINT32: "u4"}
-    file = _hdf4(path)
     try:
         for name, (_, shape, kind, _) in file.datasets().items():
             if re.search(pattern, name):

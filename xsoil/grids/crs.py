@@ -100,7 +100,8 @@ def working_crs(target: GeoBox) -> str:
 
 def to_world(affine: Affine, column: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates of fractional columns and rows (affine 2 has no `@`, affine 3 deprecates `*` for this)."""
-    return affine.a * column + affine.b * row + affine.c, affine.d * column + affine.e * row + affine.f
+    with np.errstate(invalid="ignore"):  # a place off the world is at infinity in a grid that is not turned: 0 * inf
+        return affine.a * column + affine.b * row + affine.c, affine.d * column + affine.e * row + affine.f
 
 
 def edge_values(origin: float, step: float, count: int) -> np.ndarray:
