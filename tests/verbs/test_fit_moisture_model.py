@@ -137,6 +137,8 @@ def test_classes_mean_what_they_meant(tmp_path):
     for one in (model, kept):
         with pytest.raises(UnitsError, match="class 4 of 'texture_class' is 'c' here and was 'b' in training"):
             one.predict(saying(flag_meanings="a c b"))
+        with pytest.raises(UnitsError, match="class 4 of 'texture_class' is 'c' here"):
+            one.predict(saying(flag_values="1b, 4b, 9b", flag_meanings="a c b"))  # as some files write numbers
     # Other spellings of case, further classes, another order, and no words at all mean the same.
     xr.testing.assert_identical(kept.predict(saying(flag_meanings="A B C")), whole)
     more = saying(flag_values=np.array([9, 2, 4, 1], np.int8), flag_meanings="c other b a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,13 @@ def decode(array: xr.DataArray) -> xr.DataArray:
     out = array.copy(deep=False)
     out.attrs = attrs
     return out
+
+
+def flags_of(declared: object) -> np.ndarray:
+    """The numbers of ``flag_values`` or ``flag_masks``, which some files write as text ("1b, 2b")."""
+    if isinstance(declared, str):
+        return np.array([int(number) for number in re.findall(r"-?\d+", declared)])
+    return np.asarray(declared).ravel()
 
 
 def _packing(array: xr.DataArray, key: str, default: float) -> float:

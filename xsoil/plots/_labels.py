@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
+from xsoil.data.objects import flags_of
 from xsoil.vocabulary import VARIABLES
 
 __all__ = ["MOISTURE", "PALETTE", "class_names", "label_of", "pretty_units", "wrapped"]
@@ -59,6 +59,5 @@ def class_names(attrs: Mapping[Any, Any]) -> dict[int, str]:
     values, meanings = attrs.get("flag_values"), attrs.get("flag_meanings")
     if values is None or meanings is None:
         return {}
-    numbers = re.findall(r"-?\d+", values) if isinstance(values, str) else np.asarray(values).ravel().tolist()
     names = str(meanings).split()
-    return {int(number): name.replace("_", " ") for number, name in zip(numbers, names, strict=False)}
+    return {int(number): name.replace("_", " ") for number, name in zip(flags_of(values), names, strict=False)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xsoil.data.objects import STORAGE_ATTRS, as_dataset, decode, nodata_of
+from xsoil.data.objects import STORAGE_ATTRS, as_dataset, decode, flags_of, nodata_of
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, SoilError, TimeError, UnitsError
 from xsoil.grids.geobox import has_grid, locate
 from xsoil.vocabulary import VARIABLES, Variable
@@ -74,13 +73,6 @@ def renaming(ds: xr.Dataset, name: str) -> str:
     there = {str(other).lower(): str(other) for other in ds.data_vars}
     near = [low for low in there if len(low) > 1 and name.startswith(low)] or get_close_matches(name, there, 1)
     return f"ds.rename({{{there[near[0]]!r}: {name!r}}})" if near else "ds.rename(...)"
-
-
-def flags_of(declared: object) -> np.ndarray:
-    """The numbers of ``flag_values`` or ``flag_masks``, which some files write as text ("1b, 2b")."""
-    if isinstance(declared, str):
-        return np.array([int(number) for number in re.findall(r"-?\d+", declared)])
-    return np.asarray(declared).ravel()
 
 
 def classes_of(array: xr.DataArray, decoded: xr.DataArray) -> np.ndarray | None:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from xsoil.errors import ArgumentError, MissingVariableError, UnitsError
 from xsoil.networks.moisture.inputs import Inputs, Predictor
-from xsoil.verbs._inputs import decode, read
+from xsoil.verbs._inputs import decode, flags_of, read
 from xsoil.vocabulary import VARIABLES, canonical_units
 
 __all__ = ["is_categorical", "predictor_rows", "read_class", "read_predictors", "read_target"]
@@ -108,7 +108,7 @@ def read_class(ds: xr.Dataset, name: str) -> xr.DataArray:
 
 def meanings_of(array: xr.DataArray) -> dict[float, str]:
     """What the classes of a variable mean (``flag_values`` and ``flag_meanings``); empty where it does not say so."""
-    values, words = np.ravel(array.attrs.get("flag_values", ())), array.attrs.get("flag_meanings", "")
+    values, words = flags_of(array.attrs.get("flag_values", ())), array.attrs.get("flag_meanings", "")
     found = words.split() if isinstance(words, str) else [str(word) for word in words]
     if values.dtype.kind not in "iuf" or len(values) != len(found):
         return {}
