@@ -85,7 +85,7 @@ def scale_of(
     """Norm and colour map for the values of a variable."""
     from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap, ListedColormap, LogNorm, Normalize
 
-    classes = class_names(array.attrs) if "flag_values" in array.attrs else {}
+    classes = class_names(array.attrs)
     if classes and scale is None and vmin is None and vmax is None:
         ordered = sorted(classes)
         edges = np.array([ordered[0] - 0.5, *[(a + b) / 2 for a, b in zip(ordered, ordered[1:])], ordered[-1] + 0.5])

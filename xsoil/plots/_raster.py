@@ -21,7 +21,7 @@ from xsoil.plots._values import numbers
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["CELLS", "Raster", "draw_coast", "label_axes", "map_axes", "raster_of", "stretch"]
+__all__ = ["CELLS", "Raster", "draw_coast", "label_axes", "map_axes", "raster_of", "shape_of", "stretch"]
 
 CELLS = 1000
 """Cells along the longer side of a picture: about as many as a screen shows."""
@@ -52,6 +52,14 @@ class Raster:
     def dims(self) -> tuple[Hashable, ...]:
         """Those besides the two of the map."""
         return self.array.dims[:-2]
+
+    def one_map(self, array: xr.DataArray, besides: str) -> xr.DataArray:
+        """Cells of `self.array` without dims of one value; an error where there are others `besides` those of a map."""
+        if extra := [str(d) for d in array.dims[:-2] if array.sizes[d] > 1]:
+            raise ArgumentError(
+                f"{array.name!r} has the dimensions {extra} besides {besides}; choose from them: .isel({extra[0]}=0)"
+            )
+        return array.isel(dict.fromkeys(array.dims[:-2], 0))
 
     def values(self, array: xr.DataArray) -> np.ma.MaskedArray[Any, Any]:
         """Read a map of `self.array` (computes it), north up, missing cells masked."""

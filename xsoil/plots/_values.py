@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsoil.data.objects import as_dataset, nodata_of
+from xsoil.data.objects import as_dataset, decode
 from xsoil.errors import ArgumentError, MissingVariableError, TimeError, UnitsError
 from xsoil.vocabulary import VARIABLES, canonical_units
 
@@ -63,15 +63,11 @@ def choose(
 
 def numbers(array: xr.DataArray) -> NDArray[np.float64]:
     """The values as float64, NaN where there is none; scales that are still undecoded are applied."""
-    values = array.to_numpy()
-    if values.dtype.kind not in "fiub":
-        raise ArgumentError(f"{array.name!r} holds {values.dtype}; expected numbers")
-    out: NDArray[np.float64] = values.astype(np.float64)
-    nodata = nodata_of(array)
-    if nodata is not None:
-        out[values == np.asarray(nodata).astype(values.dtype)] = np.nan
+    if array.dtype.kind not in "fiub":
+        raise ArgumentError(f"{array.name!r} holds {array.dtype}; expected numbers")
+    out: NDArray[np.float64] = decode(array).to_numpy().astype(np.float64)
     out[~np.isfinite(out)] = np.nan
-    return out * float(array.attrs.get("scale_factor", 1.0)) + float(array.attrs.get("add_offset", 0.0))
+    return out
 
 
 def in_own_units(array: xr.DataArray, name: str) -> NDArray[np.float64]:

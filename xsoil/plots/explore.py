@@ -17,7 +17,7 @@ from xsoil.grids.geobox import has_grid
 from xsoil.plots._colours import CLASSES, is_log, limits_of
 from xsoil.plots._labels import MOISTURE, class_names, label_of, pretty_units
 from xsoil.plots._outline import outline
-from xsoil.plots._raster import Raster, raster_of, stretch
+from xsoil.plots._raster import Raster, raster_of, shape_of, stretch
 from xsoil.plots._values import WATER, wettest
 from xsoil.plots.moisture_map import day_text
 
@@ -136,7 +136,7 @@ def _map_of(array: xr.DataArray, look: _Look, coast: bool) -> list[Any]:
     whole = raster_of(array, look.cells)
     sliders = {f"at{k}": (d, _slider(array, d, look.width)) for k, d in enumerate(whole.dims) if array.sizes[d] > 1}
     unit = _unit(whole.crs)
-    classes = _classes(array)
+    classes = class_names(array.attrs)
 
     @lru_cache(maxsize=8)  # the same picture is asked for again when the browser tells what is in view
     def read(part: tuple[float, float, float, float] | None, places: tuple[int, ...]) -> tuple[Raster, Any]:
@@ -199,7 +199,7 @@ def _style(whole: Raster, first: Callable[[], Any], look: _Look) -> dict[str, An
     """Options of holoviews: colours that are fixed for all steps (read from the first where need be), axes, size."""
     array = whole.array
     water, log = array.name in WATER, is_log(array, look.scale)
-    classes = _classes(array)
+    classes = class_names(array.attrs)
     style: dict[str, Any] = {}
     if classes:
         from bokeh.models import FixedTicker
@@ -215,17 +215,11 @@ def _style(whole: Raster, first: Callable[[], Any], look: _Look) -> dict[str, An
         if low is None or high is None:
             low, high = limits_of(first(), low, high, log=log, robust=True)
         style |= {"cmap": look.cmap or (MOISTURE if water else "viridis"), "clim": (low, high), "logz": log}
-    left, right, bottom, top = whole.extent
-    tall = (top - bottom) / (right - left) * stretch(whole)
     return style | {
-        "frame_width": round(look.width / max(tall / 0.8, 1.0)), "data_aspect": stretch(whole), "colorbar": True,
-        "clabel": label_of(array), "title": str(array.name), "bgcolor": NO_DATA, "tools": ["hover"],
+        "frame_width": round(look.width / max(shape_of(whole) / 0.8, 1.0)), "data_aspect": stretch(whole),
+        "colorbar": True, "clabel": label_of(array), "title": str(array.name), "bgcolor": NO_DATA, "tools": ["hover"],
         "active_tools": ["pan", "wheel_zoom"], "clipping_colors": {"NaN": "transparent"},
     }  # fmt: skip
-
-
-def _classes(array: xr.DataArray) -> dict[int, str]:
-    return class_names(array.attrs) if "flag_values" in array.attrs else {}
 
 
 def _of_whole_numbers(classes: list[int], cmap: str | None) -> list[str]:

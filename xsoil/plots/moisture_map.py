@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xsoil.errors import ArgumentError, TimeError
+from xsoil.errors import TimeError
 from xsoil.plots._labels import MOISTURE
 from xsoil.plots._raster import CELLS, Raster, raster_of
 from xsoil.plots._values import WATER, WETTEST, choose, require_dates, wettest
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["day_text", "moisture_animation", "moisture_map"]
+
+BESIDES = "time and those of a map"
 
 
 def moisture_map(
@@ -131,12 +133,19 @@ def moisture_animation(
     low, high = _limits(steps, vmin, vmax)
     own = ax is None
     ax, drawn, _ = draw_map(
-        raster, _map_of(raster, steps.isel(time=0)), ax, coast=coast, colorbar=True, cmap=cmap, vmin=low, vmax=high
+        raster,
+        raster.one_map(steps.isel(time=0), BESIDES),
+        ax,
+        coast=coast,
+        colorbar=True,
+        cmap=cmap,
+        vmin=low,
+        vmax=high,
     )
     ax.set_title(day_text(steps["time"].to_numpy()[0]), fontsize=10)
 
     def show(step: int) -> tuple[Any, ...]:
-        array = _map_of(raster, steps.isel(time=step))
+        array = raster.one_map(steps.isel(time=step), BESIDES)
         values = raster.values(array)
         drawn.set_array(values)
         ax.set_title(day_text(steps["time"].to_numpy()[step]), fontsize=10)
@@ -168,23 +177,13 @@ def _limits(array: xr.DataArray, vmin: float | None, vmax: float | None) -> tupl
     return (None, None) if high is None else (vmin, high)
 
 
-def _map_of(raster: Raster, array: xr.DataArray) -> xr.DataArray:
-    """The array without dims of one value; an error where there are others than those of the map."""
-    if extra := [str(d) for d in array.dims[:-2] if array.sizes[d] > 1]:
-        raise ArgumentError(
-            f"{array.name!r} has the dimensions {extra} besides time and those of a map; choose from them: "
-            f".isel({extra[0]}=0)"
-        )
-    return array.isel(dict.fromkeys(array.dims[:-2], 0))
-
-
 def _step(raster: Raster, time: object) -> xr.DataArray:
     """The step nearest to a date."""
     array = raster.array
     if "time" not in raster.dims:
         if time is not None:
             raise TimeError(f"time={time!r}, but {array.name!r} has no dimension 'time'; leave it out")
-        return _map_of(raster, array)
+        return raster.one_map(array, BESIDES)
     times = array["time"].to_numpy()
     if not times.size:
         raise TimeError(f"{array.name!r} has no step; expected at least one: look at what was selected")
@@ -206,4 +205,4 @@ def _step(raster: Raster, time: object) -> xr.DataArray:
                 f"time={day_text(wanted)!r} lies outside the series, which goes from {day_text(times[0])} to "
                 f"{day_text(times[-1])}"
             )
-    return _map_of(raster, array.isel(time=position))
+    return raster.one_map(array.isel(time=position), BESIDES)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
-from xsoil.errors import ArgumentError
 from xsoil.plots._colours import Scale, colour_bar, scale_of
 from xsoil.plots._figures import settle
 from xsoil.plots._raster import CELLS, Raster, draw_coast, label_axes, map_axes, raster_of
@@ -85,13 +84,8 @@ def parameter_map(
     """
     array = choose(ds, variable, "parameter_map")
     raster = raster_of(array, cells, region)
-    if extra := [str(d) for d in raster.dims if raster.array.sizes[d] > 1]:
-        raise ArgumentError(
-            f"parameter_map: {array.name!r} has the dimensions {extra} besides those of a map; choose from them: "
-            f".isel({extra[0]}=0)"
-        )
     return draw_map(
-        raster, raster.array.isel(dict.fromkeys(raster.dims, 0)), ax, coast=coast, colorbar=colorbar,
+        raster, raster.one_map(raster.array, "those of a map"), ax, coast=coast, colorbar=colorbar,
         scale=scale, cmap=cmap, vmin=vmin, vmax=vmax, robust=robust,
     )[0]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Pictures of results. matplotlib (the extra `plot`) is imported when one is drawn."""
+"""`scaling_matrix`: how far the ways of scale conversion are apart."""
 
 from __future__ import annotations
 
