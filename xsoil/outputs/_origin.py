@@ -16,6 +16,7 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped]
 import dask.array as da
 import numpy as np
+from dask.highlevelgraph import HighLevelGraph
 
 PACKAGES = ("xsoil", "numpy", "numba", "dask", "xarray", "zarr")
 LONGEST_PATH = 4096
@@ -80,8 +81,8 @@ def files_of(arrays: Iterable[da.Array]) -> list[str]:
     The name of an array tells the path that it is read from, and not always whether the file there has changed since.
     """
     search = _PathSearch()
-    for array in arrays:
-        search.scan(dict(array.__dask_graph__()).values())
+    # Variables of one dataset share most of their layers, which are walked once.
+    search.scan(HighLevelGraph.merge(*(array.dask for array in arrays)).values())
     return sorted(search.found)
 
 
