@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -38,3 +39,17 @@ def reference(data: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference values in {folder}")
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Tensors of tests are small: threads that wait for each other would take most of the time."""
+    if importlib.util.find_spec("torch") is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
