@@ -80,6 +80,20 @@ def test_tiles_never_show(name, wholes, data):
     np.testing.assert_array_equal(got, wholes[name][:, rows, cols])
 
 
+def test_tiles_never_show_where_fine_cells_hold_coarse_ones():
+    degrees = 1 / 444
+    source = GeoBox((61, 1), Affine(degrees, 0, -degrees / 2, 0, -degrees, 30.5 * degrees), "EPSG:4326")
+    target = GeoBox((7, 3), Affine(925, 0, -1387.5, 0, -925, -9006727.261231286), "EPSG:6931")
+    step = ConservativeSplit(source, target, 0.0, np.dtype("f8"), np.dtype("f8"))
+    values, across = np.arange(61.0)[None, :, None], slice(0, 3)
+    whole = step.run(values, (0, 0), slice(0, 7), across)["value"]
+    assert np.isfinite(whole[0, :, 1]).all()
+    for rows in (slice(0, 5), slice(5, 7), slice(3, 4)):
+        window, _ = step.window(rows, across)
+        got = step.run(values[:, window], (window.start, 0), rows, across)["value"]
+        np.testing.assert_array_equal(got, whole[:, rows])
+
+
 def test_blocks_never_show(wholes, monkeypatch):
     """Large tiles are worked on in blocks."""
     monkeypatch.setattr("xsoil.grids.conservative.BLOCK_SIDE", 47)

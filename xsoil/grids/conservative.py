@@ -186,14 +186,14 @@ def _sheared_rings(step: ConservativeSplit, first: _Ring, parts: int) -> list[_R
     depth, tile = step.depth(LEVELS), _box(first.fine)
     per_cell = cell_ratio(step.target, step.coarse)
     side = max(1, round(math.sqrt(math.prod(first.fine.shape) / per_cell) / parts))
-    area, groups, boxes = np.zeros(4, int), np.zeros((0, 4), int), np.zeros((0, 4), int)
+    area, groups, boxes = _box(first.coarse), np.zeros((0, 4), int), np.zeros((0, 4), int)
     touched, fine = tile[None], first.fine
     rings = []
     for ring in range(depth + 1):
         found = step.to_fine.window(fine.rows, fine.cols)
         wide = _box(first.coarse if found is None else _Window(*found))
-        if (wide[::2] < area[::2]).any() or (wide[1::2] > area[1::2]).any():
-            area, groups, boxes = _groups(step, wide, side, (depth - ring) * side)
+        if ring == 0 or (wide[::2] < area[::2]).any() or (wide[1::2] > area[1::2]).any():
+            area, groups, boxes = _groups(step, wide, area, side, (depth - ring) * side)
         meet = np.ones((len(boxes), len(touched)), bool)
         for low, high in ((0, 1), (2, 3)):
             meet &= (boxes[:, None, low] < touched[:, high]) & (boxes[:, None, high] > touched[:, low])
@@ -204,14 +204,17 @@ def _sheared_rings(step: ConservativeSplit, first: _Ring, parts: int) -> list[_R
     return rings
 
 
-def _groups(step: ConservativeSplit, wide: Array, side: int, reach: int) -> tuple[Array, Array, Array]:
+def _groups(step: ConservativeSplit, wide: Array, before: Array, side: int, reach: int) -> tuple[Array, Array, Array]:
     """Groups of side x side coarse cells that cover a box and its surroundings, and the fine cells that each needs.
 
-    Boxes: first row, last + 1, first column, last + 1.
+    Boxes: first row, last + 1, first column, last + 1. What was covered `before` stays so: each ring holds the last.
     """
     edges, area = [], []
-    for low, high, cells in zip(wide[::2], wide[1::2], step.coarse.shape, strict=True):
-        low, high = max(low - reach, 0) // side * side, min(-(-(high + reach) // side) * side, cells)
+    for axis, cells in enumerate(step.coarse.shape):
+        here = slice(2 * axis, 2 * axis + 2)
+        (low, high), (least, most) = wide[here].tolist(), before[here].tolist()
+        low, high = min(low - reach, least), max(high + reach, most)
+        low, high = max(low, 0) // side * side, min(-(-high // side) * side, cells)
         edges.append(np.unique([*range(low, high, side), high]))
         area += [low, high]
     found = step.to_coarse.windows(edges[0].tolist(), edges[1].tolist())  # type: ignore[union-attr]
