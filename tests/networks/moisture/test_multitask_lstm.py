@@ -197,7 +197,7 @@ def test_kept_bit_for_bit(given):
     assert np.isnan(again.record.validation[0])
     assert again.description() == model.description()
     broken = {name: array[..., :-1] for name, array in model.arrays().items()}
-    with pytest.raises(ArgumentError, match="not those of this LSTM"):
+    with pytest.raises(ArgumentError, match="not those of this model of kind .lstm."):
         MultitaskLstm.from_arrays(broken, model.description(), model.inputs, model.targets)
     with pytest.raises(ArgumentError, match="damaged"):
         MultitaskLstm.from_arrays(model.arrays(), {}, model.inputs, model.targets)
@@ -222,6 +222,7 @@ def test_the_seed_decides(given):
         ({"heads": "two"}, UnknownNameError, "shared"),
         ({"schedule": "fast"}, UnknownNameError, "one_cycle"),
         ({"epochs": 0}, ArgumentError, "1 or more"),
+        ({"batch_cells": 2.5}, ArgumentError, "whole number of 1 or more"),
     ],
 )
 def test_wrong_options(options, error, message):

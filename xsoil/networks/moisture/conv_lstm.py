@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xsoil.errors import ArgumentError, UnitsError, UnknownNameError
-from xsoil.networks.loop import SCHEDULES
+from xsoil.errors import ArgumentError, UnitsError
+from xsoil.networks.moisture.dropout import DropoutKind, DropoutOptions
 from xsoil.networks.moisture.image_training import ImageLearner, TileSource, window
 from xsoil.networks.moisture.inputs import Inputs, Targets
-from xsoil.networks.moisture.kind import Kind, Layout, Options, Record, Samples
+from xsoil.networks.moisture.kind import Layout, Options, Samples
 from xsoil.networks.training import fit
 from xsoil.threads import available_cores, in_bands
 
@@ -30,7 +29,7 @@ _TILE, _DAYS = 64, 4
 
 
 @dataclass(frozen=True)
-class ConvLstmOptions(Options):
+class ConvLstmOptions(DropoutOptions):
     """Options of kind "convlstm".
 
     Attributes
@@ -89,24 +88,12 @@ class ConvLstmOptions(Options):
         for name in ("kernel", "window"):
             if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
                 raise ArgumentError(f"{name}={getattr(self, name)}; expected an odd number")
-        if not 0 <= self.dropout < 1:
-            raise ArgumentError(f"dropout={self.dropout}; expected 0 or more and below 1")
         if self.alpha < 0 or self.beta < 0 or not self.alpha:
             raise ArgumentError(f"alpha={self.alpha}, beta={self.beta}; expected alpha above 0 and beta 0 or more")
-        for name, least in (
-            ("look_back", 1), ("patch", 1), ("context", 0), ("mc_members", 0), ("epochs", 1), ("batch_tiles", 1),
-        ):  # fmt: skip
-            if getattr(self, name) < least:
-                raise ArgumentError(f"{name}={getattr(self, name)}; expected {least} or more")
-        if self.mc_members and not self.dropout:
-            raise ArgumentError(
-                f"mc_members={self.mc_members} without dropout, so that all would be alike; expected dropout above 0"
-            )
-        if self.schedule not in SCHEDULES:
-            raise UnknownNameError.of("schedule", self.schedule, SCHEDULES)
+        self._check_training("dropout", look_back=1, patch=1, context=0, batch_tiles=1)
 
 
-class ConvLstm(Kind):
+class ConvLstm(DropoutKind):
     """Layers of convolutional LSTM over the last days, with attention to channels over a fixed window [1]_.
 
     Two targets share the output: the error is that of the first (a model's soil moisture, say), the correlation that
@@ -127,11 +114,8 @@ class ConvLstm(Kind):
     name: ClassVar[str] = "convlstm"
     layout: ClassVar[Layout] = "images"
     options_type: ClassVar[type[Options]] = ConvLstmOptions
-    distributional: ClassVar[bool] = True
     most_targets: ClassVar[int] = 2
-
-    weights: dict[str, Floats]
-    """What the network learned."""
+    spread: ClassVar[str] = "deviation"
 
     deviation: Floats
     """Of the errors of each target, beside the spread of the networks."""
@@ -177,11 +161,8 @@ class ConvLstm(Kind):
             batch_cells=options.batch_tiles, learning_rate=options.learning_rate, schedule=options.schedule,
             patience=options.patience, progress=progress, seed=seed,
         )  # fmt: skip
-        self.record = Record.of(history)
         state = learner.network.state_dict().items()
-        self.weights = {n: t.detach().numpy().copy() for n, t in state if t.is_floating_point()}
-        self.seed = seed
-        self.__dict__.pop("_networks", None)
+        self._keep({n: t.detach().numpy().copy() for n, t in state if t.is_floating_point()}, history, seed)
         self._calibrate(samples if validation is None else validation)
         return self
 
@@ -266,19 +247,18 @@ class ConvLstm(Kind):
         sd = np.float32(self.targets.sd[0])
         return mean * sd + np.float32(self.targets.mean[0]), spread2 * sd**2
 
-    @cached_property
-    def _networks(self) -> list[torch.nn.Module]:
-        """The whole network, and those with dropped channels."""
-        found: list[torch.nn.Module] = []
-        for weights in (self.weights, *(self._dropped(member) for member in range(self.options.mc_members))):
-            network = ImageLearner(len(self.inputs.columns), self.targets.names, self.options).network
-            network.load_state_dict({n: torch.from_numpy(a) for n, a in weights.items()}, strict=False)
-            found.append(network.eval())
-        return found
+    def _network(self) -> torch.nn.Module:
+        """As it is before its training."""
+        return ImageLearner(len(self.inputs.columns), self.targets.names, self.options).network
 
-    def _dropped(self, member: int) -> dict[str, Floats]:
+    def _running(self, weights: dict[str, Floats]) -> torch.nn.Module:
+        """See `DropoutKind`."""
+        network = self._network()
+        network.load_state_dict({n: torch.from_numpy(a) for n, a in weights.items()}, strict=False)
+        return network.eval()
+
+    def _dropped(self, rng: np.random.Generator) -> dict[str, Floats]:
         """The weights with channels dropped as in training, by what their normalisation gives."""
-        rng = np.random.default_rng([self.seed, member])
         share, found = self.options.dropout, dict(self.weights)
         for layer, width in enumerate(self.options.filters):
             kept = ((rng.random(width) >= share) / (1.0 - share)).astype(np.float32)
@@ -286,37 +266,8 @@ class ConvLstm(Kind):
                 found[name] = found[name] * kept
         return found
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """See `Kind`."""
-        return {**self.weights, "deviation": self.deviation}
-
-    def description(self) -> dict[str, Any]:
-        """See `Kind`."""
-        return {**super().description(), "seed": self.seed}
-
-    @classmethod
-    def from_arrays(
-        cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any], inputs: Inputs, targets: Targets
-    ) -> ConvLstm:
-        """See `Kind`."""
-        self = cls.described(description, inputs, targets)
-        try:
-            self.seed = int(description["seed"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArgumentError(f"the description of the ConvLSTM is damaged: {error}") from error
-        self._require_size(sum(array.size for array in arrays.values()))
-        state = ImageLearner(len(inputs.columns), targets.names, self.options).network.state_dict().items()
-        expected = {name: tuple(tensor.shape) for name, tensor in state if tensor.is_floating_point()}
-        expected["deviation"] = (len(targets.names),)
-        if (found := {name: array.shape for name, array in arrays.items()}) != expected:
-            differing = sorted(n for n in {*found, *expected} if found.get(n) != expected.get(n))
-            raise ArgumentError(f"arrays {differing[:3]} ... are not those of this ConvLSTM: another shape, or missing")
-        self.weights = {name: np.array(array, np.float32) for name, array in arrays.items()}
-        self.deviation = self.weights.pop("deviation")
-        return self
-
-    def _require_size(self, elements: int) -> None:
-        """Raise where the options tell of more weights than there are, before any are made."""
+    def _shapes(self, elements: int) -> dict[str, tuple[int, ...]]:
+        """See `DropoutKind`."""
         o, before, needed = self.options, len(self.inputs.columns), 0
         for filters in o.filters:
             both = before + filters
@@ -324,6 +275,8 @@ class ConvLstm(Kind):
             before = filters
         if needed > elements:
             raise ArgumentError(f"a ConvLSTM of {needed:,} weights or more; there are {elements:,}: it is damaged")
+        state = self._network().state_dict().items()
+        return {name: tuple(tensor.shape) for name, tensor in state if tensor.is_floating_point()}
 
 
 @contextmanager

@@ -70,7 +70,7 @@ class Options:
             if name not in known:
                 raise UnknownNameError.of("option of this kind", name, known)
         try:
-            return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+            return cls(**{name: _plain(value) for name, value in given.items()})
         except TypeError as error:
             usual = ", ".join(f"{f.name}={f.default!r}" for f in fields(cls) if f.name in given)
             raise ArgumentError(f"options {dict(given)}: {error}; expected values such as {usual}") from error
@@ -78,6 +78,19 @@ class Options:
     def describe(self) -> dict[str, Any]:
         """As plain JSON."""
         return asdict(self)
+
+    def _require_counts(self, **least: int) -> None:
+        """Raise where one of these is no whole number of at least so much."""
+        for name, fewest in least.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < fewest:
+                raise ArgumentError(f"{name}={value!r}; expected a whole number of {fewest} or more")
+
+    def _require_shares(self, *names: str) -> None:
+        """Raise where one of these is no share that may be dropped."""
+        for name in names:
+            if not 0 <= getattr(self, name) < 1:
+                raise ArgumentError(f"{name}={getattr(self, name)}; expected 0 or more and below 1")
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,13 @@ class Record:
     def of(cls, history: History) -> Record:
         """What is kept of the history of a training."""
         return cls(**{f.name: getattr(history, f.name) for f in fields(cls)})
+
+
+def _plain(value: Any) -> Any:
+    """As a frozen dataclass and JSON have it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return tuple(value) if isinstance(value, list) else value
 
 
 class Kind(ABC):

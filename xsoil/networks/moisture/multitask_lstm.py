@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,9 +11,9 @@ from numpy.typing import NDArray
 
 from xsoil.errors import ArgumentError, MissingVariableError, UnitsError, UnknownNameError
 from xsoil.kernels.recurrent import LANES, UNROLLED
-from xsoil.networks.loop import SCHEDULES
+from xsoil.networks.moisture.dropout import DropoutKind, DropoutOptions
 from xsoil.networks.moisture.inputs import Inputs, Targets
-from xsoil.networks.moisture.kind import Kind, Layout, Options, Record, Samples
+from xsoil.networks.moisture.kind import Layout, Options, Samples
 from xsoil.networks.moisture.series_inference import RunningLstm, lanes_of
 from xsoil.networks.moisture.series_learner import LEAST_LOG, MOST_LOG, SeriesLearner
 from xsoil.networks.samples import InMemorySource, Sample
@@ -41,7 +39,7 @@ _TENSORS = {
 
 
 @dataclass(frozen=True)
-class LstmOptions(Options):
+class LstmOptions(DropoutOptions):
     """Options of kind "lstm".
 
     Attributes
@@ -96,31 +94,20 @@ class LstmOptions(Options):
             raise UnknownNameError.of("loss", self.loss, LOSSES)
         if self.heads not in ("shared", "own"):
             raise UnknownNameError.of("heads", self.heads, ("shared", "own"))
-        if self.schedule not in SCHEDULES:
-            raise UnknownNameError.of("schedule", self.schedule, SCHEDULES)
         if self.hidden < UNROLLED or self.hidden % UNROLLED:
             raise ArgumentError(f"hidden={self.hidden}; expected a multiple of {UNROLLED}")
-        for name in ("dropout", "recurrent_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ArgumentError(f"{name}={getattr(self, name)}; expected 0 or more and below 1")
-        for name, least in (("days", 1), ("spin_up", 0), ("mc_members", 0), ("epochs", 1), ("batch_cells", 1)):
-            if getattr(self, name) < least:
-                raise ArgumentError(f"{name}={getattr(self, name)}; expected {least} or more")
+        self._check_training("dropout", "recurrent_dropout", days=1, spin_up=0, batch_cells=1)
         if self.spin_up >= self.days:
             raise ArgumentError(f"spin_up={self.spin_up} leaves none of days={self.days}; expected less")
         if isinstance(self.task_weights, str) and self.task_weights != "learned":
             raise ArgumentError(f"task_weights={self.task_weights!r}; expected a number for each target or 'learned'")
-        if self.mc_members and not (self.dropout or self.recurrent_dropout):
-            raise ArgumentError(
-                f"mc_members={self.mc_members} without dropout, so that all would be alike; expected dropout above 0"
-            )
 
     def outputs(self, targets: int) -> int:
         """Outputs of the network."""
         return (targets if self.heads == "own" else 1) * (2 if self.loss == "gaussian" else 1)
 
 
-class MultitaskLstm(Kind):
+class MultitaskLstm(DropoutKind):
     """LSTM over daily series that learns several targets together, any of them missing on any day [1]_.
 
     The loss is the sum of the targets' losses over the days that have them. A prediction runs forward in time and gives
@@ -138,11 +125,8 @@ class MultitaskLstm(Kind):
     name: ClassVar[str] = "lstm"
     layout: ClassVar[Layout] = "series"
     options_type: ClassVar[type[Options]] = LstmOptions
-    distributional: ClassVar[bool] = True
     most_targets: ClassVar[int] = 8
-
-    weights: dict[str, Floats]
-    """What the network learned."""
+    spread: ClassVar[str] = "calibration"
 
     calibration: Floats
     """Of each target, by how much deviations are stretched."""
@@ -182,11 +166,8 @@ class MultitaskLstm(Kind):
             batch_cells=options.batch_cells, learning_rate=options.learning_rate, schedule=options.schedule,
             patience=options.patience, progress=progress, seed=seed,
         )  # fmt: skip
-        self.record = Record.of(history)
-        self.seed = seed
         own = {name: tensor.detach().numpy().copy() for name, tensor in learner.network.state_dict().items()}
-        self.weights = {short: own[name] for name, short in _TENSORS.items()}
-        self.__dict__.pop("_networks", None)
+        self._keep({short: own[name] for name, short in _TENSORS.items()}, history, seed)
         self.calibration = np.ones(len(targets.names), np.float32)
         self._calibrate(samples.take(used) if validation is None else validation)
         return self
@@ -311,15 +292,12 @@ class MultitaskLstm(Kind):
         in_bands(work, -(-cells // LANES), workers)
         return {"mean": mean, "sigma": sigma, "spread2": spread2, "state": after}
 
-    @cached_property
-    def _networks(self) -> list[RunningLstm]:
-        """The whole network, and those with dropped weights, as they run."""
-        dropped = (self._dropped(member) for member in range(self.options.mc_members))
-        return [RunningLstm(self.weights), *(RunningLstm(weights) for weights in dropped)]
+    def _running(self, weights: dict[str, Floats]) -> RunningLstm:
+        """See `DropoutKind`."""
+        return RunningLstm(weights)
 
-    def _dropped(self, member: int) -> dict[str, Floats]:
-        """The weights with units and recurrent weights dropped as in training: the same for all cells and days."""
-        rng = np.random.default_rng([self.seed, member])
+    def _dropped(self, rng: np.random.Generator) -> dict[str, Floats]:
+        """The weights with units and recurrent weights dropped as in training."""
         options, found = self.options, dict(self.weights)
 
         def kept(shape: tuple[int, ...], share: float) -> Floats:
@@ -331,37 +309,14 @@ class MultitaskLstm(Kind):
         found["recurrent"] = found["recurrent"] * kept(found["recurrent"].shape, options.recurrent_dropout)
         return found
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """See `Kind`."""
-        return {**self.weights, "calibration": self.calibration}
-
-    def description(self) -> dict[str, Any]:
-        """See `Kind`."""
-        return {**super().description(), "seed": self.seed}
-
-    @classmethod
-    def from_arrays(
-        cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any], inputs: Inputs, targets: Targets
-    ) -> MultitaskLstm:
-        """See `Kind`."""
-        self = cls.described(description, inputs, targets)
-        try:
-            self.seed = int(description["seed"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArgumentError(f"the description of the LSTM is damaged: {error}") from error
+    def _shapes(self, elements: int) -> dict[str, tuple[int, ...]]:
+        """See `DropoutKind`."""
         self._check()
-        h, c, o = self.options.hidden, len(inputs.columns), self.options.outputs(len(targets.names))
-        expected = {
+        h, c, o = self.options.hidden, len(self.inputs.columns), self.options.outputs(len(self.targets.names))
+        return {
             "first": (h, c), "first_bias": (h,), "last": (o, h), "last_bias": (o,), "inwards": (4 * h, h),
             "recurrent": (4 * h, h), "inwards_bias": (4 * h,), "recurrent_bias": (4 * h,),
-            "calibration": (len(targets.names),),
         }  # fmt: skip
-        if (found := {name: array.shape for name, array in arrays.items()}) != expected:
-            raise ArgumentError(f"arrays of shapes {found}; expected {expected}: not those of this LSTM")
-        own = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-        self.calibration = own.pop("calibration")
-        self.weights = own
-        return self
 
 
 def _longer(sample: Sample, days: int) -> Sample:

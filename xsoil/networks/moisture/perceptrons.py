@@ -97,8 +97,7 @@ class WideDeepOptions(DenseOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.dropout < 1:
-            raise ArgumentError(f"dropout={self.dropout}; expected a share from 0 to below 1")
+        self._require_shares("dropout")
 
 
 class Perceptron(Kind):
