@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from affine import Affine
+from hostile_checkpoints import CHECKPOINTS
+from hostile_checkpoints import saved as checkpoint
 from hostile_models import EVIL, MODELS, forest, model
 from odc.geo.geobox import GeoBox
 
@@ -259,12 +261,20 @@ READ = {
     "soil maps are pickled": (lambda p: old_zarr(p.with_suffix(".zarr")), "are pickles"),
 }
 
+
+def read_checkpoint(path):
+    from xsoil.networks import checkpoints
+
+    return checkpoints.read(path)
+
+
 KINDS = (
     (MODELS, xsoil.load_model, ""),
     (MAPS, xsoil.load_model, ""),
     (WEIGHTS, load_weights, ".nc"),
     (SPLITS, Split.load, ".json"),
     (READ, read_pickled, ""),
+    (CHECKPOINTS, read_checkpoint, ".ckpt"),
 )
 CASES = {name: (make, load, suffix, says) for rows, load, suffix in KINDS for name, (make, says) in rows.items()}
 
@@ -294,6 +304,7 @@ def main(folder):
     xsoil.load_model(forest(folder / "forest"))
     load_weights(weights(folder / "sound.nc"))
     Split.load(split(folder / "sound.json"))
+    read_checkpoint(checkpoint(folder / "sound.ckpt"))
     opened(xsoil.load_model, paths["a map is missing"])
     limited()
     found = {name: opened(CASES[name][1], path) for name, path in paths.items()}

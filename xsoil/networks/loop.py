@@ -1,30 +1,27 @@
-"""What lightning runs: steps and epochs of a training, with a bar, and its files."""
+"""What lightning runs: steps and epochs of a training, with a bar."""
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from tqdm.auto import tqdm
 
+from xsoil.networks.checkpoints import ROWS, require_like
 from xsoil.networks.learning import Learner
 from xsoil.networks.samples import Sample
 
-__all__ = ["SCHEDULES", "AtomicFiles", "Loop"]
+__all__ = ["SCHEDULES", "Loop"]
 
 Tensor = torch.Tensor
 
 SCHEDULES = ("plateau", "one_cycle", "constant")
-
-ROWS = ("train", "validation", "learning_rate", "seconds")
-"""What is kept of every epoch."""
 
 
 class Loop(pl.LightningModule):
@@ -59,6 +56,7 @@ class Loop(pl.LightningModule):
         self.learning_rate, self.kind, self.slow_after = learning_rate, schedule, slow_after
         self.seed, self.settings, self.validated, self.progress = seed, settings, validated, progress
         self.rows: dict[str, list[float]] = {name: [] for name in ROWS}
+        self.began = False
         self._sums: dict[bool, dict[str, list[Tensor]]] = {True: {}, False: {}}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -154,19 +152,9 @@ class Loop(pl.LightningModule):
             total=self.trainer.max_epochs, initial=self.trainer.current_epoch, desc="training", unit="epoch",
             disable=not self.progress, dynamic_ncols=True,
         )  # fmt: skip
-        if (state := getattr(self, "_schedule_state", None)) is not None:
-            self.schedule.load_state_dict(state)
-
-
-class AtomicFiles(TorchCheckpointIO):
-    """Checkpoints that are whole or not there, a run that is killed leaves no half file behind; and only data."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        unfinished = f"{path}.part"
-        super().save_checkpoint(checkpoint, unfinished, storage_options)
-        os.replace(unfinished, path)
-
-    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        """Without unpickling anything but tensors and plain values, whichever version of lightning asks."""
-        found: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
-        return found
+        if hasattr(self, "_schedule_state"):
+            state = None if self.schedule is None else self.schedule.state_dict()
+            require_like(self._schedule_state, state, "learning rate", Path(self.trainer.ckpt_path or ""))
+            if state is not None:
+                self.schedule.load_state_dict(self._schedule_state)
+        self.began = True

@@ -23,10 +23,11 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from numpy.typing import NDArray
 
-from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.errors import ArgumentError, SoilError, UnknownNameError
 from xsoil.networks.batches import Batches, finite_values
+from xsoil.networks.checkpoints import BEST, LAST, CheckpointFiles, best_state, finite, read, refused, rows_of
 from xsoil.networks.learning import Learner
-from xsoil.networks.loop import SCHEDULES, AtomicFiles, Loop
+from xsoil.networks.loop import SCHEDULES, Loop
 from xsoil.networks.samples import Cells, CellSource, InMemorySource, held
 
 __all__ = ["History", "fit"]
@@ -165,17 +166,18 @@ def fit(
         }  # fmt: skip
         best = ModelCheckpoint(filename="best", monitor="validation", save_top_k=1, **options)
         last = ModelCheckpoint(filename="last", save_top_k=1, every_n_epochs=1, **options)
-        before = folder / "last.ckpt" if resume and (folder / "last.ckpt").exists() else None
+        before = folder / LAST if resume and (folder / LAST).exists() else None
         if not resume:
-            for old in ("best.ckpt", "last.ckpt"):
-                (folder / old).unlink(missing_ok=True)
+            for old in (BEST, LAST):
+                _discard(folder / old)
         finished = before is not None and _finished(before, settings, epochs, patience, loop)
         if not finished:
             device = torch.cuda.is_available() or torch.backends.mps.is_available()
             on_cpu = accelerator == "cpu" or (accelerator == "auto" and not device)
+            files = CheckpointFiles(loop, [stopping, best, last])
             trainer = pl.Trainer(
                 accelerator=accelerator, devices=1, max_epochs=epochs, callbacks=[stopping, best, last],
-                plugins=[AtomicFiles(), LightningEnvironment()],  # a batch system's environment is not asked for ranks
+                plugins=[files, LightningEnvironment()],  # a batch system's environment is not asked for ranks
                 logger=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
                 default_root_dir=folder, deterministic=on_cpu, gradient_clip_val=1.0,
                 use_distributed_sampler=False,
@@ -185,7 +187,12 @@ def fit(
                 source, train, batch_cells, memory_budget=share, seed=seed, epoch=lambda: trainer.current_epoch
             )
             watched = Batches(apart, validation, batch_cells, memory_budget=memory_budget * _FOR_VALIDATION)
-            trainer.fit(loop, batches, watched if validation.size else None, ckpt_path=before)
+            try:
+                trainer.fit(loop, batches, watched if validation.size else None, ckpt_path=before)
+            except Exception as error:
+                if before is None or loop.began or isinstance(error, SoilError):
+                    raise
+                raise refused(before, f"{type(error).__name__}: {error}") from error
         return _closed(learner, loop, folder, patience, excluded)
 
 
@@ -242,26 +249,21 @@ def _settings(learner: Learner, train: Cells, validation: Cells, **arguments: fl
 
 def _finished(before: Path, settings: str, epochs: int, patience: int, loop: Loop) -> bool:
     """Whether the training of this checkpoint has nothing left to do; its rows then go into `loop`."""
-    try:
-        found = torch.load(before, map_location="cpu", weights_only=True)["xsoil"]
-    except Exception as error:
-        raise ArgumentError(
-            f"cannot read the checkpoint {before} ({type(error).__name__}: {error}); take resume=False to begin anew"
-        ) from error
-    if found["settings"] != settings:
-        old, new = json.loads(found["settings"]), json.loads(settings)
-        differing = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-        raise ArgumentError(
-            f"{before} is of a training that differs in {differing}; continue with the same arguments, or take another "
-            "directory or resume=False"
-        )
-    if not (before.parent / "best.ckpt").is_file():
-        raise ArgumentError(f"no best.ckpt beside {before}; bring it back, or take resume=False to begin anew")
-    rows = found["rows"]
+    rows = rows_of(read(before), before, settings)
+    if not (before.parent / BEST).is_file():
+        raise ArgumentError(f"no {BEST} beside {before}; bring it back, or take resume=False to begin anew")
     if len(rows["train"]) < epochs and _stopped(rows["validation"], patience) == "epochs":
         return False
     loop.rows = rows
     return True
+
+
+def _discard(file: Path) -> None:
+    if file.is_dir() and not file.is_symlink():
+        raise ArgumentError(
+            f"{file} is a folder; expected a checkpoint of a training, or nothing. Take another directory"
+        )
+    file.unlink(missing_ok=True)
 
 
 def _stopped(validation: list[float], patience: int) -> str:
@@ -275,18 +277,16 @@ def _stopped(validation: list[float], patience: int) -> str:
 def _closed(learner: Learner, loop: Loop, folder: Path, patience: int, excluded: Cells) -> History:
     """Bring the best weights back and tell how it went."""
     validation = loop.rows["validation"]
-    finite = np.where(np.isfinite(validation), validation, np.inf)
-    if not np.isfinite(finite).any():
+    losses = finite(validation)
+    if not np.isfinite(losses).any():
         raise ArgumentError(
             f"the loss was {validation[0]} in the first epoch: the physics gave no number, or the observations define "
             "no loss (constant ones have neither NSE nor KGE); look at them, at forcing, known parameters and bounds, "
             "or lower learning_rate"
         )
-    state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
-    prefix = "learner."
-    learner.to("cpu").load_state_dict({name.removeprefix(prefix): tensor for name, tensor in state.items()})
+    learner.to("cpu").load_state_dict(best_state(folder / BEST, loop.settings, loop.rows, learner))
     stopped = _stopped(validation, patience)
-    return History(**loop.rows, best_epoch=int(np.argmin(finite)), stopped=stopped, excluded=excluded)
+    return History(**loop.rows, best_epoch=int(np.argmin(losses)), stopped=stopped, excluded=excluded)
 
 
 def _threads(learner: Learner, source: CellSource, train: Cells, batch_cells: int) -> int:
