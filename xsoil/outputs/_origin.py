@@ -18,8 +18,13 @@ import dask.array as da
 import numpy as np
 from dask.highlevelgraph import HighLevelGraph
 
+from xsoil.errors import ArgumentError
+
 PACKAGES = ("xsoil", "numpy", "numba", "dask", "xarray", "zarr")
 LONGEST_PATH = 4096
+LONGEST_ORIGIN = 256 * 2**20
+"""Bytes of the file: an entry for each variable, and for each file that the graph reads."""
+
 _PLAIN = (int, float, complex, bytes, bool, type(None), slice, np.ndarray, np.generic, np.dtype, type, ModuleType)
 
 
@@ -72,7 +77,30 @@ class Origin:
 
     @classmethod
     def read(cls, path: Path) -> Origin:
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+        """What `write` wrote.
+
+        Raises
+        ------
+        ArgumentError
+            The file is damaged; the message names it.
+        """
+        try:
+            if not path.is_file() or (size := path.stat().st_size) > LONGEST_ORIGIN:
+                raise ValueError("no file" if not path.is_file() else f"{size} bytes")
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(found, dict) or set(found) != set(cls.__dataclass_fields__):
+                raise ValueError("other entries than layout, arrays, files and packages")
+            tables = [found[name] for name in ("arrays", "files", "packages")]
+            if not all(isinstance(table, dict) for table in tables):
+                raise ValueError("tables are missing")
+            if not all(isinstance(text, str) for text in (found["layout"], *(v for t in tables for v in t.values()))):
+                raise ValueError("entries that are no text")
+            return cls(**found)
+        except (OSError, ValueError, RecursionError) as error:
+            raise ArgumentError(
+                f"{path} does not say what the unfinished run there is made from ({type(error).__name__}: {error}); "
+                f"pass resume=False to discard that run and begin again, or delete the folder {path.parent}"
+            ) from error
 
 
 def files_of(arrays: Iterable[da.Array]) -> list[str]:

@@ -136,7 +136,7 @@ class _Target:
         named = [block for block in regions if _entry(block) in entries]
 
         def check(block: tuple[int, ...]) -> list[tuple[tuple[int, ...], bool]]:
-            noted = Path(self.ledger, _entry(block)).read_text(encoding="utf-8")
+            noted = Path(self.ledger, _entry(block)).read_text(encoding="utf-8", errors="replace")
             return [(block, noted == self.checksum(regions[block]))]
 
         return {block for block, good in in_order(check, named, available_cores()) if good} if named else set()

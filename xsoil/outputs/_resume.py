@@ -48,7 +48,7 @@ def write_store(ds: xr.Dataset, path: Path, *, resume: bool | str, overwrite: bo
                 return
             run, continued = _continued(begun, holder, path, resume)
         except BaseException:
-            if not _runs(holder):
+            if not _run_folders(holder):
                 cleared(holder)
             raise
         try:
@@ -104,18 +104,15 @@ class _Run:
         publish(self.store, path)
 
 
-def _runs(holder: Path) -> list[_Run]:
-    """Runs in a workshop that have their template."""
-    return [
-        _Run(folder, Origin.read(folder / ORIGIN))
-        for folder in sorted(holder.iterdir())
-        if folder.name != NEW and (folder / ORIGIN).is_file()
-    ]
+def _run_folders(holder: Path) -> list[Path]:
+    """Of runs in a workshop that have their template."""
+    return [folder for folder in sorted(holder.iterdir()) if folder.name != NEW and os.path.lexists(folder / ORIGIN)]
 
 
 def _continued(begun: _Run, holder: Path, path: Path, resume: bool | str) -> tuple[_Run, bool]:
     """The run to work on, and whether it is an old one."""
-    runs = _runs(holder) if resume is not False else []
+    folders = _run_folders(holder) if resume is not False else []
+    runs = [_Run(folder, Origin.read(folder / ORIGIN)) for folder in folders]
     for run in runs:
         if run.origin == begun.origin:
             emptied(holder, but=run.folder.name)
@@ -157,7 +154,7 @@ def _token_of(path: Path) -> str | None:
     if not hasattr(os, "getxattr"):
         return None
     try:
-        return os.getxattr(path, TOKEN).decode()
+        return os.getxattr(path, TOKEN).decode(errors="replace")
     except OSError:
         return None
 
