@@ -192,25 +192,44 @@ def disguises(draw: Any, ds: xr.Dataset, dims: tuple[str, ...], flips: bool = Tr
             if "resolution" in out[dim].attrs:
                 out[dim].attrs["resolution"] = -out[dim].attrs["resolution"]
             words.append(f"{dim} turned")
-    for name, array in list(out.data_vars.items()):
+    turned = {}
+    for name, array in out.data_vars.items():
         order = draw(st.permutations(array.dims))
-        out[name] = array.transpose(*order)
+        turned[name] = array.variable.transpose(*order)
         words.append(f"{name} on {order}")
         if draw(st.integers(0, 3)) == 0:
-            swapped = np.array(out[name].values.astype(out[name].dtype.newbyteorder("S")))
+            swapped = np.array(turned[name].values.astype(array.dtype.newbyteorder("S")))
             swapped.setflags(write=False)
-            out[name] = out[name].copy(data=swapped)
+            turned[name] = turned[name].copy(data=swapped)
             words.append("bytes swapped, read-only")
-    chunks = {dim: draw(cuts(size)) for dim, size in out.sizes.items()}
+    out = out.assign(turned)
+    chunks = draw(blocks(out.sizes))
     words.append(f"chunks {chunks}")
     return out.chunk(chunks), ", ".join(words)
 
 
 @st.composite
-def cuts(draw: Any, size: int) -> tuple[int, ...]:
+def cuts(draw: Any, size: int, most: int = 3) -> tuple[int, ...]:
     """Uneven chunks of a dim, a few."""
-    at = draw(st.sets(st.integers(1, size - 1), max_size=3)) if size > 1 else set()
+    at = draw(st.sets(st.integers(1, size - 1), max_size=most)) if size > 1 else set()
     return tuple(int(n) for n in np.diff([0, *sorted(at), size]))
+
+
+@st.composite
+def blocks(draw: Any, sizes: Any, most: int = 12) -> dict[Any, tuple[int, ...]]:
+    """Uneven chunks of all dims, few enough that an example does not spend its time in the scheduler."""
+    out = {}
+    for dim in draw(st.permutations(list(sizes))):
+        out[dim] = draw(cuts(sizes[dim], min(3, most - 1)))
+        most //= len(out[dim])
+    return out
+
+
+def loaded(lazy: xr.Dataset) -> xr.Dataset:
+    """A result that must be lazy, computed in one go."""
+    for name, array in lazy.data_vars.items():
+        assert array.chunks is not None, f"{name} was computed"
+    return lazy.compute()
 
 
 def unharmed(check: Callable[[], Any], *given: Any) -> Any:

@@ -121,12 +121,13 @@ def test_other_inputs():
 
 
 def test_impossible_results_are_blank():
-    """Zacharias & Wessolek at a bulk density of 3: theta_s below 0; Toth's CEC of 0: no number."""
+    """Zacharias & Wessolek at a bulk density of 3: theta_s below 0; Toth's CEC of 0: no number, of 1e30: K_sat of 0."""
     found = evaluate("zacharias_wessolek2007", sand=[80.0, 80.0], clay=[10.0, 10.0], bulk_density=[1.4, 3.0])
     assert [flags(q) for q in found["quality"]] == [set(), {"result_impossible"}]
     assert all(np.isnan(found[name][1]) and not np.isnan(found[name][0]) for name in ("theta_s", "alpha", "n"))
-    soil = {"sand": 40, "silt": 40, "clay": 20, "organic_carbon": 1, "ph": 6, "cec": 0, "topsoil": 1}
-    assert flags(evaluate("toth2015", **soil)["quality"][0]) == {"result_impossible"}
+    soil = {"sand": 40, "silt": 40, "clay": 20, "organic_carbon": 1, "ph": 6, "topsoil": 1}
+    for cec in (0, 1e30):
+        assert flags(evaluate("toth2015", **soil, cec=cec)["quality"][0]) == {"result_impossible"}
 
 
 @pytest.mark.parametrize(

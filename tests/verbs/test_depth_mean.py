@@ -128,6 +128,14 @@ def test_flipped_depths_give_the_same_bits(maps):
     xr.testing.assert_identical(depth_mean(maps.isel(depth=slice(None, None, -1)), 0, 2), depth_mean(maps, 0, 2))
 
 
+def test_the_sum_of_thicknesses_is_not_taken_along_the_axis():
+    """These sum to another double in another order; found by fuzzing."""
+    values = np.random.default_rng(1).uniform(0, 100, (4, 10, 10))
+    ds = layers([0, 1, 15, 40, 41], values)
+    shuffled = depth_mean(ds.isel(depth=[0, 1, 3, 2]), 0, 0.41)
+    np.testing.assert_array_equal(shuffled.sand, depth_mean(ds, 0, 0.41).sand)
+
+
 def test_a_uniform_profile_keeps_its_value(maps):
     maps["sand"][:] = np.float32(0.1)
     assert (depth_mean(maps, 0.013, 1.7).sand == np.float32(0.1)).all()

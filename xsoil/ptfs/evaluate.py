@@ -45,6 +45,8 @@ The cell has no result with `texture_rejected`, `input_missing`, `input_impossib
 
 # Outputs of one soil that must increase strictly.
 ORDERED = ("theta_wp", "theta_fc", "theta_s"), ("theta_r", "theta_s")
+# Outputs whose formulas are powers and products that are never zero, but where a float has run out of range.
+POSITIVE = ("k_sat", "k_0", "alpha")
 
 
 @dataclass(frozen=True)
@@ -227,9 +229,11 @@ def faulty_inputs(inputs: list[Array], rows: tuple[Variable, ...]) -> tuple[Mask
 def impossible_results(results: Mapping[str, Array], rows: tuple[Variable, ...], van_genuchten: bool) -> Mask:
     """Where results are no numbers, outside what is physically possible, or in impossible order."""
     bad: Mask = NOWHERE
-    largest = float(np.finfo(np.float32).max)
+    largest, smallest = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
     for v in rows:
         x, low, high = results[v.name], max(v.low, -largest), min(v.high, largest)
+        if v.name in POSITIVE:
+            low = smallest
         if v.name == "n" and van_genuchten and "m" not in results:
             low = 1 + 1e-6  # m = 1 - 1/n
         if not _within(x, low, high):

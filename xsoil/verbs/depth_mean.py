@@ -107,7 +107,7 @@ def _layer_weights(profile: Profile, top: float, bottom: float) -> Doubles:
             f"the layers ({layers} m) do not cover {top:g} to {bottom:g} m; choose an interval within, for example "
             f"top={upper.min():g}, bottom={lower.max():g}"
         )
-    shares: Doubles = inside / inside.sum()
+    shares: Doubles = inside / inside[order].sum()  # a sum in the order of the axis would show it
     return shares
 
 
