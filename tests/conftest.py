@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
 import dask
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Tensors and matrices of tests are small: threads that wait for each other would take most of the time. The variable
+# comes before torch, and goes on to xdist's workers and to every process that a test starts.
+if "XSOIL_BENCH" not in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile(
     "xsoil", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -39,17 +43,3 @@ def reference(data: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference values in {folder}")
     return folder
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    """Tensors of tests are small: threads that wait for each other would take most of the time."""
-    if importlib.util.find_spec("torch") is None:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -6,6 +6,7 @@ import os
 import signal
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -75,15 +76,22 @@ def assert_same(one, other):
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
+@contextmanager
+def tensor_threads(count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_one_seed_one_result(source, threads, monkeypatch):
     monkeypatch.setattr(training, "_WORTH_THREADS", 0)
-    torch.set_num_threads(threads)
-    try:
+    with tensor_threads(threads):
         one, first = trained(source, epochs=3)
         other, second = trained(source, epochs=3)
-    finally:
-        torch.set_num_threads(1)
     assert_same(weights(one), weights(other))
     assert first.train == second.train
     assert first.validation == second.validation
@@ -210,15 +218,15 @@ def test_quiet_and_tidy(source, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     state, handler = torch.get_rng_state(), signal.getsignal(signal.SIGINT)
     learner = learner_for(source)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), tensor_threads(3):  # a small network is trained on one
         warnings.simplefilter("error")
         trained(source, learner, epochs=2, accelerator="auto" if not torch.cuda.is_available() else "cpu")
+        assert torch.get_num_threads() == 3
     out, err = capfd.readouterr()
     assert out + err == ""
     assert os.listdir(tmp_path) == []
     assert torch.equal(state, torch.get_rng_state())
     assert not torch.are_deterministic_algorithms_enabled()
-    assert torch.get_num_threads() == 1
     assert signal.getsignal(signal.SIGINT) is handler
     trained(source, learner, epochs=2, progress=True, directory=tmp_path / "run")
     out, err = capfd.readouterr()

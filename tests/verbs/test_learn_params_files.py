@@ -18,7 +18,7 @@ from xsoil.verbs.learn_params import learn_params
 from xsoil.verbs.load_model import load_model
 from xsoil.verbs.simulate import simulate
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="the extra 'learn' is not installed")
 
 STEPS = 4
 
@@ -26,8 +26,6 @@ STEPS = 4
 @pytest.fixture(scope="module")
 def learned():
     """A network, half of whose cells may not reach their k_sat, and its predictors."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     fine, forcing, observed, truth = world(6, 5, 60)
     high = truth.k_sat.where(truth.k_sat.y > truth.y[3], truth.k_sat * 0.1).assign_attrs(units="cm d-1")
     high = high.where((high.x != high.x[0]) | (high.y != high.y[0]))
@@ -35,7 +33,6 @@ def learned():
         fine, observed, forcing, targets=BOUNDS | {"k_sat": (1.0, high)}, substeps=STEPS, epochs=12, batch_cells=16,
         learning_rate=3e-2, progress=False, **LI,
     )  # fmt: skip
-    torch.set_num_threads(threads)
     return model, fine, observed, high
 
 

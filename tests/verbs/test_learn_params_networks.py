@@ -14,19 +14,10 @@ from xsoil.verbs.learn_params import learn_params
 from xsoil.verbs.load_model import load_model
 from xsoil.verbs.simulate import simulate
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="the extra 'learn' is not installed")
 
 STEPS = 4
 OPTIONS = {"targets": BOUNDS, "substeps": STEPS, "progress": False, "batch_cells": 16, "learning_rate": 2e-2}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Batches are tiny: more threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def observed_of(truth, forcing):

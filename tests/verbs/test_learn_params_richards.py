@@ -64,18 +64,9 @@ def test_complexes_recover_the_parameters(columns):
     assert (learned.params.evaluations <= 150).all()
 
 
-@pytest.fixture
-def one_thread():
-    """Batches are tiny: more threads only wait for each other."""
-    torch = pytest.importorskip("torch")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def test_two_steps_recover_the_parameters(columns, one_thread):
+def test_two_steps_recover_the_parameters(columns):
     """With a bound of each site, as theta_s in table 1 of Qi et al. (2026), and a site without one."""
+    pytest.importorskip("torch", reason="the extra 'learn' is not installed")
     static, forcing, observed, truth = columns
     high = observed.max("time", keep_attrs=True).clip(0.41) + 0.1
     high = high.where(high.site != 4).assign_attrs(units="m3 m-3")
@@ -104,7 +95,8 @@ def test_two_steps_recover_the_parameters(columns, one_thread):
         learned.predict(static, targets={"alpha": (0.01, 0.1)})
 
 
-def test_a_network_recovers_the_parameters(columns, one_thread):
+def test_a_network_recovers_the_parameters(columns):
+    pytest.importorskip("torch", reason="the extra 'learn' is not installed")
     static, forcing, observed, truth = columns
     learned = learn_params(
         static, observed, forcing, network="mlp", epochs=40, batch_cells=5, learning_rate=2e-2, validation=0, **QUIET,
@@ -115,7 +107,8 @@ def test_a_network_recovers_the_parameters(columns, one_thread):
         assert np.corrcoef(np.log(learned.params[name]), np.log(truth[name]))[0, 1] > 0.8, name
 
 
-def test_a_network_recovers_the_parameters_through_a_surrogate(columns, one_thread, monkeypatch):
+def test_a_network_recovers_the_parameters_through_a_surrogate(columns, monkeypatch):
+    pytest.importorskip("torch", reason="the extra 'learn' is not installed")
     from xsoil.networks import surrogate as module
 
     static, forcing, observed, truth = columns

@@ -1,8 +1,0 @@
-from __future__ import annotations
-
-import pytest
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread(one_thread):
-    """Networks of these tests are small."""
