@@ -8,6 +8,7 @@ same bit for bit for any tile, source window and number of threads.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from odc.geo.geobox import GeoBox
 
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.grids import corners
-from xsoil.grids.index_map import Array, IndexMap
+from xsoil.grids.index_map import QUANTUM, Array, IndexMap
 from xsoil.grids.separable import checked_parameter
 from xsoil.grids.sheared_groups import Group, RowGroups, batches, parts_of
 from xsoil.grids.windows import Windows
@@ -36,6 +37,10 @@ EDGE_TOLERANCE = 1e-7
 CLOSED_FORM_SAG = 2.5e-4
 """Bulge of edges, relative to the pixel (or a target cell, if that is smaller), up to which pixels may be
 cut in closed form, and whole ones need not know of it."""
+
+CLOSED_FORM_TAPER = 6e-7
+"""Difference of the bulges of opposite edges, likewise: closed forms take them for equal, so that valid fractions
+would be wrong by two thirds of it."""
 
 NODE_TOLERANCE = 2.5e-7
 """Distance [target cells] between interpolated and exact corners, at the centre of each lattice block;
@@ -285,35 +290,36 @@ class ShearedOverlap:
         """Choose once, from both grids alone: lattice spacing, chords per edge, size of the largest pixel."""
         columns, rows = self._samples()
         period = self._map.period
-        u, v = self._map.forward(columns, rows)
-        bend: Array = np.zeros(columns.shape)
-        sag: Array = np.zeros(columns.shape)
+        near = {(dc, dr): self._map.forward(columns + dc, rows + dr) for dc, dr in product((0, -1, 1), repeat=2)}
+        bend, sag, taper = np.zeros((3, *columns.shape))
         sides = []
-        for dc, dr in ((1.0, 0.0), (0.0, 1.0)):
-            ua, va = self._map.forward(columns - dc, rows - dr)
-            ub, vb = self._map.forward(columns + dc, rows + dr)
-            da, db = corners.turn(ua - u, period), corners.turn(ub - u, period)
-            du, dv, bu, bv = (db - da) / 2, (vb - va) / 2, da + db, va - 2 * v + vb
+        for dc, dr in ((1, 0), (0, 1)):
+            du, dv, bu, bv = _along(near, (0, 0), (dc, dr), period)
+            (_, _, su, sv), (_, _, tu, tv) = (_along(near, (k * dr, k * dc), (dc, dr), period) for k in (-1, 1))
             bend = np.fmax(bend, (np.abs(bu) + np.abs(bv)) / 8.0)
             with np.errstate(invalid="ignore", divide="ignore"):
                 sag = np.fmax(sag, np.abs(bu * dv - bv * du) / np.hypot(du, dv) / 8.0)
+                # These edges are two pixels apart.
+                taper += np.fmax(0.0, np.abs((tu - su) * dv - (tv - sv) * du) / np.hypot(du, dv) / 16.0)
             sides.append((du, dv))
         (cu, cv), (ru, rv) = sides
         area, reach = cu * rv - ru * cv, np.maximum(np.hypot(cu, cv), np.hypot(ru, rv))
         seen = np.isfinite(area)
         if not seen.any():
             area, reach = np.ones(1), np.ones(1)
-            bend, sag, seen = np.zeros(1), np.zeros(1), np.ones(1, dtype=bool)
-        area, reach, bend, sag = area[seen], reach[seen], bend[seen], sag[seen]
+            bend, sag, taper, seen = np.zeros(1), np.zeros(1), np.zeros(1), np.ones(1, dtype=bool)
+        area, reach, bend, sag, taper = area[seen], reach[seen], bend[seen], sag[seen], taper[seen]
         relax = 1.0 / np.sqrt(min(max(float(np.sqrt(np.median(np.abs(area)))), 1e-4), 1.0))
         # A pole or a kink among the samples must not slow all the rest.
-        bulge, bending = (min(float(a.max()), 8.0 * float(np.median(a))) for a in (sag, bend))
+        bulge, bending, tapering = (min(float(a.max()), 8.0 * float(np.median(a))) for a in (sag, bend, taper))
         size = float(np.sqrt(np.median(np.abs(area))))
         self._edge_tolerance = EDGE_TOLERANCE * relax
         self._segments = int(np.clip(np.ceil(np.sqrt(bulge / self._edge_tolerance)), 1, _MAX_SEGMENTS))
         self._sag = 2.0 * bending + 1e-8
         # Closed forms are right to first order in the bulge, and take opposite edges for parallel.
-        self._closed = bulge <= CLOSED_FORM_SAG * min(size, 1.0)
+        # (Positions are whole quanta: so much of the taper may be rounding.)
+        bounds = CLOSED_FORM_SAG * min(size, 1.0), CLOSED_FORM_TAPER * min(size, 1.0) + QUANTUM
+        self._closed = bulge <= bounds[0] and tapering <= bounds[1]
         self._sign = -1.0 if np.median(area) < 0 else 1.0
         self._largest = 8.0 * float(np.abs(area).max())
         self._reach = 2.0 * float(reach.max()) + 2.0
@@ -350,6 +356,15 @@ class ShearedOverlap:
             return column[inside], row[inside]
         column, row = np.meshgrid(t * nx, t * ny)
         return column.ravel(), row.ravel()
+
+
+def _along(
+    near: dict[tuple[int, int], tuple[Array, Array]], at: tuple[int, int], step: tuple[int, int], period: float
+) -> tuple[Array, Array, Array, Array]:
+    """Of positions one step before and after those at `at`: half their difference (u, v), second differences."""
+    (ua, va), (u, v), (ub, vb) = (near[at[0] + k * step[0], at[1] + k * step[1]] for k in (-1, 0, 1))
+    da, db = corners.turn(ua - u, period), corners.turn(ub - u, period)
+    return (db - da) / 2, (vb - va) / 2, da + db, va - 2 * v + vb
 
 
 def _checked(values: NDArray[Any]) -> NDArray[Any]:
