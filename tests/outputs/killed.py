@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+import bucket
 import dask
 import numpy as np
 import xarray as xr
@@ -81,13 +82,23 @@ def lazy(path: Path, scale: float = 2.0) -> xr.Dataset:
     return ds.assign(texture_class=ds.texture_class.chunk(i=20, j=20))
 
 
-def store(path: Path, target: Path, operation: int = 0, scale: float = 2.0, **options) -> None:
+def one_after_the_other():
+    """Tasks in an order that is always the same."""
+    return dask.config.set(scheduler="synchronous")
+
+
+def remote_store(path: Path, target: Path, operation: int = 0, **options) -> None:
+    """Write it to a URL."""
+    store(path, target, operation, url=bucket.url_of(target), **options)
+
+
+def store(path: Path, target: Path, operation: int = 0, scale: float = 2.0, url: str | None = None, **options) -> None:
     """Write it; alone in its process, one task after the other, so that an operation has its number."""
     ds = lazy(path, scale)
     count = die_at(operation, target.parent)
     try:
-        with dask.config.set(scheduler="synchronous"):
-            to_zarr(ds, target, progress=False, **options)
+        with one_after_the_other():
+            to_zarr(ds, url or target, progress=False, **options)
     except SoilError:
         sys.exit(1)
     path.with_suffix(".operations").write_text(str(count[0]))

@@ -72,12 +72,29 @@ class Origin:
             found += [f"{what}{name}" for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
         return found
 
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True), encoding="utf-8")
+    def refusal(self, other: Origin, path: str, finished: int, resume: bool | str) -> str:
+        """Why the unfinished run of another origin is not continued, and what to do."""
+        different = self.differences(other)
+        named = ", ".join(different[:3]) + (f" and {len(different) - 3} more" if len(different) > 3 else "")
+        random = ""
+        if resume is True and self.layout == other.layout:
+            random = (
+                ", or resume='unchecked' to continue all the same (right only if you know that the numbers are: "
+                "delayed and random arrays, and functions of a notebook, get a new name in each session)"
+            )
+        return (
+            f"{path} was begun from something else ({finished} regions are written); what differs: {named}. "
+            f"Pass resume=False to discard them and begin again{random}; or write to another path"
+        )
+
+    @property
+    def text(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True)
 
     @classmethod
     def read(cls, path: Path) -> Origin:
-        """What `write` wrote.
+        """From the file of a run.
 
         Raises
         ------
@@ -87,7 +104,16 @@ class Origin:
         try:
             if not path.is_file() or (size := path.stat().st_size) > LONGEST_ORIGIN:
                 raise ValueError("no file" if not path.is_file() else f"{size} bytes")
-            found = json.loads(path.read_text(encoding="utf-8"))
+            content = path.read_bytes()
+        except (OSError, ValueError) as error:
+            raise _damaged(str(path), error) from error
+        return cls.parse(content, str(path))
+
+    @classmethod
+    def parse(cls, content: bytes, where: str) -> Origin:
+        """From what was read from a path or URL; raises ArgumentError, which names that, where it is damaged."""
+        try:
+            found = json.loads(content)
             if not isinstance(found, dict) or set(found) != set(cls.__dataclass_fields__):
                 raise ValueError("other entries than layout, arrays, files and packages")
             tables = [found[name] for name in ("arrays", "files", "packages")]
@@ -95,12 +121,16 @@ class Origin:
                 raise ValueError("tables are missing")
             if not all(isinstance(text, str) for text in (found["layout"], *(v for t in tables for v in t.values()))):
                 raise ValueError("entries that are no text")
-            return cls(**found)
-        except (OSError, ValueError, RecursionError) as error:
-            raise ArgumentError(
-                f"{path} does not say what the unfinished run there is made from ({type(error).__name__}: {error}); "
-                f"pass resume=False to discard that run and begin again, or delete the folder {path.parent}"
-            ) from error
+        except (ValueError, RecursionError) as error:
+            raise _damaged(where, error) from error
+        return cls(**found)
+
+
+def _damaged(where: str, error: Exception) -> ArgumentError:
+    return ArgumentError(
+        f"{where} does not say what the unfinished run there is made from ({type(error).__name__}: {error}); "
+        f"pass resume=False to discard that run and begin again, or delete {where.rpartition('/')[0]}"
+    )
 
 
 def files_of(arrays: Iterable[da.Array]) -> list[str]:

@@ -12,18 +12,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+from urllib.request import url2pathname
 
 from xsoil.errors import ArgumentError
 
 if sys.platform != "win32":
     import fcntl
 
+FILE = "file://"
 LOCK, REPLACED = "lock", "replaced"
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
     """True for URLs such as ``s3://bucket/store.zarr``."""
-    return "://" in os.fspath(path)
+    text = os.fspath(path)
+    return "://" in text and not text.startswith(FILE)
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """A path, also of a ``file://`` URL."""
+    text = os.fspath(path)
+    return Path(url2pathname(text.removeprefix(FILE))) if text.startswith(FILE) else Path(path)
 
 
 def refuse_existing(path: Path, *, overwrite: bool, replaceable: Callable[[Path], bool], what: str) -> None:

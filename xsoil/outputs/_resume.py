@@ -27,9 +27,10 @@ import dask.array as da
 import xarray as xr
 
 from xsoil.errors import ArgumentError
+from xsoil.outputs._ledgers import LocalLedger, ledgers_of
 from xsoil.outputs._origin import Origin
 from xsoil.outputs._paths import claimed, cleared, emptied, publish, workshop
-from xsoil.outputs._regions import encoded_arrays, finished_count, write_regions, write_template
+from xsoil.outputs._regions import encoded_arrays, write_regions, write_template
 
 ORIGIN, STORE, LEDGER = "origin.json", "store", "done"
 TOKEN = "user.xsoil.origin"
@@ -52,7 +53,8 @@ def write_store(ds: xr.Dataset, path: Path, *, resume: bool | str, overwrite: bo
                 cleared(holder)
             raise
         try:
-            write_regions(arrays, run.store, run.ledger, progress=progress)
+            ledgers = ledgers_of(LocalLedger, arrays, str(run.store), str(run.ledger), run.store)
+            write_regions(arrays, ledgers, progress=progress)
             run.finish(path, sweep=continued)
         except BaseException as error:
             _leave(run, holder, path, error, keep=resume is not False)
@@ -78,6 +80,11 @@ class _Run:
     def ledger(self) -> Path:
         return self.folder / LEDGER
 
+    @property
+    def finished(self) -> int:
+        """Regions in the ledger."""
+        return sum(1 for path in self.ledger.glob("*/*") if not path.name.startswith("."))
+
     @classmethod
     def begin(cls, ds: xr.Dataset, arrays: dict[str, da.Array], holder: Path) -> _Run:
         """A new run that is not in its place yet: the template and the origin."""
@@ -86,7 +93,7 @@ class _Run:
         write_template(ds, holder / NEW / STORE)
         origin = Origin.of(arrays, holder / NEW / STORE)
         (holder / NEW / LEDGER).mkdir()
-        origin.write(holder / NEW / ORIGIN)
+        (holder / NEW / ORIGIN).write_text(origin.text, encoding="utf-8")
         return cls(holder / NEW, origin)
 
     def put_in_place(self, holder: Path) -> _Run:
@@ -121,25 +128,10 @@ def _continued(begun: _Run, holder: Path, path: Path, resume: bool | str) -> tup
         if resume == "unchecked" and run.origin.layout == begun.origin.layout:
             emptied(holder, but=run.folder.name)
             return run, True
-        if finished_count(run.ledger):
-            raise ArgumentError(_other_run(run, begun, path, resume))
+        if run.finished:
+            raise ArgumentError(begun.origin.refusal(run.origin, os.fspath(path), run.finished, resume))
     emptied(holder, but=NEW)
     return begun.put_in_place(holder), False
-
-
-def _other_run(run: _Run, begun: _Run, path: Path, resume: bool | str) -> str:
-    different = begun.origin.differences(run.origin)
-    named = ", ".join(different[:3]) + (f" and {len(different) - 3} more" if len(different) > 3 else "")
-    random = ""
-    if resume is True and begun.origin.layout == run.origin.layout:
-        random = (
-            ", or resume='unchecked' to continue all the same (right only if you know that the numbers are: delayed "
-            "and random arrays, and functions of a notebook, get a new name in each session)"
-        )
-    return (
-        f"{path} was begun from something else ({finished_count(run.ledger)} regions are written); what differs: "
-        f"{named}. Pass resume=False to discard them and begin again{random}; or write to another path"
-    )
 
 
 def _refuse_other(path: Path, begun: _Run) -> None:
@@ -161,7 +153,7 @@ def _token_of(path: Path) -> str | None:
 
 def _leave(run: _Run, holder: Path, path: Path, error: Any, *, keep: bool) -> None:
     """After an error or an interrupt: keep what is finished, and say so."""
-    count = finished_count(run.ledger) if keep else 0
+    count = run.finished if keep else 0
     if not count:
         cleared(holder)
         return

@@ -22,7 +22,7 @@ import xarray as xr
 from xsoil.data.objects import NODATA_ATTRS, as_dataset, nodata_of
 from xsoil.errors import ArgumentError, AxisError, MissingVariableError, UnknownNameError
 from xsoil.grids.geobox import has_grid, locate
-from xsoil.outputs._paths import is_remote, refuse_existing, replacing
+from xsoil.outputs._paths import is_remote, local_path, refuse_existing, replacing
 from xsoil.vocabulary import VARIABLES
 
 Overview = Literal["average", "nearest", "mode", "bilinear", "cubic", "gauss", "rms"]
@@ -112,7 +112,7 @@ def to_cog(
         raise ArgumentError(
             f"to_cog writes local files, found {os.fspath(path)!r}; write to a folder, then upload the file"
         )
-    target = Path(path)
+    target = local_path(path)
     names = _names(ds, variable)
     single = target.suffix.lower() in SUFFIXES and not target.is_dir()
     if single and len(names) > 1:

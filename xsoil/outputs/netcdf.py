@@ -13,7 +13,7 @@ import xarray as xr
 
 from xsoil.data.objects import as_dataset
 from xsoil.errors import ArgumentError
-from xsoil.outputs._paths import is_remote, refuse_existing, replacing
+from xsoil.outputs._paths import is_remote, local_path, refuse_existing, replacing
 from xsoil.outputs.zarr import described
 
 SUFFIXES = (".nc", ".nc4")
@@ -56,7 +56,7 @@ def to_netcdf(
         Neither h5netcdf nor netCDF4 is installed.
     """
     ds = as_dataset(ds)
-    target = Path(path)
+    target = local_path(path)
     if is_remote(path) or target.suffix.lower() not in SUFFIXES:
         raise ArgumentError(f"to_netcdf writes local files that end in .nc, found {os.fspath(path)!r}")
     engine: Literal["netcdf4", "h5netcdf"] = "netcdf4" if find_spec("netCDF4") else "h5netcdf"

@@ -15,9 +15,10 @@ from xsoil.data.objects import as_dataset
 from xsoil.errors import ArgumentError, AxisError
 from xsoil.grids.geobox import has_grid, locate, spatial_dims
 from xsoil.outputs._layout import laid_out
-from xsoil.outputs._paths import is_remote, refuse_existing, replacing
+from xsoil.outputs._paths import is_remote, local_path, refuse_existing, replacing
 from xsoil.outputs._regions import lazy_names, write_at_once
 from xsoil.outputs._resume import is_finished_run, write_store
+from xsoil.outputs._resume_remote import write_remote_store
 
 Resume = bool | Literal["unchecked"]
 
@@ -42,7 +43,9 @@ def to_zarr(
     worked on are in memory. Blocks are aligned to the chunks (or shards) of the store: no two tasks write one chunk.
     A local store appears at `path` only when it is complete; an error or interrupt leaves what was there untouched.
     A run that was killed, or that met a full disk, is continued by the same call, and ends with the same bytes as one
-    that was not: what is finished is noted, block by block, in a hidden folder beside `path` until all is done.
+    that was not: what is finished is noted, block by block, in a hidden folder beside `path` until all is done. A store
+    at a URL (``s3://bucket/soil.zarr``) is written in place, with its notes in ``.partial`` below it; it can be opened
+    when it is complete, because the metadata of its group are written last.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ def to_zarr(
         packing to integers, filters) are not: values are stored as they are in memory, losslessly. The object
         itself is not changed.
     path : str or path
-        Folder of the new store, or a URL that zarr can write to (which is written in place).
+        Folder of the new store, or the URL of one, for which fsspec's package must be installed (s3fs, gcsfs, adlfs).
     chunks : mapping of dim to int, optional
         Cells per chunk of the store along the named dims; otherwise those of dask, where a chunk above 64 MiB is
         divided evenly.
@@ -62,7 +65,7 @@ def to_zarr(
         True: continue an unfinished run of this call, and return at once where its finished store stands at `path`;
         an unfinished run of other data, parameters, files or versions is an error. False: discard an unfinished run.
         "unchecked": continue it also where the computation has another name or files have changed; metadata and chunks
-        must still be the same. Local stores of lazy data only.
+        must still be the same. At a URL nothing can be locked: pass False only when no other process writes there.
     overwrite : bool
         Replace an existing store. Anything that is not a Zarr store is never deleted.
     progress : bool
@@ -116,9 +119,10 @@ def to_zarr(
         raise ArgumentError(f"resume={resume!r}; expected True, False or 'unchecked'")
     stored = laid_out(described(ds), chunks or {}, shards or {})
     if is_remote(path):
-        write_at_once(stored, os.fspath(path), "w" if overwrite else "w-", progress=progress)
-        return os.fspath(path)
-    local = Path(path)
+        url = os.fspath(path)
+        write_remote_store(stored, url, resume=resume, overwrite=overwrite, progress=progress)
+        return url
+    local = local_path(path)
     lazy = bool(lazy_names(stored))
     if not (lazy and resume is not False and not overwrite and is_finished_run(local)):
         refuse_existing(local, overwrite=overwrite, replaceable=_is_store, what="a Zarr store")
@@ -126,7 +130,7 @@ def to_zarr(
         write_store(stored, local, resume=resume, overwrite=overwrite, progress=progress)
         return local
     with replacing(local) as temporary:
-        write_at_once(stored, temporary, "w-", progress=progress)
+        write_at_once(stored, temporary, progress=progress)
     return local
 
 
