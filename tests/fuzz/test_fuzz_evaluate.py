@@ -37,7 +37,7 @@ def cases(draw):
     types = [draw(st.sampled_from(["f4", "f8", ">f4"])) for _ in range(2)]
     sim = series(draw, sizes, times, "theta", types[0], offset)
     obs = series(draw, sizes, late, "soil_moisture", types[1], offset)
-    chunks = [draw(blocks(sizes)) for _ in range(2)]
+    chunks = [draw(blocks(sizes, 6)) for _ in range(2)]
     dims = draw(st.permutations(tuple(sizes)))
     over = draw(st.sampled_from(["time", ("y", "x"), ("time", "y", "x")]))
     return sim, obs, chunks, dims, over
@@ -58,29 +58,37 @@ def check(case) -> None:
 
 def against_numpy(sim, obs, over, found) -> None:
     """The definitions, in double precision; where a series hardly varies the quotients are left out."""
-    s, o = xr.align(sim.theta.astype("f8"), obs.soil_moisture.astype("f8"), join="inner")
+    _, i, j = np.intersect1d(sim.time.values, obs.time.values, return_indices=True)
+    s, o = sim.theta.values[i].astype("f8"), obs.soil_moisture.values[j].astype("f8")
+    over = {over} if isinstance(over, str) else set(over)
+    axes = tuple(axis for axis, dim in enumerate(sim.theta.dims) if dim in over)
+    assert found.n.dims == tuple(dim for dim in sim.theta.dims if dim not in over)
     good = np.isfinite(s) & np.isfinite(o)
-    s, o, over = s.where(good), o.where(good), [over] if isinstance(over, str) else list(over)
-    kept = found.n.dims
-    np.testing.assert_array_equal(found.n, good.sum(over).transpose(*kept))
-    with np.errstate(all="ignore"):
-        bias = (s - o).mean(over)
-        rmse = np.sqrt(((s - o) ** 2).mean(over))
-    scale = 1e-6 * (1 + float(np.abs(s).max().fillna(0)))
-    np.testing.assert_allclose(found.bias, bias.transpose(*kept), atol=scale)
-    np.testing.assert_allclose(found.rmse, rmse.transpose(*kept), atol=scale)
-    known = found.n.values > 0
+    n = good.sum(axes)
+    np.testing.assert_array_equal(found.n, n)
+
+    def mean(values):
+        with np.errstate(all="ignore"):
+            return np.where(good, values, 0).sum(axes, keepdims=True) / np.expand_dims(n, axes)
+
+    s, o = np.where(good, s, 0), np.where(good, o, 0)
+    bias, rmse = mean(s - o).reshape(n.shape), np.sqrt(mean((s - o) ** 2)).reshape(n.shape)
+    scale = 1e-6 * (1 + np.abs(s).max())
+    np.testing.assert_allclose(found.bias, bias, atol=scale)
+    np.testing.assert_allclose(found.rmse, rmse, atol=scale)
+    known = n > 0
     assert (np.isfinite(found.rmse.values) == known).all()
     r, nse = found.r.values, found.nse.values
     assert (np.abs(r[np.isfinite(r)]) <= 1 + 1e-6).all()
     assert (nse[np.isfinite(nse)] <= 1 + 1e-9).all()
     assert (found.ubrmse.values[known] <= found.rmse.values[known] * (1 + 1e-6) + 1e-12).all()
-    spread = s.std(over).transpose(*kept).values
-    constant = (spread == 0) & (found.n.values > 0) & (s.max(over) == s.min(over)).transpose(*kept).values
-    assert np.isnan(r[constant]).all()
-    free = (found.n.values > 2) & (spread > 1e-2) & (o.std(over).transpose(*kept).values > 1e-2)
-    both = (((s - s.mean(over)) * (o - o.mean(over))).mean(over)).transpose(*kept).values
-    expected = both[free] / (spread[free] * o.std(over).transpose(*kept).values[free])
+    low, high = (which(np.where(good, s, fill), axes) for which, fill in ((np.min, np.inf), (np.max, -np.inf)))
+    assert np.isnan(r[known & (low == high)]).all()
+    ds, do = s - mean(s), o - mean(o)
+    of_s, of_o = (np.sqrt(mean(d**2)).reshape(n.shape) for d in (ds, do))
+    with np.errstate(invalid="ignore"):
+        free = (n > 2) & (of_s > 1e-2) & (of_o > 1e-2)
+    expected = mean(ds * do).reshape(n.shape)[free] / (of_s[free] * of_o[free])
     np.testing.assert_allclose(r[free], expected, atol=1e-4)
 
 

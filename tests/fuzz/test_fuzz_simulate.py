@@ -49,7 +49,7 @@ def cases(draw):
         {"time": pd.date_range("2015-01-01", periods=days)},
     )
     steps = draw(st.sampled_from([1, 3, 24]))
-    chunks = [draw(blocks(sizes)), draw(blocks({"time": days, **sizes}))]
+    chunks = [draw(blocks(sizes, 4)), draw(blocks({"time": days, **sizes}, 6))]
     turn = draw(st.permutations(tuple(sizes)))
     return ds, forcing, steps, chunks, turn, draw(st.integers(1, max(days - 1, 1)))
 
