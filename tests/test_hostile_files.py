@@ -17,6 +17,7 @@ if sys.platform != "linux":
     pytest.skip("the memory of a process is limited as Linux does it", allow_module_level=True)
 
 import hostile
+from hostile_models import forest
 from hostile_models import model as model_of
 
 from xsoil.errors import SoilError
@@ -71,6 +72,60 @@ def test_damaged_bytes(tmp_path):
                 refused += 1
         file.write_bytes(sound)
     assert refused > 80
+
+
+def places(table, at=()):
+    """Every entry of JSON, of lists the first two."""
+    yield at
+    rows = table.items() if isinstance(table, dict) else enumerate(table[:2]) if isinstance(table, list) else ()
+    for key, value in rows:
+        yield from places(value, (*at, key))
+
+
+def replaced(text, at, value):
+    whole = json.loads(text)
+    table = whole
+    for key in at[:-1]:
+        table = table[key]
+    if value is None:
+        del table[at[-1]]
+        return json.dumps(whole)
+    table[at[-1]] = "@here@"
+    return json.dumps(whole).replace('"@here@"', value)
+
+
+def used(path):
+    model = hostile.xsoil.load_model(path)
+    assert repr(model)
+    if hasattr(model, "ensemble"):
+        assert model.history.sizes
+    return model
+
+
+def sealed_split(path):
+    content = json.loads(path.read_text())
+    entries = {name: value for name, value in content.items() if name != "sha256"} if isinstance(content, dict) else {}
+    return hostile.Split.load(hostile.split(path, **entries))
+
+
+@pytest.mark.parametrize("what", ["gaps", "forest", "inversion", "split"])
+def test_entries_of_any_type(tmp_path, what):
+    """Each entry of a description missing, too large for a number, a text, a list: refused, or as good as before."""
+    if what == "split":
+        file = path = hostile.split(tmp_path / "split.json")
+        load = sealed_split
+    else:
+        path = {"gaps": model_of, "forest": forest, "inversion": hostile.inversion}[what](tmp_path / what)
+        file, load = path / "description.json", used
+    sound, refused = file.read_text(), 0
+    for at in list(places(json.loads(sound)))[1:]:
+        for value in (None, "1e400", '"text"', "[]", "-1"):
+            file.write_text(replaced(sound, at, value))
+            try:
+                load(path)
+            except SoilError:
+                refused += 1
+    assert refused > 30
 
 
 def test_an_audit_that_could_not_ask_is_no_pass():

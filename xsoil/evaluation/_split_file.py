@@ -61,7 +61,7 @@ def read(path: Any) -> tuple[Any, Any, Any, Any]:
             tuple((np.datetime64(a, "D"), np.datetime64(b, "D")) for a, b in content[name]) if name in content else None
             for name in ("train_times", "test_times")
         ]
-    except (KeyError, TypeError, ValueError, zlib.error, binascii.Error) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, zlib.error, binascii.Error) as error:
         raise ArgumentError(f"{path} is damaged ({error}); take another copy") from error
     return masks[0], masks[1], times[0], times[1]
 

@@ -62,16 +62,20 @@ def read(folder: Path) -> dict[str, Any]:
     if file.stat().st_size > _LONGEST:
         raise ArgumentError(f"{file} has {file.stat().st_size} bytes; no description of a model is so long")
 
-    def no_number(text: str) -> Any:
-        raise ValueError(f"{text} is no JSON")
-
     try:
-        found = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_number)
+        found = json.loads(file.read_text(encoding="utf-8"), parse_constant=_number, parse_float=_number)
     except (ValueError, RecursionError) as error:
         raise ArgumentError(f"{file} is no description of a model: {error}") from error
     if not isinstance(found, dict):
         raise ArgumentError(f"{file} is no description of a model: expected a table, found {type(found).__name__}")
     return found
+
+
+def _number(text: str) -> float:
+    """Of JSON: NaN, Infinity and what is too large for a number are none."""
+    if not np.isfinite(value := float(text)):
+        raise ValueError(f"{text} is no number")
+    return value
 
 
 def require_format(whole: dict[str, Any], folder: Path, name: str, version: int) -> None:

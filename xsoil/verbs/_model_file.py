@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from xsoil.errors import UnknownNameError
+from xsoil.errors import ArgumentError, SoilError, UnknownNameError
 from xsoil.networks.description import read
 
 __all__ = ["READERS", "Reader", "read_model"]
@@ -64,4 +64,11 @@ def read_model(path: str | PathLike[str], network: Any = None) -> Any:
     reader = READERS.get(str(whole.get("format")))
     if reader is None:
         raise UnknownNameError.of(f"format of the model at {folder}:", whole.get("format"), READERS)
-    return reader(folder, whole, network)
+    try:
+        return reader(folder, whole, network)
+    except (SoilError, ImportError, OSError, MemoryError):
+        raise
+    except Exception as error:  # entries of a wrong type, of which a description may have any number
+        raise ArgumentError(
+            f"{folder} is damaged ({type(error).__name__}: {str(error)[:200]}); take another copy"
+        ) from error

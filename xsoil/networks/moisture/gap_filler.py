@@ -265,16 +265,30 @@ class GapFiller:
             for number in (options.latent, options.basis, options.hidden, predictors):
                 if not 0 <= number <= elements:  # before anything of that size is made
                     raise ArgumentError(f"a network of size {number}; its weights have {elements} numbers only")
-            filler = cls(options, predictors, description["scaling"])
+            filler = cls(options, predictors, _sound_scaling(description["scaling"], predictors))
             for name, own in filler.network.state_dict().items():
                 if own.dtype != tensors[name].dtype or not bool(tensors[name].isfinite().all()):
                     raise TypeError(f"{name!r} is {tensors[name].dtype} or holds no numbers; expected {own.dtype}")
             filler.network.load_state_dict(dict(tensors))
             filler.history = dict(description["history"])
-        except (KeyError, TypeError, RuntimeError) as error:
+        except (KeyError, TypeError, OverflowError, RuntimeError) as error:
             raise ArgumentError(f"the model is damaged ({type(error).__name__}: {error}); take another copy") from error
         filler.network.eval()
         return filler
+
+
+def _sound_scaling(found: Any, predictors: int) -> dict[str, Any]:
+    """Raise where the scaling in a file is none."""
+    moments = [[found["spread"]], found["mean"], found["deviation"]]
+    if [len(row) for row in moments] != [1, predictors, predictors]:
+        raise TypeError(f"moments of {[len(row) for row in moments[1:]]} predictors; expected {predictors}")
+    if any(isinstance(value, bool) or not isinstance(value, (int, float)) for row in moments for value in row):
+        raise TypeError("moments that are no numbers")
+    if not np.isfinite(np.array([value for row in moments for value in row], float)).all() or found["spread"] <= 0:
+        raise TypeError("moments that are not finite, or no spread")
+    if any(value <= 0 for value in found["deviation"]):
+        raise TypeError("deviations that are not above 0")
+    return dict(found)
 
 
 def _scaling(series: Wide, controls: NDArray[Any] | None) -> dict[str, Any]:

@@ -186,10 +186,12 @@ class Inputs:
                 table: dict[str, Any] = {
                     n: tuple(v) if isinstance(v, list) else v for n, v in row.items() if n != "static"
                 }
-                rows.append(Predictor(**table))
+                rows.append(_sound(Predictor(**table)))
             missing = description["missing"]
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ArgumentError(f"the description of the predictors is damaged ({error})") from error
+        if not rows or len({row.name for row in rows}) != len(rows):
+            raise ArgumentError(f"{len(rows)} predictors of {len({row.name for row in rows})} names: damaged")
         if missing not in MISSING:
             raise UnknownNameError.of("way with missing predictors", missing, MISSING)
         return cls(tuple(rows), missing)
@@ -238,9 +240,41 @@ class Targets:
     def from_description(cls, description: Mapping[str, Any]) -> Targets:
         """From what `describe` gave."""
         try:
-            return cls(**{name: tuple(value) for name, value in description.items()})
-        except TypeError as error:
+            found = cls(**{name: tuple(value) for name, value in description.items()})
+            sizes = {len(row) for row in (found.names, found.units, found.mean, found.sd)}
+            if sizes != {len(set(found.names))} or not found.names or not _texts(found.names, found.units):
+                raise ValueError("names, units, means and deviations that do not go together")
+            _require_numbers(found.mean, found.sd)
+        except (TypeError, ValueError, AttributeError) as error:
             raise ArgumentError(f"the description of the targets is damaged ({error})") from error
+        return found
+
+
+def _texts(*rows: tuple[Any, ...]) -> bool:
+    return all(isinstance(text, str) for row in rows for text in row)
+
+
+def _require_numbers(mean: tuple[Any, ...], sd: tuple[Any, ...]) -> None:
+    """Raise where a scaling is none."""
+    if any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in (*mean, *sd)):
+        raise ValueError("means or deviations that are no numbers")
+    if not np.isfinite(np.array([*mean, *sd], np.float64)).all() or any(value <= 0 for value in sd):
+        raise ValueError("means that are not finite, or deviations that are not above 0")
+
+
+def _sound(row: Predictor) -> Predictor:
+    """Raise where the description of a predictor, which a file gave, is none."""
+    if not _texts((row.name,), () if row.units is None else (row.units,), row.meanings or ()):
+        raise ValueError(f"a predictor named {row.name!r} in {row.units!r}")
+    if type(row.log) is not bool or type(row.gaps) is not bool:
+        raise ValueError(f"log={row.log!r} and gaps={row.gaps!r}")
+    columns = 1 if row.classes is None else len(row.classes)
+    if len(row.mean) != columns or len(row.sd) != columns:
+        raise ValueError(f"{len(row.mean)} means and {len(row.sd)} deviations of {columns} columns")
+    _require_numbers((*row.mean, *(row.classes or ())), row.sd)
+    if row.meanings is not None and (row.classes is None or len(row.meanings) != len(row.classes)):
+        raise ValueError(f"{len(row.meanings)} meanings of the classes {row.classes}")
+    return row
 
 
 def _spread(values: NDArray[np.float64]) -> float:

@@ -216,6 +216,8 @@ class Kind(ABC):
             for name in _LOSSES:
                 record[name] = [math.nan if value is None else float(value) for value in record[name]]
             self.record = Record(**record)
+            if not len(self.record.train) == len(self.record.validation) == len(self.record.seconds):
+                raise ValueError("losses of different numbers of epochs")
         except (KeyError, TypeError, ValueError) as error:
             raise ArgumentError(f"the description of a model of kind {cls.name!r} is damaged: {error}") from error
         self.inputs, self.targets = inputs, targets
