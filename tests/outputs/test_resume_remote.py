@@ -30,8 +30,11 @@ def whole(source, tmp_path_factory):
     target = tmp_path_factory.mktemp("whole") / "out.zarr"
     assert killed.run(killed.remote_store, source, target) == 0
     local = to_zarr(killed.lazy(source), target.parent / "local.zarr", progress=False)
-    assert tree(local) == objects(target)
-    return objects(target)
+    found = objects(target)
+    group = json.loads(found["zarr.json"])
+    assert len(group["attributes"].pop(remote.TOKEN)) == 64
+    assert found | {"zarr.json": json.dumps(group, indent=2).encode()} == tree(local)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +111,15 @@ def test_only_what_is_missing_is_computed(source, url):
     to_zarr(ds.assign(scaled=ds.scaled.copy(data=counted)), url, progress=False, resume="unchecked")
     finished = sum("/scaled/" in name for name in done)
     assert len(computed) == ds.scaled.data.npartitions - finished + ("/scaled/" in gone)
-    xr.testing.assert_identical(xr.open_zarr(url).load(), _reopened(source))
+    assert_as_local(url, source)
     assert not any(".partial" in name for name in names(url))
+
+
+def assert_as_local(url, source):
+    ds = xr.open_zarr(url)
+    xr.testing.assert_identical(ds.load().drop_attrs(deep=False), _reopened(source).drop_attrs(deep=False))
+    assert ds.attrs.pop(remote.TOKEN)
+    assert ds.attrs == _reopened(source).attrs
 
 
 def _reopened(source):
@@ -140,8 +150,13 @@ def test_another_origin_is_refused_unless_told(source, url):
 def test_what_stands_there(source, url):
     """A finished store is not overwritten unless told; what is no store never."""
     to_zarr(killed.lazy(source, 3.0), url, progress=False)
-    with pytest.raises(ArgumentError, match="exists already"):
+    before = {name: fsspec.filesystem("memory").modified(name) for name in names(url)}
+    to_zarr(killed.lazy(source, 3.0), url, progress=False)  # the same call finds its work done
+    assert {name: fsspec.filesystem("memory").modified(name) for name in names(url)} == before
+    with pytest.raises(ArgumentError, match="exists already and was made from other data"):
         to_zarr(killed.lazy(source), url, progress=False)
+    with pytest.raises(ArgumentError, match=r"exists already; pass overwrite"):
+        to_zarr(killed.lazy(source, 3.0), url, progress=False, resume=False)
     to_zarr(killed.lazy(source)[["scaled"]], url, progress=False, overwrite=True)
     assert set(xr.open_zarr(url)) == {"scaled"}
     assert not any("/theta/" in name for name in names(url))
@@ -155,9 +170,10 @@ def test_what_stands_there(source, url):
 
 def test_values_in_memory_go_to_a_url_too(source, url):
     to_zarr(killed.lazy(source).load(), url, progress=False)
-    xr.testing.assert_identical(xr.open_zarr(url).load(), _reopened(source))
-    with pytest.raises(ArgumentError, match="exists already"):
-        to_zarr(killed.lazy(source).load(), url, progress=False)
+    assert_as_local(url, source)
+    to_zarr(killed.lazy(source).load(), url, progress=False)
+    with pytest.raises(ArgumentError, match="exists already and was made from other data"):
+        to_zarr(killed.lazy(source, 3.0).load(), url, progress=False)
 
 
 def test_two_that_begin_together(source, url, monkeypatch):
@@ -192,7 +208,7 @@ def test_regions_that_another_process_took_away_are_told(source, url, monkeypatc
         xr.open_zarr(url)
     monkeypatch.setattr(remote, "write_regions", written)
     to_zarr(killed.lazy(source), url, progress=False)
-    xr.testing.assert_identical(xr.open_zarr(url).load(), _reopened(source))
+    assert_as_local(url, source)
 
 
 def test_a_damaged_origin_is_told(source, url):

@@ -5,7 +5,8 @@ Objects cannot be renamed, so a run lies where the store will be:
     <url>/.partial/<digest>/origin.json              what the run is made from
     <url>/.partial/<digest>/done/<variable>/<block>  the ledger: one object for each finished region
     <url>/<variable>/...                             arrays, their metadata complete from the start
-    <url>/zarr.json                                  written last: until then nothing can be opened here
+    <url>/zarr.json                                  written last: until then nothing can be opened here; its attribute
+                                                     `TOKEN` says what the store was made from
 
 There are no locks either. A run announces itself, then looks who else did: another run of the same origin writes the
 same bytes, and one of another origin is refused. Before the last object all regions are looked up once more.
@@ -13,6 +14,7 @@ same bytes, and one of another origin is refused. Before the last object all reg
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,9 @@ from xsoil.outputs._origin import LONGEST_ORIGIN, Origin
 from xsoil.outputs._regions import encoded_arrays, missing_regions, write_regions, write_template
 
 PARTIAL, ORIGIN, LEDGER, LAST = ".partial", "origin.json", "done", "zarr.json"
+LONGEST_GROUP = 2**28
+"""Bytes of a group's metadata that are read."""
+TOKEN = "xsoil:origin"
 STORES = (LAST, ".zgroup", ".zattrs", ".zmetadata")
 
 
@@ -45,6 +50,8 @@ def write_remote_store(ds: xr.Dataset, url: str, *, resume: bool | str, overwrit
             raise ArgumentError(
                 f"{url} can be read at best, not written ({type(place.files).__name__}); write to a folder or a bucket"
             ) from error
+        if digest is None:
+            return
         try:
             for path in sorted(p for p in template.rglob("*") if p.is_file()):
                 name = path.relative_to(template).as_posix()
@@ -53,7 +60,9 @@ def write_remote_store(ds: xr.Dataset, url: str, *, resume: bool | str, overwrit
             ledgers = ledgers_of(RemoteLedger, arrays, url, f"{url}/{PARTIAL}/{digest}/{LEDGER}", template)
             write_regions(arrays, ledgers, progress=progress)
             _require_all(place, arrays, ledgers)
-            place.put(LAST, (template / LAST).read_bytes())
+            group = json.loads((template / LAST).read_bytes())
+            group["attributes"][TOKEN] = origin.token
+            place.put(LAST, json.dumps(group, indent=2).encode())
         except BaseException as error:
             _leave(place, digest, error, keep=resume is not False)
             raise
@@ -125,6 +134,14 @@ class _Place:
         if names:
             self.files.rm([f"{self.root}/{name}" for name in names])
 
+    def token(self) -> str | None:
+        """What the finished store here says that it was made from."""
+        try:
+            found = json.loads(self.files.cat_file(f"{self.root}/{LAST}", end=LONGEST_GROUP))["attributes"][TOKEN]
+        except (FileNotFoundError, KeyError, TypeError, ValueError, RecursionError):
+            return None
+        return str(found)
+
     def runs(self) -> list[str]:
         """Digests of the unfinished runs here."""
         found = (name.split("/") for name in self.names(PARTIAL))
@@ -140,8 +157,8 @@ class _Place:
         return len(self.names(f"{PARTIAL}/{digest}/{LEDGER}"))
 
 
-def _claimed(place: _Place, origin: Origin, *, resume: bool | str, overwrite: bool) -> str:
-    """Digest of the run to work on, which is an old one or announced now."""
+def _claimed(place: _Place, origin: Origin, *, resume: bool | str, overwrite: bool) -> str | None:
+    """Digest of the run to work on, which is an old one or announced now; None where its finished store stands."""
     runs = place.runs()
     if runs and resume is False:
         place.remove()
@@ -153,6 +170,13 @@ def _claimed(place: _Place, origin: Origin, *, resume: bool | str, overwrite: bo
     for digest, other in others.items():
         raise ArgumentError(origin.refusal(other, place.url, place.finished(digest), resume))
     standing = [name for name in place.first_names() if name != PARTIAL]
+    if standing and not overwrite and resume is not False and (token := place.token()) is not None:
+        if token == origin.token:
+            return None
+        raise ArgumentError(
+            f"{place.url} exists already and was made from other data or parameters, or by other versions; "
+            "pass overwrite=True to replace it, or write to another URL"
+        )
     if standing and not overwrite:
         raise ArgumentError(f"{place.url} exists already; pass overwrite=True to replace it, or write to another URL")
     if standing and not any(name in STORES for name in standing):

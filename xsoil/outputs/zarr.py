@@ -18,7 +18,7 @@ from xsoil.outputs._layout import laid_out
 from xsoil.outputs._paths import is_remote, local_path, refuse_existing, replacing
 from xsoil.outputs._regions import lazy_names, write_at_once
 from xsoil.outputs._resume import is_finished_run, write_store
-from xsoil.outputs._resume_remote import write_remote_store
+from xsoil.outputs._resume_remote import TOKEN, write_remote_store
 
 Resume = bool | Literal["unchecked"]
 
@@ -45,7 +45,7 @@ def to_zarr(
     A run that was killed, or that met a full disk, is continued by the same call, and ends with the same bytes as one
     that was not: what is finished is noted, block by block, in a hidden folder beside `path` until all is done. A store
     at a URL (``s3://bucket/soil.zarr``) is written in place, with its notes in ``.partial`` below it; it can be opened
-    when it is complete, because the metadata of its group are written last.
+    when it is complete, because the metadata of its group are written last (with an attribute ``xsoil:origin``).
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def _undecorated(ds: xr.Dataset) -> xr.Dataset:
     """A copy without the storage of other files, whose attributes can be written as JSON."""
     out = ds.copy(deep=False)
     out.encoding = {}
-    out.attrs = {str(k): _plain(v) for k, v in ds.attrs.items() if k != "coordinates"}
+    out.attrs = {str(k): _plain(v) for k, v in ds.attrs.items() if k not in ("coordinates", TOKEN)}
     out.attrs.setdefault("Conventions", "CF-1.11")
     for name, source in ds.variables.items():
         variable = out.variables[name]
