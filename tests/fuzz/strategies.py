@@ -183,7 +183,9 @@ def maps(draw: Any, low: float = 1.0, high: float = 200.0, dtypes: tuple[str, ..
 
 
 @st.composite
-def disguises(draw: Any, ds: xr.Dataset, dims: tuple[str, ...], flips: bool = True) -> tuple[xr.Dataset, str]:
+def disguises(
+    draw: Any, ds: xr.Dataset, dims: tuple[str, ...], flips: bool = True, most: int = 12
+) -> tuple[xr.Dataset, str]:
     """The same data, told in another way."""
     words, out = [], ds.copy(deep=True)
     for dim in dims if flips else ():
@@ -203,7 +205,7 @@ def disguises(draw: Any, ds: xr.Dataset, dims: tuple[str, ...], flips: bool = Tr
             turned[name] = turned[name].copy(data=swapped)
             words.append("bytes swapped, read-only")
     out = out.assign(turned)
-    chunks = draw(blocks(out.sizes))
+    chunks = draw(blocks(out.sizes, most))
     words.append(f"chunks {chunks}")
     return out.chunk(chunks), ", ".join(words)
 

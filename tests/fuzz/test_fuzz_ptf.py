@@ -37,7 +37,7 @@ def cases(draw):
         made[name] = (dims, values, {"units": units})
     ds = xr.Dataset(made, coordinates(box))
     ds["topsoil"] = (dims[-2:], rng.integers(0, 2, box.shape).astype("i1"))
-    disguised, what = draw(disguises(ds, box.dimensions))
+    disguised, what = draw(disguises(ds, box.dimensions, most=6))
     return ds, disguised, draw(st.sampled_from(METHODS)), what
 
 

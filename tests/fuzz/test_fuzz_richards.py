@@ -1,4 +1,4 @@
-"""Richards columns on what hypothesis draws: the balance closes, theta stays within, chunks and a stop change no bit."""
+"""Richards columns on what hypothesis draws: the balance closes, theta is within, chunks and a stop change no bit."""
 
 from __future__ import annotations
 

@@ -130,6 +130,14 @@ def test_irregular_times_and_missing_predictors(model):
     assert fill_gaps(holes, "cru", model=model, extrapolate=True).soil_moisture[:-1].notnull().all()
 
 
+def test_an_infinite_predictor_is_a_missing_one():
+    """It made the mean of the predictor infinite, and so the predictor nothing; found by fuzzing."""
+    one, other = world()[0], world()[0]
+    one.precipitation[2, 5], other.precipitation[2, 5] = np.inf, np.nan
+    options = SMALL | {"epochs": 1, "predictors": "precipitation"}
+    assert fit_gap_model(one, **options).filler.digest() == fit_gap_model(other, **options).filler.digest()
+
+
 def test_without_model_it_is_trained_on_the_data(monkeypatch):
     seen = {}
 
@@ -163,6 +171,11 @@ def with_units(**units):
     return ds.assign({name: ds[name].assign_attrs(units=text) for name, text in units.items()})
 
 
+def unknown_rain():
+    ds = world()[0]
+    return ds.assign(precipitation=ds.precipitation.where(False))
+
+
 def elsewhere():
     """Its rain is on other cells."""
     ds = world()[0]
@@ -185,6 +198,9 @@ FAULTS = {
     "validation": (lambda m: fit_gap_model(world()[0], validation=1), ArgumentError, "validation=1"),
     "seed": (lambda m: fit_gap_model(world()[0], seed=-1), ArgumentError, "seed=-1"),
     "network": (lambda m: _load(m), ArgumentError, "leave out network"),
+    "nothing in a predictor": (
+        lambda m: fit_gap_model(unknown_rain(), predictors="precipitation"), ArgumentError, "has no value"
+    ),
     "split": (
         lambda m: fit_gap_model(world()[0], split=xsoil.Split.random_cells(world()[0].isel(pixel=slice(9)))),
         GridMismatchError, "'pixel'",

@@ -60,8 +60,8 @@ def fit_gap_model(
     variable : str, optional
         `soil_moisture` by default, else `theta`, else the only variable with time.
     predictors : str or sequence of str
-        Variables on the same times that are known where the series is not, such as `precipitation`; their gaps are
-        read as their mean. They push the state (not in the paper).
+        Variables on the same times that are known where the series is not, such as `precipitation`; their gaps
+        (NaN, infinite) are read as their mean. They push the state (not in the paper).
     split : Split, optional
         Train on its training cells and times only.
     validation : float
@@ -91,7 +91,8 @@ def fit_gap_model(
     MissingVariableError, UnitsError, TimeError, GridMismatchError
         As `fill_gaps`.
     ArgumentError
-        Fewer than two series with 10 observations, or options out of range.
+        Fewer than two series with 10 observations, none that varies, a predictor without values, or options out of
+        range.
 
     References
     ----------
@@ -139,8 +140,14 @@ def fit_gap_model(
     controls = None
     if beside:
         # One predictor after the other, so that only the series that are trained on are held of all.
-        table = (a.broadcast_like(series).transpose(*dims, "time").to_numpy() for a, _ in beside.values())
-        controls = np.stack([one.reshape(-1, len(days))[rows] for one in table], axis=-1)
+        table = []
+        for predictor, (array, _) in beside.items():
+            one = array.broadcast_like(series).transpose(*dims, "time").to_numpy().reshape(-1, len(days))[rows]
+            one = np.where(np.isfinite(one), one, np.nan)
+            if np.isnan(one[~kept]).all():
+                raise ArgumentError(f"predictor {predictor!r} has no value in the series of the training; leave it out")
+            table.append(one)
+        controls = np.stack(table, axis=-1)
     filler = GapFiller.fit(
         values[rows], days - days[0], controls, validation=kept, options=options, seed=seed, progress=progress
     )
