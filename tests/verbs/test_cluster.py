@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
 
 import xsoil
 from xsoil.verbs.rootzone import rootzone
-
-
-@pytest.fixture(scope="module")
-def client():
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
 
 
 def test_processes_give_what_threads_give(client, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from small_worlds import leaking_bucket
 
 import xsoil
 from xsoil.errors import ArgumentError, AxisError, GridMismatchError, MissingVariableError, TimeError, UnitsError
@@ -25,13 +26,7 @@ DAYS = 80
 def world(cells=30, seed=0):
     """Satellite of all pixels with gaps, stations in some of them, drier by 0.03."""
     rng = np.random.default_rng(seed)
-    rain = rng.gamma(0.3, 10, (cells, DAYS)) * (rng.random((cells, DAYS)) < 0.4)
-    pet = 3 + 2 * np.sin(np.arange(DAYS) / 9) + rng.normal(0, 0.3, (cells, DAYS))
-    sand = rng.uniform(10, 90, cells)
-    storage, water = np.full(cells, 20.0), np.empty((cells, DAYS))
-    for day in range(DAYS):
-        storage = np.clip(storage + rain[:, day] - pet[:, day] * storage / 40 - storage * sand / 900, 0, 40)
-        water[:, day] = 0.1 + storage / 100
+    rain, pet, sand, water = leaking_bucket(rng, cells, DAYS)
     satellite = np.where(rng.random(water.shape) < 0.4, water, np.nan)
     station = np.where((np.arange(cells) % 3 == 0)[:, None], water - 0.03, np.nan)
     dims = ("pixel", "time")

@@ -9,6 +9,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import NX, NY, SERIES, site, soil, weather
+from uneven_chunks import cuts
 
 from xsoil.verbs.simulate import final_state, simulate
 
@@ -44,8 +45,7 @@ def test_no_chunking_changes_a_bit(data):
     days = data.draw(st.integers(2, 12))
 
     def chunks(total):
-        cuts = data.draw(st.sets(st.integers(1, total - 1), max_size=4))
-        return tuple(np.diff([0, *sorted(cuts), total]))
+        return data.draw(cuts(total))
 
     ds, forcing = soil("f4"), weather("f4", days)
     eager = simulate(ds, forcing, outputs=("theta", "drainage"), warmup=1)

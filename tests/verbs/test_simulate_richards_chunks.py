@@ -9,6 +9,7 @@ import xarray as xr
 from columns import DAYS, LOAM, NX, NY, SERIES, layered, maps, run, weather
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from uneven_chunks import cuts
 
 import xsoil
 from xsoil.verbs.simulate import final_state, simulate
@@ -55,8 +56,7 @@ def test_no_chunking_changes_a_bit(data):
     days = data.draw(st.integers(2, 9))
 
     def chunks(total):
-        cuts = data.draw(st.sets(st.integers(1, total - 1), max_size=3))
-        return tuple(np.diff([0, *sorted(cuts), total]))
+        return data.draw(cuts(total, most=3))
 
     ds, forcing = maps(), weather(days=days)
     eager = run(ds, forcing, outputs=("theta", "drainage"), warmup=1)

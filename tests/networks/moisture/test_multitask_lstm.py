@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from small_worlds import leaking_bucket
 
 from xsoil.errors import ArgumentError, MissingVariableError, UnitsError, UnknownNameError
 
@@ -30,13 +31,7 @@ QUICK = {"hidden": 16, "dropout": 0.0, "recurrent_dropout": 0.0, "batch_cells": 
 def samples(seed=0, days=DAYS, gaps=0.4):
     """A bucket that leaks by its sand, and two noisy looks at it."""
     rng = np.random.default_rng(seed)
-    rain = rng.gamma(0.3, 10, (CELLS, days)) * (rng.random((CELLS, days)) < 0.4)
-    pet = 3 + 2 * np.sin(np.arange(days) / 9) + rng.normal(0, 0.3, (CELLS, days))
-    sand = rng.uniform(10, 90, CELLS)
-    storage, water = np.full(CELLS, 20.0), np.empty((CELLS, days))
-    for day in range(days):
-        storage = np.clip(storage + rain[:, day] - pet[:, day] * storage / 40 - storage * sand / 900, 0, 40)
-        water[:, day] = 0.1 + storage / 100
+    rain, pet, sand, water = leaking_bucket(rng, CELLS, days)
     y = np.stack([water, water], axis=-1) + rng.normal(0, 0.002, (CELLS, days, 2))
     y[rng.random(y.shape) < gaps] = np.nan
     static = [np.broadcast_to(v[:, None], rain.shape) for v in (sand, water.mean(axis=1), water.std(axis=1))]
@@ -197,7 +192,7 @@ def test_kept_bit_for_bit(given):
     assert np.isnan(again.record.validation[0])
     assert again.description() == model.description()
     broken = {name: array[..., :-1] for name, array in model.arrays().items()}
-    with pytest.raises(ArgumentError, match="not those of this model of kind .lstm."):
+    with pytest.raises(ArgumentError, match=r"not those of this model of kind .lstm."):
         MultitaskLstm.from_arrays(broken, model.description(), model.inputs, model.targets)
     with pytest.raises(ArgumentError, match="damaged"):
         MultitaskLstm.from_arrays(model.arrays(), {}, model.inputs, model.targets)
