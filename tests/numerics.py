@@ -16,13 +16,17 @@ import xarray as xr
 sys.path.insert(0, str(Path(__file__).parent / "verbs"))
 
 from columns import weather as columns_weather
+from numerics_models import cases as models
 
 import xsoil
 
 NY, NX = 60, 80
 DIMS = ("latitude", "longitude")
 PLACE = {"latitude": 40.0 - 0.05 * np.arange(NY), "longitude": -100.0 + 0.05 * np.arange(NX)}
-OPERATORS = ("mean", "sum", "min", "max", "median", "nearest", "bilinear", "cubic", "harmonic", "geometric", "std")
+OPERATORS = (
+    ("mean", {}), ("sum", {}), ("min", {}), ("max", {}), ("median", {}), ("quantile", {"q": 0.1}), ("nearest", {}),
+    ("bilinear", {}), ("cubic", {}), ("harmonic", {}), ("geometric", {}), ("power", {"p": 0.3}), ("std", {}),
+)  # fmt: skip
 
 
 def soils(seed: int = 0) -> xr.Dataset:
@@ -53,6 +57,8 @@ def apart(call: Callable[[bool], xr.Dataset]) -> Iterator[tuple[str, float, floa
     wide, narrow = call(False), call(True)
     for name in wide.data_vars:
         one, other = wide[name].to_numpy(), narrow[name].to_numpy()
+        if one.dtype.kind in "iu":  # classes and flags
+            one, other = one.astype(float), other.astype(float)
         if one.dtype.kind != "f" or not one.size:
             continue
         np.testing.assert_array_equal(np.isnan(one), np.isnan(other), err_msg=str(name))
@@ -90,8 +96,14 @@ def cases() -> Iterator[tuple[str, Callable[[bool], xr.Dataset]]]:
     for method in xsoil.PTFS:
         yield f"ptf {method}", lambda s, m=method: both[s].soil.ptf(m)
     grid = xsoil.ease_grid("EASE2_M25km", ds)
-    for how in OPERATORS:
-        yield f"upscale {how}", lambda s, h=how: both[s][["bulk_density"]].soil.upscale(grid, h)
+    for how, options in OPERATORS:
+        yield f"upscale {how}", lambda s, h=how, o=options: both[s][["bulk_density"]].soil.upscale(grid, h, **o)
+    classes = (ds[["bulk_density"]] * 10).round().rename(bulk_density="land_cover").astype("f4")
+    for how in ("mode", "fraction"):
+        yield (
+            f"upscale {how}",
+            lambda s, h=how: classes.astype("f4" if s else "f8").soil.upscale(grid, h),
+        )
     coarse = ds[["bulk_density"]].soil.upscale("EASE2_M36km").astype("f4", keep_attrs=True)
     for method in ("nearest", "bilinear", "cubic", "conservative"):
         yield (
@@ -103,7 +115,31 @@ def cases() -> Iterator[tuple[str, Callable[[bool], xr.Dataset]]]:
     for h in (-10.0, -330.0, -15000.0):
         yield f"retention {h:g} cm", lambda s, h=h: sizes[s].soil.retention(h)
         yield f"conductivity {h:g} cm", lambda s, h=h: sizes[s].soil.conductivity(h)
-    yield "water_limits", lambda s: sizes[s].soil.water_limits()[["theta_fc", "theta_wp"]]
+    yield "water_limits retention", lambda s: sizes[s].soil.water_limits()[["theta_fc", "theta_wp"]]
+    yield "water_limits flux", lambda s: sizes[s].soil.water_limits("flux")[["theta_fc", "theta_wp"]]
+    campbell = single(ds.soil.ptf("cosby1984"))
+    powers = {False: campbell.astype("f8", keep_attrs=True), True: campbell}
+    for method in ("noah", "clm"):
+        yield (
+            f"water_limits {method}",
+            lambda s, m=method: powers[s].soil.water_limits(m)[["theta_fc", "theta_wp"]],
+        )
+    yield "convert_curve brooks_corey", lambda s: sizes[s].soil.convert_curve("brooks_corey")
+    some = {s: p.isel(latitude=slice(0, 4), longitude=slice(0, 4)) for s, p in sizes.items()}
+    yield "fit_fredlund_xing_wang", lambda s: some[s].soil.fit_fredlund_xing_wang()
+    yield "texture_class", lambda s: both[s].soil.texture_class().to_dataset(name="texture_class")
+    yield "convert_texture", lambda s: both[s].soil.convert_texture(63.0)
+    quantiles = xr.concat([ds[["sand", "silt", "clay", "bulk_density"]] * f for f in (0.8, 1.0, 1.1)], "quantile")
+    quantiles = quantiles.assign_coords(quantile=[0.05, 0.5, 0.95])
+    for name in quantiles:
+        quantiles[name].attrs = dict(ds[name].attrs)
+    yield "draw_soil", lambda s: (single(quantiles) if s else quantiles).soil.draw_soil(5)
+    yield (
+        "compare_scaling",
+        lambda s: both[s].soil.compare_scaling(
+            grid, ptfs="li2024_cb1", hows=("mean", "nearest"), frameworks=("mpr", "tr")
+        ),
+    )
     layers = xr.concat([ds[["clay"]], ds[["clay"]] * 0.9], "depth").assign_coords(depth=[0.1, 0.4])
     layers["clay"].attrs["units"] = "percent"
     layers = layers.assign_coords(depth=("depth", [0.1, 0.4], {"units": "m"}))
@@ -115,6 +151,7 @@ def cases() -> Iterator[tuple[str, Callable[[bool], xr.Dataset]]]:
     yield "rootzone", lambda s: kinds[s].soil.rootzone(T=10)
     truth = seen * 0.9 + 0.01
     truth["soil_moisture"].attrs["units"] = "m3 m-3"
+    yield "rootzone, T of 60 days", lambda s: kinds[s].soil.rootzone(T=60)
     yield "evaluate", lambda s: kinds[s].soil.evaluate(single(truth) if s else truth)
     bucket = {
         "theta_s": 0.5, "theta_fc": 0.25, "theta_wp": 0.125, "root_depth": 0.5, "depletion_fraction": 0.25,
@@ -130,6 +167,7 @@ def cases() -> Iterator[tuple[str, Callable[[bool], xr.Dataset]]]:
     loams = {"theta_r": 0.0625, "theta_s": 0.4375, "alpha": 0.03125, "n": 1.5, "k_sat": 25.0}
     series = columns_weather("f4", 90, ("time",))
     wide = series.astype("f8", keep_attrs=True)
+    yield from models()
     yield (
         "simulate richards, 90 days",
         lambda s: xr.Dataset().soil.simulate(
@@ -138,9 +176,12 @@ def cases() -> Iterator[tuple[str, Callable[[bool], xr.Dataset]]]:
     )
 
 
-def main() -> None:
+def main(*wanted: str) -> None:
+    """Print all rows, or those whose names begin as told."""
     print("| verb | variable | largest difference | relative |\n|---|---|---|---|")
     for name, call in cases():
+        if wanted and not name.startswith(wanted):
+            continue
         try:
             rows = sorted(apart(call), key=lambda row: -row[2])
         except AssertionError as error:
@@ -151,4 +192,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -47,6 +47,8 @@ The cell has no result with `texture_rejected`, `input_missing`, `input_impossib
 ORDERED = ("theta_wp", "theta_fc", "theta_s"), ("theta_r", "theta_s")
 # Outputs whose formulas are powers and products that are never zero, but where a float has run out of range.
 POSITIVE = ("k_sat", "k_0", "alpha")
+# Of van Genuchten's n, ten times that of the steepest sands: beyond it a formula has left the soils it was made for.
+STEEPEST = 100.0
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,7 @@ def impossible_results(results: Mapping[str, Array], rows: tuple[Variable, ...],
         if v.name in POSITIVE:
             low = smallest
         if v.name == "n" and van_genuchten and "m" not in results:
-            low = 1 + 1e-6  # m = 1 - 1/n
+            low, high = 1 + 1e-6, STEEPEST  # m = 1 - 1/n
         if not _within(x, low, high):
             bad = bad | ~((x >= low) & (x <= high))
     for order in ORDERED:
