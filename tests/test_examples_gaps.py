@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from example_runs import load
 
 
 @pytest.fixture(scope="module")
 def example():
-    sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-    try:
-        import gap_filling
-
-        yield gap_filling
-    finally:
-        sys.path.pop(0)
+    return load("gap_filling")
 
 
 def world(pixels=6, days=731):

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pandas as pd
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
+import pytest
+from example_runs import run
 
 
 def test_poehls2025_downscaling(tmp_path):
+    pytest.importorskip("lightning", reason="the extra 'learn' is not installed")
     arguments = ["--out", tmp_path, "--seeds", 0, "--cells", 2, 9, "--sites", 80, "--epochs", 25, "--folds", 0]
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / "poehls2025_downscaling.py", *map(str, arguments), "--weighted", "sand"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run("poehls2025_downscaling", *arguments, "--weighted", "sand")
     table = pd.read_csv(tmp_path / "table.csv", index_col=0)
     kinds = ["dense", "prob", "wide_deep", "random_forest"]
     assert (table.loc[kinds, "ubrmse"] < 0.9 * table.loc["satellite", "ubrmse"]).all()
