@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,18 +59,6 @@ def peak():  # MB; unlike ru_maxrss not that of the process that this one was fo
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
-def count():
-    from xsoil.networks.moisture.ensemble import Ensemble
-    Ensemble.arrived = 0
-    def arrive(self, state):
-        Ensemble.arrived += 1
-        self.__dict__.update(state)
-    Ensemble.__setstate__ = arrive
-
-def counted():
-    from xsoil.networks.moisture.ensemble import Ensemble
-    return Ensemble.arrived
-
 def main():
     model = xsoil.load_model(sys.argv[1])
     side, block = int(sys.argv[2]), 2048
@@ -80,6 +69,7 @@ def main():
     found = model.predict(xr.Dataset(maps))
     sums = dask.delayed(lambda *parts: parts)(found.soil_moisture.mean().data, found.soil_moisture_std.mean().data)
     if sys.argv[3] == "cluster":
+        from arrivals import count, counted
         from distributed import Client, LocalCluster
         cluster = LocalCluster(n_workers=2, threads_per_worker=1, memory_limit="1GB", dashboard_address=None)
         with cluster, Client(cluster) as client:
@@ -108,8 +98,9 @@ def test_a_raster_larger_than_memory(ratio, model, tmp_path, where):
     script.write_text(textwrap.dedent(SCRIPT))
     side = os.environ.get("XSOIL_BENCH_SIDE", "16384")
     done = subprocess.run(
-        [sys.executable, script, tmp_path / "model", side, where], capture_output=True, text=True, check=False
-    )
+        [sys.executable, script, tmp_path / "model", side, where], capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     size, most, arrived, _ = map(float, done.stdout.split()[-4:])
     sent = "" if where == "threads" else f", the model unpickled {arrived:.0f} time(s) by a worker"
