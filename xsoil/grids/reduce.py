@@ -18,6 +18,7 @@ from odc.geo.geobox import GeoBox
 
 from xsoil.grids.overlap import Overlap, overlap_of, overlap_window
 from xsoil.grids.points import PointSampler
+from xsoil.grids.separable import SeparableOverlap
 from xsoil.threads import in_bands, read_only
 
 Array = NDArray[Any]
@@ -168,6 +169,15 @@ class Reduction:
         if self.operator.family == "point":
             return self.sampler.window(rows, cols)
         return overlap_window(self.source, self.target, rows.start, rows.stop, cols.start, cols.stop)
+
+    def spans(self) -> tuple[tuple[Array, Array], tuple[Array, Array]] | None:
+        """First and last + 1 source row of every target row, and column of every column; both 0 where there is none.
+
+        None unless the tile of any rows and columns needs what these need, no more.
+        """
+        if self.operator.family == "point" or not isinstance(self.overlap, SeparableOverlap):
+            return None
+        return self.overlap.rows.spans(), self.overlap.columns.spans()
 
     def run(
         self, values: Array, origin: tuple[int, int], rows: slice, cols: slice, threads: int = 1

@@ -42,6 +42,16 @@ class AxisOverlap:
         found = self.source[self.pointer[cells.start] : self.pointer[cells.stop]]
         return (int(found.min()), int(found.max()) + 1) if found.size else None
 
+    def spans(self) -> tuple[np.ndarray, np.ndarray]:
+        """First and last + 1 source index of every target cell; both 0 where it overlaps none."""
+        first, last = np.zeros((2, self.pointer.size - 1), np.int64)
+        some = np.diff(self.pointer) > 0
+        starts = self.pointer[:-1][some]
+        if starts.size:
+            first[some] = np.minimum.reduceat(self.source, starts)
+            last[some] = np.maximum.reduceat(self.source, starts) + 1
+        return first, last
+
     def part(self, cells: slice, origin: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Pointer, source index relative to `origin`, length and fraction of some target cells."""
         cells = self._within(cells)

@@ -17,6 +17,7 @@ from odc.geo.geobox import GeoBox
 from xsoil.errors import ArgumentError
 from xsoil.grids.reduce import Output
 from xsoil.threads import available_cores
+from xsoil.verbs._lazy.islands import Island, Islands
 from xsoil.verbs._lazy.names import label
 
 # Source bytes that one task of `upscale` gathers, unless the caller chooses the tiles. Beside the window a
@@ -75,10 +76,14 @@ def map_tiles(
     block_rows, block_cols = np.cumsum([0, *data.chunks[-2]]), np.cumsum([0, *data.chunks[-1]])
     verb = verb or label(step)
     name = f"{verb}-{tokenize(data.name, step, tile)}"
-    step_key = f"{verb}-step-{tokenize(step)}"
+    step_key = f"{verb}-step-{tokenize(step, data.chunks[-2:], data.dtype)}"
+    islands = Islands.of(step, data, WINDOW_BYTES)
     graph: dict[Any, Any] = {}
     for i, j in itertools.product(range(len(row_sizes)), range(len(col_sizes))):
         rows, cols = slice(int(row_edges[i]), int(row_edges[i + 1])), slice(int(col_edges[j]), int(col_edges[j + 1]))
+        if islands is not None:
+            graph.update(_of_islands(islands, step_key, name, (i, j), rows, cols, data))
+            continue
         parts = _parts(step, rows, cols, MOST_BYTES // max(data.dtype.itemsize, 4))
         for lead in itertools.product(*(range(len(sizes)) for sizes in lead_chunks)):
             shape = tuple(sizes[k] for sizes, k in zip(lead_chunks, lead, strict=True))
@@ -105,7 +110,7 @@ def map_tiles(
             whole = (row_sizes[i], col_sizes[j])
             graph[(name, *lead, i, j)] = (_join_tile, step_key, shape, whole, places, keys)
     inputs = HighLevelGraph.from_collections(name, graph, dependencies=[data])
-    layers_of = {**inputs.layers, step_key: {step_key: step}}
+    layers_of = {**inputs.layers, step_key: {step_key: islands or step}}
     needs = {**inputs.dependencies, step_key: set()}
     needs[name] = {*needs[name], step_key}
     picked = {}
@@ -170,6 +175,32 @@ def _run_tile(
         parts.append(step.run(window, origin, rows, cols))
     found = parts[0] if len(parts) == 1 else {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
     return {name: array.reshape(*lead, *array.shape[1:]) for name, array in found.items()}
+
+
+def _of_islands(
+    islands: Islands, step_key: str, name: str, at: tuple[int, int], rows: slice, cols: slice, data: da.Array
+) -> dict[Any, Any]:
+    """Tasks of a tile and of the islands that it needs."""
+    graph: dict[Any, Any] = {}
+    needed = islands.needed(rows, cols)
+    for lead in itertools.product(*map(range, data.numblocks[:-2])):
+        keys = [[(f"{name}-island", *lead, r, c) for c in needed[1]] for r in needed[0]]
+        for r, c in itertools.product(*needed):
+            block = (data.name, *lead, *islands.stored((r, c)))
+            graph[(f"{name}-island", *lead, r, c)] = (_run_island, step_key, block, (r, c))
+        shape = tuple(sizes[k] for sizes, k in zip(data.chunks[:-2], lead, strict=True))
+        graph[(name, *lead, *at)] = (_run_islands, step_key, keys, shape, rows, cols)
+    return graph
+
+
+def _run_island(islands: Islands, block: np.ndarray, at: tuple[int, int]) -> Island:
+    return islands.island(block, at)
+
+
+def _run_islands(
+    islands: Islands, found: list[list[Island]], lead: tuple[int, ...], rows: slice, cols: slice
+) -> dict[str, np.ndarray]:
+    return islands.tile(found, lead, rows, cols)
 
 
 def _parts(
