@@ -238,6 +238,19 @@ def test_a_pole_inside():
     np.testing.assert_allclose(mean, 3.5, rtol=1e-12)
 
 
+def test_pixels_across_a_tear_of_the_projection_are_not_whole():
+    # 163 degrees from its central meridian, UTM tears along the equator: the image jumps by 20,000 cells.
+    source = GeoBox((8, 8), Affine(250, 0, -14297132, 0, -425, 1800), "EPSG:6933")
+    target = GeoBox((14, 25), Affine(2000, 0, -1425767, 0, -2000, 20009929), "EPSG:32633")
+    overlap = ShearedOverlap(source, target)
+    density = overlap._tile(ALL, ALL).density
+    assert density.size < 1000  # it was 10,009 x 10,012: all memory of the machine for its projection
+    total, fraction = overlap.reduce(np.ones((1, 8, 8)), (0, 0), ALL, ALL, "sum")
+    # Four rows north of the equator, and of the fifth as much as lies north of it.
+    np.testing.assert_allclose(np.nansum(total), 8 * 1800 / 425, rtol=2e-3)
+    assert fraction.max() <= 1.0
+
+
 def test_infinities_stay_where_they_are():
     source = box("EPSG:5070", -100, 40, 1000, 40, 50)
     target = cover(source, "EPSG:6933", 9008.055210146)

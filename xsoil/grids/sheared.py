@@ -8,7 +8,6 @@ same bit for bit for any tile, source window and number of threads.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsoil.errors import ArgumentError, UnknownNameError
-from xsoil.grids import corners
-from xsoil.grids.index_map import QUANTUM, Array, IndexMap
+from xsoil.grids.index_map import Array, IndexMap
 from xsoil.grids.separable import checked_parameter
+from xsoil.grids.sheared_choice import choice_of
 from xsoil.grids.sheared_groups import Group, RowGroups, batches, parts_of
 from xsoil.grids.windows import Windows
 from xsoil.threads import in_order
@@ -29,22 +28,6 @@ if TYPE_CHECKING:
 VALUE_BOUND = 1e-6
 """Largest error of a mean, relative to the values, for white noise with a standard deviation of 0.4 of
 the mean (float64), and of valid fractions."""
-
-EDGE_TOLERANCE = 1e-7
-"""Distance [target cells] between true pixel edges and the chords that stand for them; larger by
-1/sqrt(L) for source pixels L < 1 target cells wide, as errors then average out."""
-
-CLOSED_FORM_SAG = 2.5e-4
-"""Bulge of edges, relative to the pixel (or a target cell, if that is smaller), up to which pixels may be
-cut in closed form, and whole ones need not know of it."""
-
-CLOSED_FORM_TAPER = 6e-7
-"""Difference of the bulges of opposite edges, likewise: closed forms take them for equal, so that valid fractions
-would be wrong by two thirds of it."""
-
-NODE_TOLERANCE = 2.5e-7
-"""Distance [target cells] between interpolated and exact corners, at the centre of each lattice block;
-larger by 1/sqrt(L) likewise."""
 
 FULL = 1e-6
 """Valid fractions this close to 1 are 1: areas are known to about this share of a cell."""
@@ -60,8 +43,6 @@ DENSITY_SPACING = 4
 
 HOWS = ("mean", "sum", "min", "max")
 """Operators of `ShearedOverlap.reduce`."""
-
-_MAX_SEGMENTS = 128
 
 
 class ShearedOverlap:
@@ -82,8 +63,9 @@ class ShearedOverlap:
         self.source, self.target = source, target
         self._map = IndexMap(source, target)
         self._windows = Windows(self._map)
-        self._decide()
-        self._groups = RowGroups(self._map, self._step, self._node_tolerance, self._reach)
+        self._choice = choice_of(self._map)
+        self._torn = self._choice.torn
+        self._groups = RowGroups(self._map, self._choice.step, self._choice.node_tolerance, self._choice.reach)
 
     def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
         """Source rows and columns with every pixel that overlaps a tile of the target; None if there is none."""
@@ -153,7 +135,7 @@ class ShearedOverlap:
             layer, these = work[k : k + LAYERS], slice(k, min(k + LAYERS, shape[0]))
 
             def batch_of(batch: Any, layer: NDArray[Any] = layer) -> list[tuple[slice, NDArray[Any], Array]]:
-                scratch = new_scratch(self._step, self._segments, tile)
+                scratch = new_scratch(self._choice.step, self._choice.segments, tile)
                 groups = self._groups.of(batch, origin, layer.shape[1:], tile)
                 return [run(group, layer, scratch) for group in groups]
 
@@ -276,7 +258,7 @@ class ShearedOverlap:
         density, first_row, first_column = np.empty((0, 0)), 0, 0
         if self._map.kind == "general":
             # Wide enough for the middles of pixels that only reach into the tile.
-            margin = 2 + int(np.ceil(self._reach / DENSITY_SPACING))
+            margin = 2 + int(np.ceil(self._choice.reach / DENSITY_SPACING))
             row = np.arange(r0 // DENSITY_SPACING - margin, r1 // DENSITY_SPACING + margin + 2)
             column = np.arange(c0 // DENSITY_SPACING - margin, c1 // DENSITY_SPACING + margin + 2)
             at = np.meshgrid(column * float(DENSITY_SPACING), row * float(DENSITY_SPACING))
@@ -286,85 +268,12 @@ class ShearedOverlap:
             first_row, first_column,
         )  # fmt: skip
 
-    def _decide(self) -> None:
-        """Choose once, from both grids alone: lattice spacing, chords per edge, size of the largest pixel."""
-        columns, rows = self._samples()
-        period = self._map.period
-        near = {(dc, dr): self._map.forward(columns + dc, rows + dr) for dc, dr in product((0, -1, 1), repeat=2)}
-        bend, sag, taper = np.zeros((3, *columns.shape))
-        sides = []
-        for dc, dr in ((1, 0), (0, 1)):
-            du, dv, bu, bv = _along(near, (0, 0), (dc, dr), period)
-            (_, _, su, sv), (_, _, tu, tv) = (_along(near, (k * dr, k * dc), (dc, dr), period) for k in (-1, 1))
-            bend = np.fmax(bend, (np.abs(bu) + np.abs(bv)) / 8.0)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                sag = np.fmax(sag, np.abs(bu * dv - bv * du) / np.hypot(du, dv) / 8.0)
-                # These edges are two pixels apart.
-                taper += np.fmax(0.0, np.abs((tu - su) * dv - (tv - sv) * du) / np.hypot(du, dv) / 16.0)
-            sides.append((du, dv))
-        (cu, cv), (ru, rv) = sides
-        area, reach = cu * rv - ru * cv, np.maximum(np.hypot(cu, cv), np.hypot(ru, rv))
-        seen = np.isfinite(area)
-        if not seen.any():
-            area, reach = np.ones(1), np.ones(1)
-            bend, sag, taper, seen = np.zeros(1), np.zeros(1), np.zeros(1), np.ones(1, dtype=bool)
-        area, reach, bend, sag, taper = area[seen], reach[seen], bend[seen], sag[seen], taper[seen]
-        relax = 1.0 / np.sqrt(min(max(float(np.sqrt(np.median(np.abs(area)))), 1e-4), 1.0))
-        # A pole or a kink among the samples must not slow all the rest.
-        bulge, bending, tapering = (min(float(a.max()), 8.0 * float(np.median(a))) for a in (sag, bend, taper))
-        size = float(np.sqrt(np.median(np.abs(area))))
-        self._edge_tolerance = EDGE_TOLERANCE * relax
-        self._segments = int(np.clip(np.ceil(np.sqrt(bulge / self._edge_tolerance)), 1, _MAX_SEGMENTS))
-        self._sag = 2.0 * bending + 1e-8
-        # Closed forms are right to first order in the bulge, and take opposite edges for parallel.
-        # (Positions are whole quanta: so much of the taper may be rounding.)
-        bounds = CLOSED_FORM_SAG * min(size, 1.0), CLOSED_FORM_TAPER * min(size, 1.0) + QUANTUM
-        self._closed = bulge <= bounds[0] and tapering <= bounds[1]
-        self._sign = -1.0 if np.median(area) < 0 else 1.0
-        self._largest = 8.0 * float(np.abs(area).max())
-        self._reach = 2.0 * float(reach.max()) + 2.0
-        self._torn = int(min(np.ceil(self._reach), 2**20))
-        self._node_tolerance = NODE_TOLERANCE * relax
-        self._step = next((n for n in corners.STEPS if self._smooth(columns, rows, n)), corners.STEPS[-1])
-
     @property
     def _rule(self) -> Rule:
         from xsoil.grids.sheared_types import Rule
 
-        return Rule(self._segments, self._sag, self._edge_tolerance, self._sign, self._largest, self._closed)
-
-    def _smooth(self, columns: Array, rows: Array, step: int) -> bool:
-        """True where a lattice of that spacing is good enough at most of the positions."""
-        offsets = np.arange(-1.0, 3.0) * step
-        jj, ii = np.meshgrid(offsets, offsets)
-        u, v = self._map.forward(columns[:, None, None] + jj, rows[:, None, None] + ii)
-        centre = self._map.forward(columns + step / 2, rows + step / 2)
-        error = corners.centre_error(u, v, *centre, self._map.period)
-        error = error[np.isfinite(error)]
-        return error.size > 0 and bool(np.mean(error <= self._node_tolerance) >= 0.75)
-
-    def _samples(self) -> tuple[Array, Array]:
-        """Source positions to judge the map by: where both grids overlap, else all over the source."""
-        nr, nc = self._map.target_shape
-        ny, nx = self._map.source_shape
-        t = (np.arange(16) + 0.5) / 16
-        column, row = self._map.inverse(*np.meshgrid(t * nc, t * nr))
-        if self._map.source_period:
-            column = column - self._map.source_period * np.floor(column / self._map.source_period)
-        inside = (column > 0) & (column < nx) & (row > 0) & (row < ny)
-        if inside.sum() >= 8:
-            return column[inside], row[inside]
-        column, row = np.meshgrid(t * nx, t * ny)
-        return column.ravel(), row.ravel()
-
-
-def _along(
-    near: dict[tuple[int, int], tuple[Array, Array]], at: tuple[int, int], step: tuple[int, int], period: float
-) -> tuple[Array, Array, Array, Array]:
-    """Of positions one step before and after those at `at`: half their difference (u, v), second differences."""
-    (ua, va), (u, v), (ub, vb) = (near[at[0] + k * step[0], at[1] + k * step[1]] for k in (-1, 0, 1))
-    da, db = corners.turn(ua - u, period), corners.turn(ub - u, period)
-    return (db - da) / 2, (vb - va) / 2, da + db, va - 2 * v + vb
+        chosen = self._choice
+        return Rule(chosen.segments, chosen.sag, chosen.tolerance, chosen.sign, chosen.largest, chosen.closed)
 
 
 def _checked(values: NDArray[Any]) -> NDArray[Any]:
