@@ -22,6 +22,7 @@ from odc.geo.xr import xr_zeros
 
 import xsoil
 from xsoil.command_line import main
+from xsoil.file_info import _works
 
 BOX = GeoBox.from_bbox((5, 45, 7, 46.5), "EPSG:4326", resolution=0.05)
 PERCENT = {"units": "percent"}
@@ -197,6 +198,13 @@ class TestInfo:
         assert "none: no pair of spatial dims" in text
         assert "2020-01-01 to 2020-01-06, every day, 1 gap" in text
         assert "prepare_forcing(ds, to, pet=...)" in text
+
+    def test_what_a_library_refuses_cannot_be_done(self):
+        def attempt():
+            raise KeyError("an error of a library")
+
+        assert not _works(attempt)
+        assert _works(dict)
 
     def test_parameters_can_be_simulated(self, tmp_path):
         soil().soil.ptf("rosetta3").soil.water_limits().to_netcdf(tmp_path / "parameters.nc")

@@ -220,7 +220,7 @@ def _verbs(ds: xr.Dataset, located: Located | None) -> list[str]:
 def _works(attempt: Callable[[], object]) -> bool:
     try:
         attempt()
-    except SoilError:
+    except Exception:  # a file of any kind: what a library says of it is as good a no as xsoil's own
         return False
     return True
 

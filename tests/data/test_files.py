@@ -13,6 +13,7 @@ from test_soilgrids import tif
 
 import xsoil
 from xsoil.data import files
+from xsoil.data._paths import paths_of
 from xsoil.data.files import READERS, open_file
 from xsoil.data.objects import decode
 from xsoil.errors import ArgumentError, FileError
@@ -142,3 +143,22 @@ def test_bands_have_scales_of_their_own(tmp_path):
     write(tmp_path / "plain.tif", ("", ""))
     with pytest.raises(FileError, match="different scales"):
         open_file(tmp_path / "plain.tif")
+
+
+def test_no_endings_no_brackets(tmp_path):
+    with pytest.raises(ArgumentError, match="expected a file$"):
+        paths_of(str(tmp_path / "*.nothing"), (), "a file")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.TIF", "GeoTIFF"),
+        ("a.b.tiff", "GeoTIFF"),
+        ("a.vrt", "VRT"),
+        ("a.zarr", "Zarr store"),
+        ("a.h5", "netCDF or HDF5"),
+    ],
+)
+def test_kinds_of_files(name, kind):
+    assert files._kind(name) == kind

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import resource
+
+import dask.array
 import numpy as np
 import pandas as pd
+import pyproj
 import pytest
 import xarray as xr
 from affine import Affine
@@ -14,6 +18,7 @@ from odc.geo.xr import xr_coords
 import xsoil
 from xsoil.data import prepare_forcing
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnitsError, UnknownNameError
+from xsoil.verbs._evapotranspiration import latitude_of, potential_evapotranspiration
 from xsoil.verbs._leaves import interpolated
 
 BOX = GeoBox((12, 16), Affine(0.25, 0, -100, 0, -0.25, 42), "EPSG:4326")
@@ -284,6 +289,63 @@ def test_arguments_that_mean_nothing():
         prepare_forcing(hourly(), "EASE2_M36km", how={"precipitatoin": "mean"})
     with pytest.raises(MissingVariableError, match="'pet'"):
         prepare_forcing(hourly().precipitation)
+
+
+def test_latitudes_of_a_projected_grid_are_lazy(no_compute):
+    """The global 1 km grid: 4 GB of latitudes, in tiles."""
+    box = xsoil.ease_grid("EASE2_M01km")
+    day = {"time": pd.date_range("2015-04-01", periods=3)}
+    shape = (3, *box.shape)
+    nothing = dask.array.zeros(shape, dtype="f4", chunks=(1, 1000, 1000))
+    dims = ("time", *box.dimensions)
+    names = ("air_temperature_min", "air_temperature_max")
+    ds = xr.Dataset({name: (dims, nothing + i) for i, name in enumerate(names)}, day | xr_coords(box))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = latitude_of(ds)
+    pet = potential_evapotranspiration(ds, "hargreaves85")
+    assert found.dims == box.dimensions
+    assert found.chunks == ds.air_temperature_min.chunks[1:]
+    assert pet.chunks == ds.air_temperature_min.chunks
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
+    with pytest.raises(TimeError, match="from 2 days; xclim tells the step"):
+        potential_evapotranspiration(ds.isel(time=slice(2)), "hargreaves85")
+
+
+@pytest.mark.parametrize("crs", ["EPSG:6933", "EPSG:5070"])
+def test_latitudes_are_those_of_the_cells(crs):
+    box = GeoBox((20, 30), Affine(5e4, 0, -1e6, 0, -4e4, 3e6), crs)
+    ds = xr.Dataset({"a": (box.dimensions, np.zeros(box.shape))}, xr_coords(box))
+    whole = latitude_of(ds)
+    x, y = np.meshgrid(ds[box.dimensions[1]], ds[box.dimensions[0]])
+    expected = pyproj.Transformer.from_crs(crs, 4326, always_xy=True).transform(x, y)[1]
+    assert_allclose(whole, expected, rtol=0, atol=1e-9)
+    for chunks in ({box.dimensions[0]: 7}, {box.dimensions[0]: 7, box.dimensions[1]: 11}):
+        lazy = latitude_of(ds.chunk(chunks))
+        assert lazy.chunks is not None
+        xr.testing.assert_identical(lazy.compute(), whole)
+
+
+def test_lai_of_places_without_labels():
+    """The same number of them says nothing: they may be others, or stand in another order."""
+    times = pd.date_range("2015-04-01", periods=3)
+    days = {"time": times}
+    rain = xr.DataArray(np.ones((3, 4), "f4"), days, ("time", "site"), attrs={"units": "mm d-1"})
+    forcing = xr.Dataset({"precipitation": rain, "pet": rain})
+    lai = xr.DataArray(np.ones((3, 4)), days, ("time", "site"), name="lai", attrs={"units": "1"})
+    lai = lai * xr.DataArray([1.0, 2, 3, 4], dims="site")
+    lai.attrs["units"] = "1"
+    names, latitude = ("site", [*"abcd"]), ("site", [40.0, 41.0, 42.0, 43.0])
+    assert_allclose(prepare_forcing(forcing, lai=lai).lai[0], [1, 2, 3, 4])
+    with pytest.raises(GridMismatchError, match="lai has 3 places along 'site', the forcing 4"):
+        prepare_forcing(forcing, lai=lai.isel(site=slice(3)))
+    with pytest.raises(GridMismatchError, match="only the forcing has labels along 'site'"):
+        prepare_forcing(forcing.assign_coords(site=names), lai=lai)
+    with pytest.raises(GridMismatchError, match="only lai has labels along 'site'"):
+        prepare_forcing(forcing, lai=lai.assign_coords(site=names))
+    placed, seen = forcing.assign_coords(latitude=latitude), lai.assign_coords(latitude=latitude)
+    assert_allclose(prepare_forcing(placed, lai=seen).lai[0], [1, 2, 3, 4])
+    with pytest.raises(GridMismatchError, match="'latitude' of lai and of the forcing differ along 'site'"):
+        prepare_forcing(placed, lai=seen.isel(site=[3, 2, 1, 0]))
 
 
 def test_lai_of_other_sites():

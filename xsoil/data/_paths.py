@@ -89,7 +89,8 @@ def paths_of(paths: Paths, endings: Sequence[str], what: str) -> list[str]:
                 found.append(str(place))
     if not found:
         shown = ", ".join(repr(os.fspath(p)) for p in given[:3]) or "an empty list"
-        raise ArgumentError(f"no files in {shown}; expected {what} ({', '.join(endings)})")
+        which = f" ({', '.join(endings)})" if endings else ""
+        raise ArgumentError(f"no files in {shown}; expected {what}{which}")
     return sorted(dict.fromkeys(found), key=lambda path: (name_of(path), path))
 
 

@@ -108,14 +108,8 @@ def _in_blocks(array: xr.DataArray) -> xr.DataArray:
 
 
 def _kind(name: str) -> str:
-    lower = name.lower()
-    return (
-        "GeoTIFF"
-        if lower.endswith((".tif", ".tiff"))
-        else "VRT"
-        if lower.endswith(".vrt")
-        else ("Zarr store" if lower.endswith(".zarr") else "netCDF or HDF5")
-    )
+    kinds = {".tif": "GeoTIFF", ".tiff": "GeoTIFF", ".vrt": "VRT", ".zarr": "Zarr store"}
+    return kinds.get(Path(name.lower()).suffix, "netCDF or HDF5")
 
 
 def _groups(path: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Hashable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from xsoil.outputs._ledgers import Block, Ledger, Region
+from xsoil.outputs.progress import progress_bar
 
 
 def lazy_names(ds: xr.Dataset) -> list[Hashable]:
@@ -26,10 +26,8 @@ def lazy_names(ds: xr.Dataset) -> list[Hashable]:
 
 def write_at_once(ds: xr.Dataset, store: Path, *, progress: bool) -> None:
     """Write a store without a ledger."""
-    from dask.diagnostics import ProgressBar
-
     rest = _begun(ds, store)
-    with ProgressBar() if progress and any(v.chunks is not None for v in ds.variables.values()) else nullcontext():
+    with progress_bar(shown=progress and any(v.chunks is not None for v in ds.variables.values())):
         rest.compute()
 
 
@@ -67,14 +65,12 @@ def write_regions(arrays: dict[str, da.Array], ledgers: Mapping[str, Ledger], *,
     A region is a dask block: whole chunks, or whole shards, so that no two regions share a file. It enters the ledger
     after its last file.
     """
-    from dask.diagnostics import ProgressBar
-
     work = [
         made
         for name, array in arrays.items()
         if array.size and (made := _writing(array, name, ledgers[name])) is not None
     ]
-    with ProgressBar() if progress and work else nullcontext():
+    with progress_bar(shown=progress and bool(work)):
         dask.compute(*work)
 
 

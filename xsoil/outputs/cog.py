@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Hashable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from xsoil.data.objects import NODATA_ATTRS, as_dataset, nodata_of
 from xsoil.errors import ArgumentError, AxisError, MissingVariableError, UnknownNameError
 from xsoil.grids.geobox import has_grid, locate
 from xsoil.outputs._paths import is_remote, local_path, refuse_existing, replacing
+from xsoil.outputs.progress import progress_bar
 from xsoil.vocabulary import VARIABLES
 
 Overview = Literal["average", "nearest", "mode", "bilinear", "cubic", "gauss", "rms"]
@@ -284,10 +284,9 @@ def _fill(path: Path, data: Any, *, progress: bool) -> None:
         target[whole] = np.asarray(data)
         return
     import dask.array as da
-    from dask.diagnostics import ProgressBar
     from dask.utils import get_scheduler_lock
 
-    with ProgressBar() if progress else nullcontext():
+    with progress_bar(shown=progress):
         da.store(data, target, lock=get_scheduler_lock(data))
 
 

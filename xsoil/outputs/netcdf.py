@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ import xarray as xr
 from xsoil.data.objects import as_dataset
 from xsoil.errors import ArgumentError
 from xsoil.outputs._paths import is_remote, local_path, refuse_existing, replacing
+from xsoil.outputs.progress import progress_bar
 from xsoil.outputs.zarr import described
 
 SUFFIXES = (".nc", ".nc4")
@@ -72,8 +72,6 @@ def to_netcdf(
         if variable.ndim and variable.dtype.kind in "iuf":
             variable.encoding |= COMPRESSION
     lazy = any(variable.chunks is not None for variable in stored.variables.values())
-    from dask.diagnostics import ProgressBar
-
-    with replacing(target) as temporary, ProgressBar() if progress and lazy else nullcontext():
+    with replacing(target) as temporary, progress_bar(shown=progress and lazy):
         stored.to_netcdf(temporary, engine=engine, format="NETCDF4")
     return target

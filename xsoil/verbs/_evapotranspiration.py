@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import xarray as xr
+from affine import Affine
+from numpy.typing import NDArray
 
-from xsoil.errors import AxisError, MissingVariableError
+from xsoil.errors import AxisError, MissingVariableError, TimeError
 from xsoil.grids.crs import crs_text, to_world, transformer
 from xsoil.grids.geobox import has_grid, locate
 
@@ -22,6 +25,7 @@ METHODS = {
 ALBEDO = 0.23
 """Of the reference grass, FAO-56, eq. 38."""
 STEFAN_BOLTZMANN = 5.670374e-8
+LEAST_DAYS = 3
 
 
 def potential_evapotranspiration(ds: xr.Dataset, method: str) -> xr.DataArray:
@@ -35,6 +39,11 @@ def potential_evapotranspiration(ds: xr.Dataset, method: str) -> xr.DataArray:
     except ImportError as error:
         raise ImportError('PET needs the package xclim: pip install "xsoil[data]"') from error
     given = {name: ds[name] if name in ds else _missing(ds, name, method, METHODS[method]) for name in METHODS[method]}
+    if ds.sizes["time"] < LEAST_DAYS:
+        raise TimeError(
+            f"PET by {method!r} from {ds.sizes['time']} days; xclim tells the step of the time axis from "
+            f"{LEAST_DAYS} at least: take more days, or give pet"
+        )
     arguments: dict[str, Any] = {}
     for name, theirs in (
         ("air_temperature_min", "tasmin"),
@@ -69,13 +78,23 @@ def latitude_of(ds: xr.Dataset) -> xr.DataArray:
     if not has_grid(ds):
         raise AxisError("no latitude: PET needs it as a coordinate of the sites: ds.assign_coords(latitude=...)")
     located = locate(ds)
-    rows, columns = located.geobox.shape
-    column, row = np.meshgrid(np.arange(columns) + 0.5, np.arange(rows) + 0.5)
-    x, y = to_world(located.geobox.affine, column, row)
-    latitude = transformer(crs_text(located.geobox), "EPSG:4326").transform(x, y)[1]
-    attrs = {"units": "degrees_north", "standard_name": "latitude"}
+    lazy = any(dim in ds.chunksizes for dim in located.dims)
+    centres = []
+    for dim, size in zip(located.dims, located.geobox.shape, strict=True):
+        centre = xr.DataArray(np.arange(size) + 0.5, dims=(dim,))
+        centres.append(centre.chunk({dim: ds.chunksizes.get(dim, size)}) if lazy else centre)
+    of_cells = partial(_latitude, tuple(located.geobox.affine)[:6], crs_text(located.geobox))
+    latitude: xr.DataArray = xr.apply_ufunc(of_cells, *centres, dask="parallelized", output_dtypes=[np.float64])
     coords = {dim: ds[dim] for dim in located.dims if dim in ds.coords}
-    return xr.DataArray(np.asarray(latitude), coords, located.dims, attrs=attrs)
+    attrs = {"units": "degrees_north", "standard_name": "latitude"}
+    return latitude.transpose(*located.dims).assign_coords(coords).assign_attrs(attrs)
+
+
+def _latitude(affine: tuple[float, ...], crs: str, row: NDArray[Any], column: NDArray[Any]) -> NDArray[np.float64]:
+    """Of the cells in these rows and columns, which broadcast."""
+    across, down = np.broadcast_arrays(column, row)
+    x, y = to_world(Affine(*affine), across, down)
+    return np.asarray(transformer(crs, "EPSG:4326").transform(x, y)[1])
 
 
 def _humidity(ds: xr.Dataset, method: str) -> xr.DataArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -16,7 +16,7 @@ from xsoil.data._variables import variable_of
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnknownNameError
 from xsoil.grids.crs import cell_ratio
 from xsoil.grids.ease import ease_grid
-from xsoil.grids.geobox import grid_of, has_grid
+from xsoil.grids.geobox import grid_of, has_grid, spatial_dims
 from xsoil.verbs._evapotranspiration import METHODS, potential_evapotranspiration
 from xsoil.verbs._inputs import as_dataset, read
 from xsoil.verbs._leaves import to_days
@@ -263,14 +263,40 @@ def _to_days(ds: xr.Dataset, step: np.timedelta64, utc_offset: float) -> xr.Data
 
 def _require_places(leaves: xr.DataArray, out: xr.Dataset) -> None:
     """Raise where a place of the forcing is none of the LAI: xarray would take it for missing."""
+    gridded = {*spatial_dims(out)} if has_grid(leaves) and has_grid(out) else set()  # brought together before
     for dim in leaves.dims:
-        if dim == "time" or dim not in leaves.indexes or dim not in out.indexes:
+        if dim == "time" or (dim in gridded and not (dim in leaves.indexes and dim in out.indexes)):
+            continue
+        if dim not in leaves.indexes or dim not in out.indexes:
+            _require_order(leaves, out, dim)
             continue
         there = out.indexes[dim].isin(leaves.indexes[dim])
         if not there.all():
             raise GridMismatchError(
                 f"lai has no {str(dim)!r} {out.indexes[dim][~there][0]!r}, nor {int((~there).sum()) - 1} others of the "
                 f"forcing; expected the same places: lai.sel({dim}=..., method='nearest').assign_coords({dim}=...)"
+            )
+
+
+def _require_order(leaves: xr.DataArray, out: xr.Dataset, dim: Hashable) -> None:
+    """Raise where the places of an axis without labels may be others, or in another order."""
+    if dim not in out.dims:
+        return
+    mend = f"lai.assign_coords({dim}=forcing[{str(dim)!r}]) if they are the same, in the same order"
+    labels = [name for name, ds in (("lai", leaves), ("the forcing", out)) if dim in ds.indexes]
+    if labels:
+        raise GridMismatchError(f"only {labels[0]} has labels along {str(dim)!r}; expected them in both: {mend}")
+    if leaves.sizes[dim] != out.sizes[dim]:
+        raise GridMismatchError(f"lai has {leaves.sizes[dim]} places along {str(dim)!r}, the forcing {out.sizes[dim]}")
+    for name, coord in leaves.coords.items():
+        if (
+            name in out.coords
+            and coord.dims == (dim,) == out[name].dims
+            and not coord.variable.equals(out[name].variable)
+        ):
+            raise GridMismatchError(
+                f"{str(name)!r} of lai and of the forcing differ along {str(dim)!r}: other places, or another order; "
+                f"label both: .set_index({dim}={str(name)!r})"
             )
 
 
