@@ -146,7 +146,7 @@ def test_bands_have_scales_of_their_own(tmp_path):
 
 
 def test_no_endings_no_brackets(tmp_path):
-    with pytest.raises(ArgumentError, match="expected a file$"):
+    with pytest.raises(ArgumentError, match=r"expected a file$"):
         paths_of(str(tmp_path / "*.nothing"), (), "a file")
 
 
