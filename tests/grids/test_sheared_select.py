@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sheared_oracle import box, cover, oracle
+from sheared_oracle import SINU, box, cover, oracle
 
 from xsoil.errors import SoilError
 from xsoil.grids import sheared
@@ -16,6 +16,8 @@ CASES = {
     "homolosine kink": (box("ESRI:54052", -90, 40.7366, 1000, 50, 50), "EPSG:6933", 9008.055210146, "target"),
     "lat-lon target": (box("EPSG:5070", -110, 40, 1000, 40, 50), "EPSG:4326", 0.1, "EPSG:6933"),
     "utm target": (box("EPSG:3035", 12, 50, 1000, 30, 40), "EPSG:32632", 7000.0, "EPSG:6933"),
+    "sinusoidal west": (box(SINU, -110, 45, 926.625433, 40, 50), "EPSG:6933", 9008.055210146, "target"),
+    "sinusoidal to lat-lon": (box(SINU, -110, 45, 926.625433, 40, 50), "EPSG:4326", 0.1, "EPSG:6933"),
 }
 CLASSES = np.arange(6.0)
 

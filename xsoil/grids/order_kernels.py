@@ -96,11 +96,12 @@ def value_of(key, missing, spot, number):
 @kernel
 def pad(keys, weights, n, missing):
     """Fill up with missing values of no weight; returns the padded number."""
-    stop = -(-n // PAD) * PAD
-    for i in range(n, stop):
-        keys[i] = missing
-        weights[i] = 0
-    return stop
+    # Always so many: whole vectors, without a count.
+    for i in range(PAD):
+        keys[np.uint64(n) + np.uint64(i)] = missing
+    for i in range(PAD):
+        weights[np.uint64(n) + np.uint64(i)] = 0
+    return -(-n // PAD) * PAD
 
 
 @kernel
@@ -185,22 +186,18 @@ def have_twins(keys, n, missing, slots, slot, met):
         slot[i] = np.uint16(np.uint32((1 << SLOT_BITS) + i) if keys[i] == missing else place)
     for i in range(n):
         slots[slot[i]] = np.int16(i)
-    overwritten = 0
+    count = np.uint64(0)
     for i in range(n):
-        overwritten += slots[slot[i]] != i
-    twins = False
-    if overwritten > 0:
-        count = np.uint64(0)
-        for i in range(n):
-            met[count] = i
-            count += np.uint64(1) if slots[slot[i]] != i else np.uint64(0)
-        m = 0
-        while m < overwritten and not twins:
-            key = keys[met[m]]
-            twins = keys[slots[slot[met[m]]]] == key
-            for k in range(m):
-                twins |= keys[met[k]] == key
-            m += 1
+        # Written always, counted where it holds.
+        met[count] = i
+        count += np.uint64(1) if slots[slot[i]] != i else np.uint64(0)
+    overwritten, m, twins = np.int64(count), 0, False
+    while m < overwritten and not twins:
+        key = keys[met[m]]
+        twins = keys[slots[slot[met[m]]]] == key
+        for k in range(m):
+            twins |= keys[met[k]] == key
+        m += 1
     return twins
 
 

@@ -19,6 +19,8 @@ from xsoil.grids.index_map import Array, IndexMap
 from xsoil.grids.separable import checked_parameter
 from xsoil.grids.sheared_choice import choice_of
 from xsoil.grids.sheared_groups import Group, RowGroups, batches, parts_of
+from xsoil.grids.sheared_level import is_level, list_level, order_level, reduce_level
+from xsoil.grids.sheared_values import checked_values, finished, start_of, working_of
 from xsoil.grids.windows import Windows
 from xsoil.threads import in_order
 
@@ -65,6 +67,7 @@ class ShearedOverlap:
         self._windows = Windows(self._map)
         self._choice = choice_of(self._map)
         self._torn = self._choice.torn
+        self._level = is_level(self._map)
         self._groups = RowGroups(self._map, self._choice.step, self._choice.node_tolerance, self._choice.reach)
 
     def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
@@ -107,10 +110,10 @@ class ShearedOverlap:
 
         if how not in HOWS:
             raise UnknownNameError.of("area operator", how, HOWS)
-        values, extreme = _checked(values), how in ("min", "max")
+        values, extreme = checked_values(values), how in ("min", "max")
         tile = self._tile(rows, cols)
-        work, dtype = _working(values, extreme)
-        start = _start(work.dtype, how) if extreme else 0.0
+        work, dtype = working_of(values, extreme)
+        start = start_of(work.dtype, how) if extreme else 0.0
         shape = len(values), tile.r1 - tile.r0, tile.c1 - tile.c0
         total, area = np.full(shape, start, dtype=work.dtype if extreme else np.float64), np.zeros(shape)
         kernel: Any = sheared_sums.extreme_group if extreme else sheared_sums.sum_group
@@ -131,7 +134,9 @@ class ShearedOverlap:
             inner = (slice(None), slice(RING, -RING), slice(RING, -RING))
             return slice(part_tile.r0 - tile.r0, part_tile.r1 - tile.r0), part[inner], part_area[inner]
 
-        for k in range(0, shape[0], LAYERS):
+        if self._level:
+            reduce_level(self._map, work, origin, tile, extreme, flag, threads, total, area)
+        for k in () if self._level else range(0, shape[0], LAYERS):
             layer, these = work[k : k + LAYERS], slice(k, min(k + LAYERS, shape[0]))
 
             def batch_of(batch: Any, layer: NDArray[Any] = layer) -> list[tuple[slice, NDArray[Any], Array]]:
@@ -144,7 +149,7 @@ class ShearedOverlap:
             ):
                 combine(total[these, span], part, out=total[these, span])
                 area[these, span] += part_area
-        result, fraction = _finish(total, area, how, dtype), self._fraction(area, rows, cols)
+        result, fraction = finished(total, area, how, dtype), self._fraction(area, rows, cols)
         return (result.astype(dtype, copy=False) if extreme else result), fraction
 
     def weights(
@@ -159,9 +164,12 @@ class ShearedOverlap:
         from xsoil.grids.sheared_lists import cell_lists, overlaps_of, tidy
 
         tile = self._tile(rows, cols)
-        groups = self._groups.all(origin, shape, tile)
-        found = overlaps_of(groups, origin, shape, tile, self._rule, self._torn, self._map)
-        pointer, pixels, areas = cell_lists(found, shape, tile)
+        if self._level:
+            pointer, pixels, areas = list_level(self._map, origin, shape, tile)
+        else:
+            groups = self._groups.all(origin, shape, tile)
+            found = overlaps_of(groups, origin, shape, tile, self._rule, self._torn, self._map)
+            pointer, pixels, areas = cell_lists(found, shape, tile)
         used: Any = tidy(pointer, pixels, areas)
         return pointer, pixels[:used].astype(np.int64), areas[:used]
 
@@ -201,7 +209,7 @@ class ShearedOverlap:
         }  # fmt: skip
         if how not in codes:
             raise UnknownNameError.of("order operator", how, tuple(codes))
-        values = np.ascontiguousarray(_checked(values))
+        values = np.ascontiguousarray(checked_values(values))
         if values.dtype not in (np.float32, np.float64):
             raise ArgumentError(f"expected values of float32 or float64, found {values.dtype}; convert with .astype")
         q, classes = checked_parameter(how, parameter)
@@ -228,8 +236,14 @@ class ShearedOverlap:
                 area[:, cells],
             )  # fmt: skip
 
-        for rows_of_it in parts_of(slice(tile.r0, tile.r1), -(-(shape[0] * shape[1]) // LIST_PIXELS)):
-            band(rows_of_it)
+        if self._level:
+            order_level(
+                self._map, values, origin, tile, (codes[how], q, classes), self.target_area(rows, cols), threads,
+                result, area,
+            )  # fmt: skip
+        else:
+            for rows_of_it in parts_of(slice(tile.r0, tile.r1), -(-(shape[0] * shape[1]) // LIST_PIXELS)):
+                band(rows_of_it)
         fraction = self._fraction(area, rows, cols)
         return (result if how == "fraction" else result[:, 0]), fraction
 
@@ -274,36 +288,3 @@ class ShearedOverlap:
 
         chosen = self._choice
         return Rule(chosen.segments, chosen.sag, chosen.tolerance, chosen.sign, chosen.largest, chosen.closed)
-
-
-def _checked(values: NDArray[Any]) -> NDArray[Any]:
-    values = np.asarray(values)
-    if values.ndim != 3 or values.dtype.kind not in "fiub":
-        raise ArgumentError(
-            f"expected numbers of shape (layers, rows, columns), found {values.dtype} of shape {values.shape}"
-        )
-    return values
-
-
-def _working(values: NDArray[Any], extreme: bool) -> tuple[NDArray[Any], np.dtype[Any]]:
-    """Values in one of the dtypes that the kernels are compiled for, and the dtype to return."""
-    if values.dtype in (np.float32, np.float64):
-        return values, values.dtype
-    if extreme and values.dtype.kind in "iu" and values.dtype.itemsize == 8:
-        return values, values.dtype
-    return values.astype(np.float64), values.dtype
-
-
-def _start(dtype: np.dtype[Any], how: str) -> Any:
-    if dtype.kind == "f":
-        return np.inf if how == "min" else -np.inf
-    return np.iinfo(dtype).max if how == "min" else np.iinfo(dtype).min
-
-
-def _finish(total: NDArray[Any], area: Array, how: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-    empty = ~(area > 0.0)
-    if how == "mean":
-        np.divide(total, area, out=total, where=~empty)
-    whole = dtype.kind in "iub" and how in ("min", "max")
-    total[empty] = 0 if whole else np.nan
-    return total

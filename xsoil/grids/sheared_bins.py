@@ -18,6 +18,7 @@ from xsoil.grids import order_kernels as order
 from xsoil.grids.sheared_bends import pixel_blocks
 from xsoil.grids.sheared_lines import RING
 from xsoil.grids.sheared_rows import next_line, note_lost, strip
+from xsoil.grids.sheared_statistic import statistic
 from xsoil.grids.sheared_types import CHUNK
 from xsoil.jit import bits_of, inlined, kernel, number_of
 
@@ -259,23 +260,6 @@ def look_up(bits, pool, at, m, scale, missing, infinite, n, keys, weights):
 
 
 @kernel
-def deviation(keys, weights, n, missing, spot, number):
-    """Population standard deviation: first the mean (about a value of it), then the squares about it."""
-    anchor, total, whole = np.nan, 0.0, 0.0
-    for i in range(n):
-        if weights[i] > 0:
-            v, w = order.value_of(keys[i], missing, spot, number), np.float64(weights[i])
-            anchor = v if anchor != anchor else anchor
-            total += w * (v - anchor)
-            whole += w
-    mean, squares = anchor + total / whole, 0.0
-    for i in range(n):
-        if weights[i] > 0:
-            squares += weights[i] * (order.value_of(keys[i], missing, spot, number) - mean) ** 2
-    return np.sqrt(squares / whole)
-
-
-@kernel
 def empty_bins(values, bits, direct, bins, first_row, last_row, how, q, classes, cells, keep, result, valid):
     """Order statistics of the rows first_row..last_row - 1 of a tile; the chunks are free then, unless they are to
     `keep` (as they are if several threads work on them).
@@ -297,7 +281,7 @@ def empty_bins(values, bits, direct, bins, first_row, last_row, how, q, classes,
             size = max(size, most)
     keys, weights, tally = order.scratch(bits, size + SIZE, how != order.QUANTILE and how != order.STD)
     floats, classed, counts = keys.view(values.dtype), np.empty(size + SIZE, np.int32), tally[0]
-    slots, slot, met = order.twin_scratch()
+    (slots, slot, met), out = order.twin_scratch(), np.empty(result.shape[1])
     unseen = 0
     for layer in range(values.shape[0]):
         for r in range(first_row, last_row):
@@ -319,32 +303,13 @@ def empty_bins(values, bits, direct, bins, first_row, last_row, how, q, classes,
                         first[c], place[c, 0], place[c, 1] = NONE, 0, 0
                     chunk = after
                 valid[layer, r, col] = total / scale
-                out = result[layer, :, r, col]
                 if total == 0:
-                    out[:] = np.nan
-                elif how == order.QUANTILE:
-                    out[0] = order.quantile_of(keys, weights, n, q, missing, spot, number)
-                elif how == order.STD:
-                    out[0] = deviation(keys, weights, n, missing, spot, number)
+                    result[layer, :, r, col] = np.nan
                 else:
-                    # (Written out here: calls from a function in between count the references of all arrays.)
-                    most_class = order.classes_of(keys, floats, n, classed, missing)
-                    if most_class >= 0:
-                        order.count_classes(classed, weights, n, most_class, counts)
-                        if how == order.MODE:
-                            out[0] = order.mode_of_counts(counts, most_class)
-                        else:
-                            order.fractions_of_counts(counts, most_class, places, out)
-                    elif how == order.MODE:
-                        # Where no value is there twice nothing is to be merged; where one is, the next cells are alike.
-                        twins = n > order.SHORT or unseen > 0
-                        unseen -= 1
-                        if not twins:
-                            twins = order.have_twins(keys, n, missing, slots, slot, met)
-                            unseen = order.UNSEEN if twins else 0
-                        if twins:
-                            order.merge(keys, weights, n, tally)
-                        best = order.widest(keys, weights, n, missing)
-                        out[0] = order.value_of(best, missing, spot, number)
-                    else:
-                        order.fractions_of(keys, weights, n, class_keys, tally, out)
+                    n = order.pad(keys, weights, n, missing)
+                    unseen = statistic(
+                        keys, floats, weights, n, how, q, missing, spot, number, classed, counts, places, class_keys,
+                        tally, slots, slot, met, unseen, out,
+                    )  # fmt: skip
+                    for i in range(out.size):
+                        result[layer, i, r, col] = out[i]
