@@ -1,11 +1,13 @@
 """The one way xsoil uses several cores: bands of independent work on a kept pool of threads.
 
-Eager calls use it; under dask a task runs on the one thread that dask gave it.
+Eager calls use it; under dask a task runs on the one thread that dask gave it, also where it calls xsoil eagerly.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,8 @@ from itertools import islice, pairwise
 from typing import Any
 
 from numpy.typing import NDArray
+
+_POOLS = ("ThreadPoolExecutor", "Dask-", "xsoil_")
 
 
 @lru_cache(maxsize=4)
@@ -26,7 +30,14 @@ if hasattr(os, "register_at_fork"):  # threads do not survive a fork, the pool o
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this call may use: those of the process, or 1 in a task, beside which others run.
+
+    Tasks are known by their threads (of `concurrent.futures`, dask and xsoil, which have these names) and processes
+    (children of another one, as those of pools are).
+    """
+    thread = threading.current_thread().name
+    if any(name in thread for name in _POOLS) or multiprocessing.parent_process() is not None:
+        return 1
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on this system
