@@ -122,8 +122,12 @@ def upscale(
     Lambert azimuthal equal-area projection at the target's centre). Overlaps below 1e-9 of the smaller cell are
     dropped; areas within 1e-9 of each other are equal (mode: the smallest value, median: the mean of the two).
 
-    A dask task holds the source blocks that its window (near 32 MB, see `chunks`) touches, the window and its result;
-    the geometric mean some four times the window more.
+    Operators of areas on grids whose axes stay aligned (longitude and latitude to EASE-Grid 2.0 Global, nested grids):
+    a dask task holds one source block, and hands on the cells inside it and its rims, a target cell wide; no block
+    waits for its neighbours, so that memory does not grow with the map. Else, and where that would be more than half of
+    the source: a task holds the source blocks that its window (near 32 MB, see `chunks`) touches, the window and its
+    result, and neighbouring tiles share blocks, which wait for each other. The geometric mean takes some four times
+    the window (block) more.
 
     Examples
     --------
