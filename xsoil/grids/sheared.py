@@ -32,7 +32,8 @@ VALUE_BOUND = 1e-6
 the mean (float64), and of valid fractions."""
 
 FULL = 1e-6
-"""Valid fractions this close to 1 are 1: areas are known to about this share of a cell."""
+"""Valid fractions this close to 1 are 1: areas are known to about this share of a cell. None is more, also where
+coarse pixels at the ends of the world are known to cover too much."""
 
 LAYERS = 16
 """Layers (times, depths) that share one pass over the geometry."""
@@ -258,7 +259,7 @@ class ShearedOverlap:
     def _fraction(self, area: Array, rows: slice, cols: slice) -> Array:
         """Valid fractions of the cells of a tile."""
         fraction = area / self.target_area(rows, cols)
-        fraction[np.abs(fraction - 1.0) <= FULL] = 1.0
+        fraction[fraction >= 1.0 - FULL] = 1.0
         return fraction
 
     def _tile(self, rows: slice, cols: slice) -> Tile:
