@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from hypothesis import strategies as st
 from odc.geo.xr import xr_coords
-from strategies import HOLES, Sizes, cuts, fuzz, holes, unharmed
+from strategies import HOLES, Sizes, blocks, fuzz, holes, unharmed
 
 import xsoil
 from xsoil.errors import SoilError
@@ -26,7 +26,12 @@ BOUNDS = {"k_sat": (1.0, 1000.0), "obs_scale": (0.6, 1.9)}
 WAYS = {
     "inverse": {"strategy": "inverse", "members": 10, "iterations": 2},
     "mlp": {"strategy": "end_to_end", "network": "mlp", "epochs": 1},
+    "two steps": {"strategy": "two_step", "network": "mlp", "epochs": 2, "members": 10, "iterations": 1},
+    "patches": {"strategy": "end_to_end", "network": "cnn", "epochs": 1},
+    "history": {"strategy": "end_to_end", "network": "lstm", "epochs": 1, "network_options": {"hidden": 3}},
 }
+FACTOR = 9
+"""Cells of a patch along an edge."""
 
 
 @st.composite
@@ -48,18 +53,27 @@ def cases(draw):
     values = rng.uniform(0.1, 0.45, shape).astype("f4")
     values[holes(draw(HOLES), rng, shape)] = np.nan
     observed = xr.DataArray(values, {"time": time, **place}, tuple(sizes), "soil_moisture", {"units": "m3 m-3"})
+    way = draw(st.sampled_from(list(WAYS)))
+    if way == "patches":
+        box = box.zoom_out(1 / FACTOR)
     sand = rng.uniform(10, 80, box.shape).astype("f4")
     clay = (100 - sand) * np.float32(0.5)
     percent = {"units": "percent"}
-    soil = xr.Dataset({"sand": (box.dimensions, sand, percent), "clay": (box.dimensions, clay, percent)}, place)
-    chunks = {dim: draw(cuts(size)) for dim, size in sizes.items()}
-    return soil, observed, forcing, draw(st.sampled_from(list(WAYS))), chunks
+    soil = xr.Dataset(
+        {"sand": (box.dimensions, sand, percent), "clay": (box.dimensions, clay, percent)},
+        xr_coords(box, crs_coord_name="spatial_ref"),
+    )
+    return soil, observed, forcing, way, draw(blocks(sizes, 6))
 
 
 def check(case) -> None:
     soil, observed, forcing, way, chunks = case
     options = {"targets": BOUNDS, "substeps": 2, "progress": False, **WAYS[way], **LI}
-    given = None if way == "inverse" else soil
+    given, parts = None if way == "inverse" else soil, {"y": chunks["y"], "x": chunks["x"]}
+    if way == "patches":
+        parts = dict.fromkeys(parts, 7)
+    if way == "history":
+        options["history"] = forcing
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -71,7 +85,7 @@ def check(case) -> None:
                 raise
             return
         again = xsoil.learn_params(
-            given if given is None else given.chunk({d: chunks[d] for d in ("y", "x")}),
+            given if given is None else given.chunk(parts),
             observed.chunk(chunks), forcing.chunk(chunks), **options,
         )  # fmt: skip
     seen = observed.notnull().any("time").values
