@@ -7,6 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import dask
+import distributed
 import numpy as np
 import pytest
 
@@ -34,7 +35,6 @@ def test_one_in_a_task(eight):
 
 
 def test_one_in_a_worker(eight):
-    distributed = pytest.importorskip("distributed")
     with distributed.Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as client:
         assert client.submit(available_cores, pure=False).result() == 1
 

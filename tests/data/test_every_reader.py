@@ -20,6 +20,12 @@ PLACES = {
     "open_ismn": "*.zip", "open_uscrn": "uscrn/2020",
 }  # fmt: skip
 SITES = ("open_ismn", "open_uscrn")
+PROJECTION = {
+    "open_soilgrids": "Interrupted Goode Homolosine", "open_solus100": "Albers Equal Area",
+    "open_smap_l3": "Lambert Cylindrical Equal Area", "open_smap_l4": "Lambert Cylindrical Equal Area",
+    "open_era5_land": 4326, "open_nldas2": 4326, "open_chirps": 4326, "open_modis": "Sinusoidal",
+}  # fmt: skip
+"""Of its grid; the EPSG code of one in degrees."""
 NO_TIME = ("open_soilgrids", "open_solus100")
 NAMES = {
     "open_soilgrids": "clay_0-5cm_mean.tif", "open_solus100": "claytotal_0_cm_p.tif",
@@ -78,7 +84,9 @@ def test_place(opened):
     if name in SITES:
         assert ds.latitude.dims == ds.longitude.dims == ("site",)
         return
-    assert xsoil.grid_of(ds).crs is not None
+    crs = xsoil.grid_of(ds).crs
+    projection = crs.proj.coordinate_operation
+    assert (projection.method_name if projection else crs.epsg) == PROJECTION[name]
     assert all(array.encoding.get("grid_mapping") in ds.coords for array in ds.data_vars.values())
 
 

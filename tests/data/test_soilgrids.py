@@ -157,7 +157,7 @@ def test_files_that_are_something_else(folder, tmp_path, data):
     tif(broken, stored(0), crs=None)
     with pytest.raises(CRSError, match=r"crs='ESRI:54052'"):
         open_soilgrids(folder, "sand")
-    assert xsoil.grid_of(open_soilgrids(folder, "sand", crs="ESRI:54052")).crs is not None
+    assert xsoil.grid_of(open_soilgrids(folder, "sand", crs="ESRI:54052")).crs == "ESRI:54052"
     tif(tmp_path / "clay_0-5cm_mean_1000.tif", stored(0))
     with pytest.raises(ArgumentError, match="give one resolution"):
         open_soilgrids(folder, "sand")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.optimize import lsq_linear
 
 from xsoil.evaluation.metrics import METRICS, series_metrics
 from xsoil.kernels.costs import OBJECTIVES, costs
@@ -88,7 +89,6 @@ def test_a_constant_simulation_has_no_correlation(series):
 
 @pytest.mark.parametrize("box", [(0.0, 3.0, -1.0, 1.0), (0.95, 1.05, -0.02, 0.02), (1.2, 1.3, 0.0, 0.01)])
 def test_best_line_within_its_bounds(series, box):
-    lsq_linear = pytest.importorskip("scipy.optimize").lsq_linear
     simulated, cells, observed = series
     cost, line = run("mse", *series, box=np.repeat(np.array(box)[:, None], CELLS, axis=1))
     for i in range(RUNS):

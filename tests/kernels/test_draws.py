@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import stats
 
 from xsoil.jit import kernel
 from xsoil.kernels.draws import normals, stream, uniform
-
-stats = pytest.importorskip("scipy.stats")
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import distributed
 import numpy as np
 import pytest
 import rasterio
@@ -218,7 +219,6 @@ def test_progress(soil, tmp_path, capsys):
 
 
 def test_distributed_workers_write(soil, tmp_path):
-    distributed = pytest.importorskip("distributed")
     eager = to_cog(soil["k_sat"], tmp_path / "a.tif", progress=False)
     with distributed.Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None):
         lazy = to_cog(soil["k_sat"].chunk(y=100, x=100), tmp_path / "b.tif", progress=False)

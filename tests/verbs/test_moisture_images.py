@@ -14,7 +14,7 @@ import xsoil
 from xsoil.errors import ArgumentError, MissingVariableError, TimeError, UnitsError
 from xsoil.verbs.fit_moisture_model import fit_moisture_model
 
-pytest.importorskip("lightning")
+pytest.importorskip("lightning", reason="the extra 'learn' is not installed")
 
 PREDICTORS = ["brightness", "precipitation", "sand"]
 QUICK = {"filters": (6,), "attention": (1,), "window": 3, "dropout": 0.0, "patch": 10, "context": 2, "epochs": 12,

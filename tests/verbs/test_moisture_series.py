@@ -14,7 +14,7 @@ import xsoil
 from xsoil.errors import ArgumentError, AxisError, GridMismatchError, MissingVariableError, TimeError, UnitsError
 from xsoil.verbs.fit_moisture_model import fit_moisture_model
 
-pytest.importorskip("lightning")
+pytest.importorskip("lightning", reason="the extra 'learn' is not installed")
 
 WATER, RAIN, SHARE = {"units": "m3 m-3"}, {"units": "mm d-1"}, {"units": "percent"}
 PREDICTORS = ["precipitation", "pet", "sand"]

@@ -7,7 +7,7 @@ import pytest
 
 from xsoil.errors import ArgumentError, UnitsError, UnknownNameError
 
-pytest.importorskip("lightning")
+pytest.importorskip("lightning", reason="the extra 'learn' is not installed")
 
 from xsoil.networks.moisture.conv_lstm import ConvLstm, ConvLstmOptions
 from xsoil.networks.moisture.inputs import Inputs, Predictor, Targets

@@ -8,7 +8,7 @@ from small_worlds import leaking_bucket
 
 from xsoil.errors import ArgumentError, MissingVariableError, UnitsError, UnknownNameError
 
-pytest.importorskip("lightning")
+pytest.importorskip("lightning", reason="the extra 'learn' is not installed")
 
 from xsoil.networks.moisture.inputs import Inputs, Predictor, Targets
 from xsoil.networks.moisture.kind import Samples
