@@ -211,3 +211,15 @@ def test_wide_cells_are_like_others(columns, kind):
         one, _ = overlap.select(values, (0, 0), ALL, ALL, how, parameter)
         other, _ = doubled.select(fine, (0, 0), ALL, ALL, how, parameter)
         np.testing.assert_allclose(other, one, rtol=1e-12)
+
+
+@pytest.mark.parametrize("how", ["mean", "median"])
+def test_valid_fractions_do_not_round_to_more_than_one(how):
+    source, target = box(-364197.501, 615432.0893, 12345.678, 11, 59), box(-7407.4068, 501851.8517, 3703.7034, 4, 4)
+    overlap, values = SeparableOverlap.of(source, target), np.ones((1, *source.shape))
+    if how == "mean":
+        _, fraction = overlap.reduce(values, (0, 0), ALL, ALL, "mean")
+    else:
+        _, fraction = overlap.select(values, (0, 0), ALL, ALL, "quantile", 0.5)
+    assert fraction.max() <= 1.0
+    np.testing.assert_allclose(fraction, 1.0, rtol=1e-12)

@@ -243,7 +243,7 @@ class SeparableOverlap:
                 kernels.extremes(values, yp, ys, yl, xp, xs, xl, height, width, sign, first, last, result, fraction)
 
         in_bands(band, shape[1], threads)
-        return result, fraction
+        return result, np.minimum(fraction, 1.0, out=fraction)  # products of lengths may round to 1 + 2e-16
 
     def select(
         self,
@@ -311,7 +311,7 @@ class SeparableOverlap:
                 )  # fmt: skip
 
         in_bands(band, fraction.shape[1], threads)
-        return (result if how == "fraction" else result[:, 0]), fraction
+        return (result if how == "fraction" else result[:, 0]), np.minimum(fraction, 1.0, out=fraction)
 
     def _pieces(self, values: np.ndarray, origin: tuple[int, int], rows: slice, cols: slice) -> tuple[Any, ...]:
         """The window in C order, both axes' parts relative to it, heights and widths of the tile's cells."""
