@@ -93,6 +93,8 @@ def to_zarr(
     ``da.random`` without a seed, functions defined in a notebook) cannot be recognised: "unchecked" is for them.
     Files behind a URL are known by their name alone.
 
+    A task holds its block and one and a half times as much more, while it is compressed.
+
     Integers with a ``_FillValue`` come back from xarray as floats with NaN; classes (with ``flag_values``) come back as
     they were, because theirs is written as the attribute ``nodata``, which xsoil and rioxarray know, and as the fill
     value of the array, which GDAL knows.

@@ -65,7 +65,7 @@ def convert_texture(
     xr.Dataset
         The input with `sand`, `silt`, `clay` [percent, sum 100] in place of its own; sand and silt have the attribute
         `silt_limit`. Lazy where they are. NaN where a fraction is missing or outside 0 to 100 %, or the sum is outside
-        99 to 101 %.
+        99 to 101 %. A dask task holds the blocks of its inputs, its three results and half such a block more.
 
     Raises
     ------

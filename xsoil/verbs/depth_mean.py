@@ -45,7 +45,8 @@ def depth_mean(ds: xr.Dataset | xr.DataArray, top: float, bottom: float, *, unit
         it is. Floats keep their type; integers of up to 16 bits become float32, longer ones float64. NaN where
         a layer or point that the interval needs is. Variables without the dimension pass through. The scalar
         coordinate `depth` [m] with its `depth_bounds` records the interval. The mean is arithmetic for every variable,
-        k_sat too: for flow across layers take another one (for example of the logarithm).
+        k_sat too: for flow across layers take another one (for example of the logarithm). A dask task holds the blocks
+        of a variable's layers and, of the size of one layer, one and a half more.
 
     Raises
     ------

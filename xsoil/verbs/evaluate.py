@@ -70,7 +70,8 @@ def evaluate(
         `r`, `nse`, `kge` [1], `rmse`, `ubrmse`, `bias` in the units of the variable, and `n`; on the dims left, with
         `by` on a first dim of its name (``<name>_bins`` for bins). Lazy where the input is, float32 where both
         variables are. Undefined ones are NaN: all without a pair, r and KGE for a constant series, NSE for constant
-        observations, KGE for observations of mean zero.
+        observations, KGE for observations of mean zero. With one dim in `dims` and without `by` a dask task takes the
+        whole series of its cells and holds both and twice as much more: give long series small blocks of cells.
 
     Raises
     ------

@@ -63,7 +63,8 @@ def rootzone(
         no gap after the first observation, however long one lasts. Where that is not wanted:
         ``result.where(series.notnull())``, or ``.where(series.notnull().rolling(time=30, min_periods=1).max())``.
 
-        Lazy where the series or T is, with one task per block of their chunks; these change nothing in the numbers.
+        Lazy where the series or T is, with one task per block of their chunks; these change nothing in the numbers. A
+        task holds its block of the series and its result.
 
     Raises
     ------

@@ -36,7 +36,8 @@ def texture_class(ds: xr.Dataset | xr.DataArray) -> xr.DataArray:
         `texture_class`, int8 on the dims of the input, lazy where that is: 1 sand, 2 loamy sand, 3 sandy loam,
         4 loam, 5 silt loam, 6 silt, 7 sandy clay loam, 8 clay loam, 9 silty clay loam, 10 sandy clay, 11 silty clay,
         12 clay, as its `flag_values` and `flag_meanings` say. 0, its attribute `nodata`, where a fraction is missing or
-        outside 0 to 100 %, or the sum is outside 99 to 101 %; within, it is scaled to 100 %.
+        outside 0 to 100 %, or the sum is outside 99 to 101 %; within, it is scaled to 100 %. A dask task holds the
+        blocks of its inputs, its result and a few MB more.
 
     Raises
     ------

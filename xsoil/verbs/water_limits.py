@@ -77,7 +77,8 @@ def water_limits(
         where the method gives something else, theta_fc is lowered from saturation, theta_wp to below theta_fc but not
         below theta_r, and where there is no room for it theta_fc is raised; each is flagged. Where an input is missing
         or impossible (order, sign, less than 0.002 between theta_r and theta_s), both are NaN, and flagged. No other
-        parameter is changed.
+        parameter is changed. A dask task holds the blocks of its inputs and three such blocks more, of which its
+        results are two and a half.
 
     Raises
     ------
