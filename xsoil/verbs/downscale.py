@@ -126,6 +126,9 @@ def downscale(
     2, most near 1, and where coarse meridians meet at a pole) keeps what its neighbourhood gives it. So do one of which
     the fine grid covers less than 5 %, and two whose only valid fine cell is the same: no values could suit both.
 
+    Nearest, bilinear, cubic: a dask task holds the source blocks that its window touches, the window, and three
+    (nearest) to five times its result in float32.
+
     References
     ----------
     .. [1] Keys (1981), Cubic convolution interpolation for digital image processing, IEEE Trans. Acoust. 29,
