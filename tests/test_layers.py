@@ -17,7 +17,7 @@ LAYERS = {
     "command_line": 9, "demo": 8, "file_info": 8, "__init__": 7, "accessor": 6, "verbs": 5,
     "data": 4, "outputs": 4, "plots": 4, "evaluation": 4,
     "networks": 3, "inverse": 3, "kernels": 2, "ptfs": 2, "grids": 2, "physics": 1,
-    "vocabulary": 0, "errors": 0, "jit": 0, "threads": 0,
+    "vocabulary": 0, "errors": 0, "choices": 0, "jit": 0, "threads": 0,
 }  # fmt: skip
 # Where a library may be imported (a room, or one file of it).
 LIBRARIES = {

@@ -16,6 +16,7 @@ import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from xsoil.choices import require_choice
 from xsoil.errors import ArgumentError, GridMismatchError, NoOverlapError, UnknownNameError
 from xsoil.grids.crs import WORLD, crs_text, is_geographic, same_crs, to_world, transformer
 
@@ -110,10 +111,8 @@ def _same_crs(geobox: GeoBox, epsg: int) -> bool:
 
 def named_grid(name: str) -> EaseGrid:
     """The grid of that NSIDC name, or an error with the nearest match."""
-    try:
-        return EASE_GRIDS[name]
-    except KeyError:
-        raise UnknownNameError.of("grid", name, EASE_GRIDS) from None
+    require_choice("grid", name, EASE_GRIDS)
+    return EASE_GRIDS[name]
 
 
 def ease_grid(name: str, region: object = None) -> GeoBox:

@@ -23,7 +23,8 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from numpy.typing import NDArray
 
-from xsoil.errors import ArgumentError, SoilError, UnknownNameError
+from xsoil.choices import require_choice
+from xsoil.errors import ArgumentError, SoilError
 from xsoil.networks.batches import Batches, finite_values
 from xsoil.networks.checkpoints import BEST, LAST, CheckpointFiles, best_state, finite, read, refused, rows_of
 from xsoil.networks.learning import Learner
@@ -204,14 +205,12 @@ def _check(
         "cpu": True, "auto": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(),
     }  # fmt: skip
     there["gpu"] = there["cuda"] or there["mps"]
-    if accelerator not in there:
-        raise UnknownNameError.of("accelerator", accelerator, there)
+    require_choice("accelerator", accelerator, there)
     if not there[accelerator]:
         raise ArgumentError(f"accelerator={accelerator!r}, but torch finds no such device here; take 'cpu' or 'auto'")
     if epochs < 1 or (patience is not None and patience < 1):
         raise ArgumentError(f"epochs={epochs}, patience={patience}; expected 1 or more of both")
-    if schedule not in SCHEDULES:
-        raise UnknownNameError.of("schedule", schedule, SCHEDULES)
+    require_choice("schedule", schedule, SCHEDULES)
     if not 0 < learning_rate < np.inf:
         raise ArgumentError(f"learning_rate={learning_rate}; expected a number above 0")
     if seed < 0:

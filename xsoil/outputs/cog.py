@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from xsoil.choices import require_name
 from xsoil.data.objects import NODATA_ATTRS, as_dataset, nodata_of
 from xsoil.errors import ArgumentError, AxisError, MissingVariableError, UnknownNameError
 from xsoil.grids.geobox import has_grid, locate
@@ -135,6 +136,7 @@ def to_cog(
 def _names(ds: xr.Dataset, variable: str | None) -> list[Hashable]:
     rasters = [name for name, array in ds.data_vars.items() if has_grid(array)]
     if variable is not None:
+        require_name("variable", variable)
         if variable not in ds.variables:
             raise MissingVariableError(f"no {variable!r} among {sorted(map(str, ds.data_vars))}; choose one of them")
         if not has_grid(ds[variable]):
@@ -302,6 +304,8 @@ def _storable(bands: xr.DataArray, declared: float | None, wanted: float | None)
     elif dtype == np.float16:
         bands = bands.astype(np.float32)
     dtype = bands.dtype
+    if wanted is not None and (isinstance(wanted, bool) or not isinstance(wanted, (int, float, np.number))):
+        raise ArgumentError(f"nodata={wanted!r}; expected a number")
     value = wanted if wanted is not None else declared
     if dtype.kind == "f":
         value = np.nan if value is None else value

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from xsoil.choices import as_path, as_table
 from xsoil.data.objects import as_dataset
 from xsoil.errors import ArgumentError, AxisError
 from xsoil.grids.geobox import has_grid, locate, spatial_dims
@@ -115,6 +116,8 @@ def to_zarr(
     (71, 157)
     """
     ds = as_dataset(ds)
+    if not isinstance(path, str):
+        path = as_path("path", path)
     for what, sizes in (("chunks", chunks), ("shards", shards)):
         _check_sizes(ds, what, sizes)
     if not isinstance(resume, bool) and resume != "unchecked":
@@ -141,7 +144,7 @@ def _is_store(path: Path) -> bool:
 
 
 def _check_sizes(ds: xr.Dataset, what: str, sizes: Mapping[Hashable, int] | None) -> None:
-    for dim, size in (sizes or {}).items():
+    for dim, size in as_table(what, sizes, "{'y': 512, 'x': 512}").items():
         if dim not in ds.dims:
             raise ArgumentError(f"{what} names {dim!r}, which is not among the dims {[str(d) for d in ds.dims]}")
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:

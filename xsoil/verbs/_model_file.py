@@ -19,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from xsoil.choices import as_path
 from xsoil.errors import ArgumentError, SoilError, UnknownNameError
 from xsoil.networks.description import read
 
@@ -59,7 +60,7 @@ def read_model(path: str | PathLike[str], network: Any = None) -> Any:
     ArgumentError, UnknownNameError
         No model, one of an unknown format or version, or a damaged one.
     """
-    folder = Path(path)
+    folder = as_path("path", path)
     whole = read(folder)
     reader = READERS.get(str(whole.get("format")))
     if reader is None:

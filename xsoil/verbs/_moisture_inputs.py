@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from xsoil.choices import as_names
 from xsoil.errors import ArgumentError, MissingVariableError, UnitsError
 from xsoil.networks.moisture.inputs import Inputs, Predictor
 from xsoil.verbs._inputs import decode, flags_of, read
@@ -29,8 +30,9 @@ def predictor_rows(
     MissingVariableError, UnitsError, ArgumentError
         A variable that is not there, has no units, is the target, or is named twice.
     """
-    if isinstance(names, str) or not len(names):
+    if isinstance(names, str):
         raise ArgumentError(f"predictors={names!r}; expected a list of names, e.g. ['sand', 'clay', 'ndvi']")
+    names = as_names("predictors", names)
     for which in (*names, *categorical):
         require_there(ds, which)
     if len(set(names)) < len(names):

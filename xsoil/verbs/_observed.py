@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xsoil.choices import as_table
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnknownNameError
 from xsoil.evaluation.splits import days_since
 from xsoil.verbs._inputs import as_dataset, read, require_same_grid
@@ -162,7 +163,7 @@ def errors_of(error_std: float | Mapping[str, float], observed: Mapping[str, str
 def _chosen(ds: xr.Dataset, weights: Mapping[str, float] | None) -> list[str]:
     known = (*MOISTURE, *FLUXES)
     if weights is not None:
-        for name, weight in weights.items():
+        for name, weight in as_table("weights", weights, "{'soil_moisture': 1.0}").items():
             if name not in known:
                 raise UnknownNameError.of("observed variable", name, known)
             if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < np.inf:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xsoil.choices import as_names
 from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
 from xsoil.physics.bounded import Bounded, ends_of
 from xsoil.verbs._inputs import numbers, read
@@ -56,7 +57,7 @@ def targets_of(targets: Mapping[str, Any] | Sequence[str] | str | None, model: L
     if isinstance(targets, Mapping):
         given = dict(targets)
     else:
-        given = dict.fromkeys([targets] if isinstance(targets, str) else targets)
+        given = {} if targets in ((), []) else dict.fromkeys(as_names("targets", targets))
     if not given:
         raise ArgumentError("no targets; expected at least one parameter to be learned, e.g. {'k_sat': (1, 1000)}")
     found: dict[str, Bounded] = {}

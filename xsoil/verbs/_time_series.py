@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xsoil.choices import require_name
 from xsoil.errors import ArgumentError, MissingVariableError, TimeError, UnitsError
 from xsoil.verbs._inputs import decode
 
@@ -22,6 +23,7 @@ def chosen(ds: xr.Dataset, variable: str | None) -> str:
     """The variable of that name, else `soil_moisture`, `theta`, or the only one with time."""
     found = [str(name) for name, array in ds.data_vars.items() if "time" in array.dims]
     if variable is not None:
+        require_name("variable", variable)
         if variable not in ds.data_vars:
             raise MissingVariableError(f"no {variable!r} among {sorted(map(str, ds.data_vars))}")
         return variable

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xsoil.choices import as_table
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.physics.bounded import Bounded
 from xsoil.verbs._cell_source import XarraySource
@@ -84,7 +85,7 @@ def train(
         for kind, known in (("log_static", static), ("log_history", history))
     }
     patch = None if static is None or static.patch is None else (static.patch, static.patch)
-    more = dict(network_options or {})
+    more = as_table("network_options", network_options, "{'hidden': 32}")
     if patch and network in WITH_RING and static is not None and static.nesting is not None and static.nesting.ring:
         more.setdefault("ring", static.nesting.ring)
     names = inputs.observed.outputs

@@ -154,6 +154,8 @@ def compare_scaling(
     ['CB2-ME', 'CB2-MA', 'ME-CB2', 'MA-CB2']
     """
     ds = as_dataset(ds)
+    if not isinstance(variable, str):
+        raise ArgumentError(f"variable={variable!r}; expected the name of a parameter, such as 'k_sat'")
     operators = _operators(hows)
     chosen = _frameworks(frameworks, via)
     _regrid.require_fraction("min_valid", min_valid)

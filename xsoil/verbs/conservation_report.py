@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from xsoil.errors import GridMismatchError, MissingVariableError, UnknownNameError
+from xsoil.choices import require_choice
+from xsoil.errors import GridMismatchError, MissingVariableError
 from xsoil.grids.geobox import Located, locate
 from xsoil.verbs import _inputs, _lazy, _regrid
 
@@ -234,8 +235,7 @@ def _operator(how: str | Mapping[str, str] | None, name: Hashable, var: xr.DataA
     """mean or sum, as given, else as the result says; None for others, such as a harmonic mean."""
     asked = how.get(str(name)) if isinstance(how, Mapping) else how
     if asked is not None:
-        if asked not in KEPT:
-            raise UnknownNameError.of("conserving operator", asked, KEPT)
+        require_choice("conserving operator", asked, KEPT)
         return asked
     found = AREA.findall(str(var.attrs.get("cell_methods", "")))
     if not found:

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsoil.errors import ArgumentError, MissingVariableError, TextureError, UnknownNameError
+from xsoil.choices import require_choice
+from xsoil.errors import ArgumentError, MissingVariableError, TextureError
 from xsoil.ptfs.evaluate import TEXTURE, balance_texture
 from xsoil.ptfs.particle_size import CLAY_LIMIT, SAND_LIMIT, loglinear, minasny_mcbratney2001
 from xsoil.verbs._cells import map_cells
@@ -98,8 +99,7 @@ def convert_texture(
     (array([42.68]), 50.0)
     """
     ds = as_dataset(ds)
-    if method not in REFERENCES:
-        raise UnknownNameError.of("method", method, REFERENCES)
+    require_choice("method", method, REFERENCES)
     start, end = _limits(ds, from_limit, to_limit)
     if method == "minasny_mcbratney2001" and (start, end) != (20.0, 50.0):
         raise ArgumentError(f"method={method!r} is from 20 to 50 um only, not from {start:g} to {end:g}; 'loglinear'")
@@ -129,8 +129,10 @@ def convert_texture(
 
 def _limits(ds: xr.Dataset, from_limit: float | None, to_limit: float) -> tuple[float, float]:
     for what, limit in (("to_limit", to_limit), ("from_limit", from_limit)):
+        if what == "from_limit" and limit is None:
+            continue
         number = isinstance(limit, (int, float, np.number)) and not isinstance(limit, bool)
-        if limit is not None and not (number and CLAY_LIMIT < limit < SAND_LIMIT):
+        if not number or not CLAY_LIMIT < limit < SAND_LIMIT:  # type: ignore[operator]
             raise ArgumentError(f"{what}={limit!r}; expected micrometres between 2 and 2000, such as 63")
     stated = silt_limit_of(ds)
     if stated is None and from_limit is None:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 
+from xsoil.choices import require_name
 from xsoil.errors import ArgumentError, UnitsError
 from xsoil.verbs._cells import map_cells
 from xsoil.verbs._depths import BOUNDS, DECIMALS, DEPTH, Profile, profile_of
@@ -70,7 +71,8 @@ def depth_mean(ds: xr.Dataset | xr.DataArray, top: float, bottom: float, *, unit
     45.0
     """
     ds = as_dataset(ds)
-    conversion = DEPTH.conversion(units)
+    require_name("units", units)
+    conversion = DEPTH.conversion(str(units))
     if conversion is None:
         raise UnitsError(f"units of top and bottom are {units!r}; expected 'm' or one of {sorted(DEPTH.accepts)}")
     given = all(isinstance(value, (int, float, np.integer, np.floating)) for value in (top, bottom))

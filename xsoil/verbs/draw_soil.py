@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xsoil.choices import as_names
 from xsoil.errors import ArgumentError, AxisError, MissingVariableError
 from xsoil.ptfs.evaluate import TEXTURE
 from xsoil.threads import available_cores, in_bands
@@ -156,7 +157,7 @@ def _correlated(ds: xr.Dataset, names: list[str], given: Hashable | Sequence[Has
     known = list(dict.fromkeys(dim for name in names for dim in ds[name].dims if dim != "quantile"))
     if given is None:
         return [dim for dim in known if dim == "depth"]
-    wanted: list[Hashable] = [given] if isinstance(given, str) else list(given)  # type: ignore[call-overload]
+    wanted: list[Hashable] = [] if given in ((), []) else as_names("correlated", given)
     for dim in wanted:
         if dim not in known:
             raise AxisError(f"correlated names {dim!r}, not among the dims {[str(d) for d in known]}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xsoil.choices import require_name
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnitsError
 from xsoil.evaluation.metrics import METRICS
 from xsoil.grids.geobox import has_grid, spatial_dims
@@ -155,6 +156,7 @@ def _pair(
             raise ArgumentError(f"variable={variable!r}; expected one name, or (simulated, observed)")
         names = (variable[0], variable[1])
     elif variable is not None:
+        require_name("variable", variable)
         names = (variable, variable)
         if isinstance(reference, xr.DataArray):
             names = (variable, theirs[0] if theirs else variable)

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xsoil.errors import ArgumentError, AxisError, TimeError, UnitsError, UnknownNameError
+from xsoil.choices import as_names, require_choice
+from xsoil.errors import ArgumentError, AxisError, TimeError, UnitsError
 from xsoil.verbs._gap_model import GapModel
 from xsoil.verbs._gap_ways import Cosine, Linear, Recurrent, Way, fill_block
 from xsoil.verbs._inputs import as_dataset
@@ -132,11 +133,9 @@ def fill_gaps(
     array([0, 1, 0, 0, 0, 0, 0], dtype=uint8)
     """
     ds = as_dataset(ds)
-    if method not in METHODS:
-        raise UnknownNameError.of("method", method, METHODS)
-    names = (
-        [chosen(ds, variable)] if variable is None or isinstance(variable, str) else [chosen(ds, v) for v in variable]
-    )
+    require_choice("method", method, METHODS)
+    wanted = [None] if variable is None else as_names("variable", variable)
+    names = [chosen(ds, one) for one in wanted]
     over = _dims(dims)
     _check(method, model, over, smoothness, order, robust, std)
     widest = _days(max_gap)
@@ -224,7 +223,7 @@ def _whole(array: xr.DataArray, whole: dict[Hashable, int]) -> xr.DataArray:
 
 
 def _dims(dims: str | Sequence[Hashable]) -> tuple[Hashable, ...]:
-    over = (dims,) if isinstance(dims, str) else tuple(dims)
+    over = tuple(as_names("dims", dims))
     if "time" not in over:
         raise ArgumentError(f"dims={dims!r}; expected 'time', or 'time' and dims of space: ('time', 'y', 'x')")
     return over
@@ -254,7 +253,8 @@ def _check(
     for name, given in own.items():
         if given and method != home[name]:
             raise ArgumentError(f"{name}=... belongs to method={home[name]!r}, not to {method!r}; leave it out")
-    if smoothness is not None and (isinstance(smoothness, (bool, str)) or not 0 < smoothness < np.inf):
+    number = isinstance(smoothness, (int, float, np.number)) and not isinstance(smoothness, bool)
+    if smoothness is not None and not (number and 0 < smoothness < np.inf):
         raise ArgumentError(f"smoothness={smoothness!r}; expected a number above 0, or None to have it chosen")
     if order not in (1, 2):
         raise ArgumentError(f"order={order!r}; expected 1 or 2")

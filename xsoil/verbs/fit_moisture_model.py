@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.choices import as_names, as_table, require_choice
+from xsoil.errors import ArgumentError
 from xsoil.evaluation.splits import Split
 from xsoil.verbs._inputs import as_dataset
 from xsoil.verbs._moisture_inputs import predictor_rows
@@ -149,18 +150,16 @@ def fit_moisture_model(
     require_torch()
     from xsoil.networks.moisture.kinds import KINDS
 
-    if kind not in KINDS:
-        raise UnknownNameError.of("kind of soil-moisture model", kind, KINDS)
-    if ensemble not in ENSEMBLES:
-        raise UnknownNameError.of("way of making an ensemble", ensemble, ENSEMBLES)
+    require_choice("kind of soil-moisture model", kind, KINDS)
+    require_choice("way of making an ensemble", ensemble, ENSEMBLES)
     for name, value, least in (("seed", seed, 0), ("members", members, 1)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise ArgumentError(f"{name}={value!r}; expected a whole number of at least {least}")
-    chosen = KINDS[kind](KINDS[kind].options_type.of(options or {}))
+    chosen = KINDS[kind](KINDS[kind].options_type.of(as_table("options", options, "{'epochs': 50}")))
     ds, split = as_dataset(samples), split or Split()
     if not isinstance(split, Split):
         raise ArgumentError(f"split is {type(split).__name__}; expected xsoil.Split")
-    targets = [target] if isinstance(target, str) else list(target)
+    targets = as_names("target", target)
     if not targets or len(targets) > chosen.most_targets:
         raise ArgumentError(f"target={target!r}; a model of kind {kind!r} learns {chosen.most_targets} at the most")
     names = _strata(weights)
@@ -185,7 +184,7 @@ def fit_moisture_model(
 
 def _strata(weights: str | Sequence[str | None] | None) -> tuple[str | None, ...]:
     """Names of variables, and None for the member without."""
-    names = (weights,) if weights is None or isinstance(weights, str) else tuple(weights)
+    names = (None,) if weights is None else tuple(as_names("weights", weights))
     if not names or len(set(names)) < len(names):
         raise ArgumentError(f"weights={weights!r}; expected names of variables, each once, or None")
     return names

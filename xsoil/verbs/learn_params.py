@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from xsoil.choices import as_path
 from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
 from xsoil.evaluation.splits import Split
 from xsoil.verbs._cell_source import FAULTS, Inputs, XarraySource, observations_per_cell
@@ -306,7 +307,7 @@ def learn_params(
         strategy, row.name, dict(row.options), bounds, given, int(seed), int(warmup), dict(observed.outputs),
         optimizer if strategy != "end_to_end" else None, ends=ends,
     )  # fmt: skip
-    place = None if directory is None else Path(directory)
+    place = None if directory is None else as_path("directory", directory)
     if place is not None:
         if place.exists() and not place.is_dir():
             raise ArgumentError(f"directory={str(place)!r} is a file; expected a folder for checkpoints, or a new path")

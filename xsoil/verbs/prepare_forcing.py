@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from xsoil.choices import as_table, require_choice
 from xsoil.data._days import mean_of_days
 from xsoil.data._variables import variable_of
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnknownNameError
@@ -127,8 +128,10 @@ def prepare_forcing(
     >>> prepare_forcing(weather).precipitation.values[:, 0]
     array([24., 24.])
     """
-    if pet is not None and pet not in METHODS:
-        raise UnknownNameError.of("method of PET", pet, METHODS)
+    if pet is not None:
+        require_choice("method of PET", pet, METHODS)
+    if lai is not None and not isinstance(lai, (xr.DataArray, xr.Dataset)):
+        raise ArgumentError(f"lai is a {type(lai).__name__}; expected a DataArray of composites with dates")
     if (
         isinstance(utc_offset, bool)
         or not isinstance(utc_offset, (int, float, np.number))
@@ -155,7 +158,7 @@ def prepare_forcing(
     out = daily[[name for name in KEPT if name in daily]]
     for name in out.data_vars:
         out[name].encoding = {k: v for k, v in ds[name].encoding.items() if k == "grid_mapping"} if name in ds else {}
-    for name in how or {}:
+    for name in as_table("how", how, "{'precipitation': 'mean'}"):
         if name not in out and (lai is None or name != "lai"):
             raise UnknownNameError.of("variable in how", name, map(str, out.data_vars))
     target = None if to is None else _target(to, region, ds)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xsoil.choices import as_names, require_choice
 from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
 from xsoil.ptfs import PTF, PTFS
 from xsoil.ptfs.coarse_fragments import COARSE_FRAGMENTS, Correction
@@ -206,7 +207,7 @@ def selected(entry: PTF, outputs: str | Sequence[str] | None) -> tuple[Variable,
     if outputs is None:
         return entry.outputs
     rows = {v.name: v for v in entry.outputs}
-    names = [outputs] if isinstance(outputs, str) else list(outputs)
+    names = as_names("outputs", outputs)
     for name in names:
         if name not in rows:
             raise UnknownNameError.of(f"output of {entry.name!r}", name, rows)
@@ -279,8 +280,7 @@ def _peat_class(ds: xr.Dataset) -> xr.DataArray:
 def _correction(entry: PTF, name: str | None) -> Correction | None:
     if name is None:
         return None
-    if name not in COARSE_FRAGMENTS:
-        raise UnknownNameError.of("correction for coarse fragments", name, COARSE_FRAGMENTS)
+    require_choice("correction for coarse fragments", name, COARSE_FRAGMENTS)
     found = COARSE_FRAGMENTS[name]
     if any(variable.name == "coarse_fragments" for variable in entry.inputs):
         raise ArgumentError(

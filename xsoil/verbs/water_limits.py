@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsoil.errors import ArgumentError, UnknownNameError
+from xsoil.choices import require_choice
+from xsoil.errors import ArgumentError
 from xsoil.physics.curves import CURVES, possible
 from xsoil.verbs._cells import map_cells
 from xsoil.verbs._curves import Curve, curve_of, holds_a_curve, in_cm, parameters_in, retention_of
@@ -107,8 +108,7 @@ def water_limits(
     array([0.338, 0.237])
     """
     ds = as_dataset(ds)
-    if method not in _METHODS:
-        raise UnknownNameError.of("method of water_limits", method, _METHODS)
+    require_choice("method of water_limits", method, _METHODS)
     found = _curve_for(ds, method, curve)
     names = _inputs_of(found, method, ds)
     cells = [read(ds, VARIABLES[name]) for name in names]
