@@ -42,6 +42,9 @@ class SoilAccessor:
     def __init__(self, ds: xr.Dataset | xr.DataArray) -> None:
         self._ds = ds  # nothing else: xarray caches this object, so other state would go stale
 
+    def __repr__(self) -> str:
+        return f"<xsoil: {', '.join(name for name in dir(self) if not name.startswith('_'))}>"
+
     def ptf(
         self,
         method: str | PTF = "cosby1984",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from typing import ClassVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -31,8 +32,25 @@ class Bucket(LocalFileSystem):
             file.write(value)
         os.replace(temporary, path)
 
+    listed: ClassVar[dict[str, set[str]]] = {}
+
+    def info(self, path, **kwargs):
+        """As s3fs: what a listing of its folder did not show is not there."""
+        if isinstance(path, str):
+            path = self._strip_protocol(path)
+            folder, _, name = path.rpartition("/")
+            if name not in self.listed.get(folder, {name}) and not os.path.isdir(path):
+                raise FileNotFoundError(path)
+        return super().info(path, **kwargs)
+
+    def invalidate_cache(self, path=None):
+        self.listed.clear()
+
     def find(self, path, **kwargs):
         found = super().find(path, **kwargs)
+        for name in found:
+            folder, _, name = name.rpartition("/")
+            self.listed.setdefault(folder, set()).add(name)
         kept = [name for name in found if not os.path.basename(name).startswith(UPLOAD)]
         return {name: found[name] for name in kept} if isinstance(found, dict) else kept
 

@@ -129,9 +129,90 @@ def _reopened(source):
     return xr.open_zarr(local).load()
 
 
-def test_nothing_is_left_where_nothing_was_finished(source, url):
+def test_a_run_that_ended_with_nothing_makes_way(source, url):
     begun(source, url, after=0, without=["texture_class", "wet", "seen", "scaled"])
-    assert names(url) == []
+    to_zarr(killed.lazy(source, 3.0)[["scaled"]], url, progress=False)
+    assert set(xr.open_zarr(url)) == {"scaled"}
+    assert not any("/theta/" in name or ".partial" in name for name in names(url))
+
+
+def test_one_that_is_killed_or_at_work_does_not(source, url):
+    begun(source, url, after=0, without=["texture_class", "wet", "seen", "scaled"])
+    memory = fsspec.filesystem("memory")
+    memory.rm(next(name for name in names(url) if name.endswith("/ended")))
+    with pytest.raises(ArgumentError, match=r"begun from something else \(0 regions"):
+        to_zarr(killed.lazy(source), url, progress=False)
+
+
+def test_nothing_of_others_is_removed(source, url):
+    """Neither where a run is discarded, nor where the store beside it is finished."""
+    memory = fsspec.filesystem("memory")
+    begun(source, url)
+    memory.pipe_file("/bucket/out.zarr/precious/thesis.txt", b"all of it")
+    with pytest.raises(ArgumentError, match="exists already"):
+        to_zarr(killed.lazy(source), url, progress=False, resume=False)
+    assert names(url) == ["/bucket/out.zarr/precious/thesis.txt"]
+    memory.rm("/bucket/out.zarr/precious", recursive=True)
+    to_zarr(killed.lazy(source), url, progress=False)
+    memory.pipe_file("/bucket/out.zarr/.partial/late/origin.json", b"{}")  # of one that came late, or was killed late
+    before = set(names(url))
+    with pytest.raises(ArgumentError, match="exists already"):
+        to_zarr(killed.lazy(source), url, progress=False, resume=False)
+    assert before - set(names(url)) == {"/bucket/out.zarr/.partial/late/origin.json"}
+    assert_as_local(url, source)
+
+
+def test_interrupted_while_another_finishes(source, url, monkeypatch):
+    """Two processes make the same store; the second is stopped after the first has ended."""
+
+    def other(*args, **options):
+        monkeypatch.undo()
+        to_zarr(killed.lazy(source), url, progress=False)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(remote, "write_regions", other)
+    with pytest.raises(KeyboardInterrupt):
+        to_zarr(killed.lazy(source), url, progress=False)
+    assert_as_local(url, source)
+
+
+def test_what_another_took_away_of_the_metadata_is_put_again(source, url, monkeypatch):
+    written = remote.write_regions
+
+    def lose(*args, **options):
+        written(*args, **options)
+        memory = fsspec.filesystem("memory")
+        memory.rm([name for name in names(url) if "/time/" in name])
+
+    monkeypatch.setattr(remote, "write_regions", lose)
+    to_zarr(killed.lazy(source), url, progress=False)
+    assert_as_local(url, source)
+
+
+def test_an_old_store_that_cannot_be_removed_is_not_mixed_with_the_new(source, url, monkeypatch):
+    memory = fsspec.filesystem("memory")
+    to_zarr(killed.lazy(source, 3.0), url, progress=False)
+    gone = type(memory).rm
+
+    def refuse(self, paths, *args, **options):
+        gone(self, [path for path in paths if "/theta/c/" not in path])  # silent, as some buckets are
+
+    monkeypatch.setattr(type(memory), "rm", refuse)
+    with pytest.raises(PermissionError, match=r"cannot be removed, among them theta/c/"):
+        to_zarr(killed.lazy(source), url, progress=False, overwrite=True)
+    with pytest.raises(FileNotFoundError):
+        xr.open_zarr(url)
+    monkeypatch.undo()
+    to_zarr(killed.lazy(source), url, progress=False)  # goes on where that call was stopped
+    assert_as_local(url, source)
+
+
+@pytest.mark.parametrize("name", ["a/b", ".partial", "zarr.json", "..", "a*", 3, ""])
+@pytest.mark.parametrize("where", ["memory://bucket/out.zarr", "out.zarr"])
+def test_names_that_no_folder_can_have(tmp_path, monkeypatch, name, where):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArgumentError, match="rename it"):
+        to_zarr(xr.Dataset({name: ("x", np.zeros(3))}), where, progress=False)
 
 
 def test_another_origin_is_refused_unless_told(source, url):
@@ -225,6 +306,8 @@ def test_a_damaged_origin_is_told(source, url):
     ("wrong", "message"),
     [
         ("simplecache::memory://bucket/out.zarr", "chain of file systems"),
+        ("memory://bucket/run[1]/out.zarr", "or a pattern"),
+        ("memory://", "names no place"),
         ("nothing://bucket/out.zarr", "Protocol not known"),
         ("data://bucket/out.zarr", "not written .DataFileSystem"),
     ],
@@ -237,3 +320,4 @@ def test_urls_that_cannot_be_written(source, wrong, message):
 def test_urls_of_files_are_paths(source, tmp_path):
     assert to_zarr(killed.lazy(source), f"file://{tmp_path}/a%20b.zarr", progress=False) == tmp_path / "a b.zarr"
     xr.testing.assert_identical(xr.open_zarr(tmp_path / "a b.zarr").load(), _reopened(source))
+    assert to_zarr(killed.lazy(source), f"local://{tmp_path}/c.zarr", progress=False) == tmp_path / "c.zarr"

@@ -49,6 +49,11 @@ def layout_of(
     variable: xr.Variable, chunks: Mapping[Hashable, int], shards: Mapping[Hashable, int]
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...], tuple[int, ...] | None]:
     """Dask blocks to write, chunk of the store, and shard or None."""
+    if any(math.isnan(block) for sizes in variable.chunks or () for block in sizes):
+        raise ArgumentError(
+            f"a variable on {[str(dim) for dim in variable.dims]} has dask blocks of unknown size; compute them first: "
+            "variable.data.compute_chunk_sizes()"
+        )
     blocks, stored, shard = [], [], []
     for axis, dim in enumerate(variable.dims):
         size = variable.shape[axis]

@@ -53,7 +53,7 @@ class Ledger(ABC):
 
     def write(self, values: np.ndarray[Any, Any], block: Block, region: Region) -> None:
         """Write a region, then its entry."""
-        _opened(self.array, self.place)[region] = values
+        _opened(self.array, self.place, os.getpid())[region] = values
         self._note(_entry(block), self._state(region))
 
     def finished(self, regions: Mapping[Block, Region]) -> set[Block]:
@@ -128,10 +128,14 @@ class LocalLedger(Ledger):
 
 
 class RemoteLedger(Ledger):
-    """At a URL, with the number and size of the objects of each region: an object is there whole, or not at all."""
+    """At a URL, with the number and size of the objects of each region: an object is there whole, or not at all.
+
+    They are part of the entry's name, so that a list of the names tells all.
+    """
 
     def _state(self, region: Region) -> str:
         files, root = opened(self.array)
+        files.invalidate_cache()  # what was listed before may lack what was written since
         sizes = {}
         for name in self._files(region):
             with suppress(FileNotFoundError):
@@ -140,24 +144,21 @@ class RemoteLedger(Ledger):
 
     def _told(self, region: Region, sizes: Mapping[str, int]) -> str:
         found = [int(sizes[name]) for name in self._files(region) if name in sizes]
-        return f"{len(found)} objects, {sum(found)} bytes\n"
+        return f"{len(found)}-{sum(found)}"
 
     def _checked(self, regions: Mapping[Block, Region], noted: Mapping[str, str]) -> set[Block]:
         files, root = opened(self.array)
-        files.invalidate_cache()
-        there = files.find(f"{root}/c", detail=True)  # one request for a thousand objects
-        sizes = {path.removeprefix(root).lstrip("/"): entry["size"] for path, entry in there.items()}
+        found = sizes_below(files, f"{root}/c")
+        sizes = {path.removeprefix(root).lstrip("/"): size for path, size in found.items()}
         return {block for block, region in regions.items() if noted[_entry(block)] == self._told(region, sizes)}
 
     def _note(self, entry: str, state: str) -> None:
         files, root = opened(self.place)
-        files.pipe_file(f"{root}/{entry}", state.encode())
+        files.pipe_file(f"{root}/{entry}_{state}", b"")
 
     def _noted(self) -> dict[str, str]:
-        files, root = opened(self.place)
-        entries = below(files, root)
-        texts = files.cat(entries) if entries else {}
-        return {path.rpartition("/")[2]: text.decode(errors="replace") for path, text in texts.items()}
+        names = (path.rpartition("/")[2].partition("_") for path in sizes_below(*opened(self.place)))
+        return {entry: state for entry, _, state in names}
 
 
 def ledgers_of(kind: type[Ledger], names: Iterable[str], store: str, place: str, template: Path) -> dict[str, Ledger]:
@@ -169,7 +170,6 @@ def ledgers_of(kind: type[Ledger], names: Iterable[str], store: str, place: str,
     return found
 
 
-@lru_cache(maxsize=256)
 def opened(url: str) -> tuple[Any, str]:
     """File system of a URL, and what the URL is called there."""
     from fsspec.core import url_to_fs  # type: ignore[import-untyped]
@@ -178,18 +178,19 @@ def opened(url: str) -> tuple[Any, str]:
     return files, str(root)
 
 
-def below(files: Any, root: str) -> list[str]:
-    """All objects below a prefix, as they are now."""
+def sizes_below(files: Any, root: str) -> dict[str, int]:
+    """Of all objects below a prefix, as they are now: one request for a thousand of them."""
     files.invalidate_cache()
     try:
-        return sorted(map(str, files.find(root)))
+        found = files.find(root, detail=True)
     except FileNotFoundError:
-        return []
+        return {}
+    return {str(path): int(entry["size"]) for path, entry in sorted(found.items())}
 
 
 @lru_cache(maxsize=64)
-def _opened(array: str, place: str) -> Any:
-    """The array, for one run: another run at the same URL may have laid it out otherwise."""
+def _opened(array: str, place: str, process: int) -> Any:
+    """The array, for one run (another may lay it out otherwise) in one process (connections do not survive a fork)."""
     return zarr.open_array(array, mode="r+")
 
 

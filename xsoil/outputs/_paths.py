@@ -19,20 +19,20 @@ from xsoil.errors import ArgumentError
 if sys.platform != "win32":
     import fcntl
 
-FILE = "file://"
+LOCAL = ("file://", "local://")
 LOCK, REPLACED = "lock", "replaced"
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
     """True for URLs such as ``s3://bucket/store.zarr``."""
     text = os.fspath(path)
-    return "://" in text and not text.startswith(FILE)
+    return "://" in text and not text.lower().startswith(LOCAL)
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
-    """A path, also of a ``file://`` URL."""
+    """A path, also of the URL of a local file."""
     text = os.fspath(path)
-    return Path(url2pathname(text.removeprefix(FILE))) if text.startswith(FILE) else Path(path)
+    return Path(url2pathname(text.partition("://")[2])) if text.lower().startswith(LOCAL) else Path(path)
 
 
 def refuse_existing(path: Path, *, overwrite: bool, replaceable: Callable[[Path], bool], what: str) -> None:

@@ -19,9 +19,12 @@ from xsoil.outputs._layout import laid_out
 from xsoil.outputs._paths import is_remote, local_path, refuse_existing, replacing
 from xsoil.outputs._regions import lazy_names, write_at_once
 from xsoil.outputs._resume import is_finished_run, write_store
-from xsoil.outputs._resume_remote import TOKEN, write_remote_store
+from xsoil.outputs._resume_remote import LAST, PARTIAL, TOKEN, write_remote_store
 
 Resume = bool | Literal["unchecked"]
+
+# Names that mean something else in a store.
+RESERVED = (".", "..", PARTIAL, LAST)
 
 # What another file said about its storage: wrong, or an error, for the new store.
 _LINKS = ("grid_mapping", "coordinates")
@@ -55,7 +58,8 @@ def to_zarr(
         packing to integers, filters) are not: values are stored as they are in memory, losslessly. The object
         itself is not changed.
     path : str or path
-        Folder of the new store, or the URL of one, for which fsspec's package must be installed (s3fs, gcsfs, adlfs).
+        Folder of the new store, or the URL of one, for which fsspec's package must be installed (s3fs, gcsfs, adlfs);
+        credentials and endpoints are those that fsspec finds (environment, ``~/.config/fsspec``).
     chunks : mapping of dim to int, optional
         Cells per chunk of the store along the named dims; otherwise those of dask, where a chunk above 64 MiB is
         divided evenly.
@@ -68,7 +72,8 @@ def to_zarr(
         "unchecked": continue it also where the computation has another name or files have changed; metadata and chunks
         must still be the same. At a URL nothing can be locked: pass False only when no other process writes there.
     overwrite : bool
-        Replace an existing store. Anything that is not a Zarr store is never deleted.
+        Replace an existing store: a local one when the new one is complete, one at a URL before that. Anything that is
+        not a Zarr store is never deleted.
     progress : bool
         Show dask's progress bar (a distributed cluster shows its own on the dashboard).
 
@@ -122,6 +127,7 @@ def to_zarr(
         _check_sizes(ds, what, sizes)
     if not isinstance(resume, bool) and resume != "unchecked":
         raise ArgumentError(f"resume={resume!r}; expected True, False or 'unchecked'")
+    _check_names(ds)
     stored = laid_out(described(ds), chunks or {}, shards or {})
     if is_remote(path):
         url = os.fspath(path)
@@ -141,6 +147,14 @@ def to_zarr(
 
 def _is_store(path: Path) -> bool:
     return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs", ".zmetadata"))
+
+
+def _check_names(ds: xr.Dataset) -> None:
+    for name in ds.variables:
+        if not isinstance(name, str) or not name or name in RESERVED or any(sign in name for sign in "/*?["):
+            raise ArgumentError(
+                f"a variable is named {name!r}, which no folder can be; rename it: ds.rename({{{name!r}: ...}})"
+            )
 
 
 def _check_sizes(ds: xr.Dataset, what: str, sizes: Mapping[Hashable, int] | None) -> None:
