@@ -14,6 +14,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
 
+from xsoil.errors import UnitsError
+
 __all__ = ["VARIABLES", "Conversion", "Variable", "canonical_units"]
 
 KPA_IN_CM = 10.19716
@@ -127,6 +129,33 @@ class Variable:
         if units is None or not units.strip():
             return Conversion(1.0) if self.kind != "real" else None
         return _conversions(self).get(canonical_units(units))
+
+    def require(self, units: object, what: str, place: str) -> Conversion:
+        """How to come from `units`, as an attribute gives them, to the canonical ones.
+
+        Parameters
+        ----------
+        units : str, bytes or None
+        what : str
+            What has the units, for the message.
+        place : str
+            How the user's code names it: ``ds['sand']``.
+
+        Raises
+        ------
+        UnitsError
+            No units, or unknown ones.
+        """
+        if isinstance(units, bytes):
+            units = units.decode(errors="replace")
+        conversion = self.conversion(None if units is None else str(units))
+        if conversion is None:
+            found = f"units {units!r}" if units else "no units"
+            raise UnitsError(
+                f"{what} has {found}; expected {self.units!r} or one of {sorted(self.accepts)}. "
+                f"If it really is in {self.units!r}: {place}.attrs['units'] = {self.units!r}"
+            )
+        return conversion
 
     @property
     def attrs(self) -> dict[str, str]:

@@ -167,3 +167,18 @@ def test_faults():
         xsoil.convert_texture(soil(), method="log")
     with pytest.raises(MissingVariableError, match="needs two of"):
         xsoil.convert_texture(soil()[["sand"]])
+
+
+def test_attributes_of_the_user_that_stay_true():
+    own = {"units": "g kg-1", "source": "a survey", "references": "doi:10.1", "taken_by": "me"}
+    numbers = {"valid_max": 1000.0, "actual_range": [0.0, 900.0]}
+    ds = xr.Dataset({n: ("x", [v], own | numbers) for n, v in (("sand", 400.0), ("silt", 400.0), ("clay", 200.0))})
+    found = xsoil.convert_texture(ds, 50.0, from_limit=63.0)
+    for name in TEXTURE:
+        attrs = found[name].attrs
+        assert (attrs["source"], attrs["taken_by"], attrs["units"]) == ("a survey", "me", "percent")
+        assert attrs["references"].startswith("doi:10.1")
+        assert not set(numbers) & set(attrs)
+    assert "; " in found.sand.attrs["references"]
+    assert found.clay.attrs["references"] == "doi:10.1"
+    assert ds.sand.attrs == own | numbers

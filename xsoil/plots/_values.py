@@ -78,15 +78,7 @@ def in_own_units(array: xr.DataArray, name: str) -> NDArray[np.float64]:
     UnitsError
         No units, or unknown ones.
     """
-    variable = VARIABLES[name]
-    units = array.attrs.get("units")
-    conversion = variable.conversion(None if units is None else str(units))
-    if conversion is None:
-        found = "no units" if not units else f"units {units!r}"
-        raise UnitsError(
-            f"{name!r} has {found}; expected {variable.units!r} or one of {sorted(variable.accepts)}: "
-            f".attrs['units'] = {variable.units!r}"
-        )
+    conversion = VARIABLES[name].require(array.attrs.get("units"), repr(name), f"ds[{str(array.name)!r}]")
     return numbers(array) * conversion.factor + conversion.offset
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsoil.errors import ArgumentError, MissingVariableError, UnitsError, UnknownNameError
+from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
 from xsoil.physics.curves import CURVES, possible
 from xsoil.ptfs import PTFS
 from xsoil.verbs._cells import CELLS_PER_BLOCK, map_cells
@@ -197,14 +197,7 @@ def heads_of(h: Heads, ds: xr.Dataset) -> tuple[Doubles, bool]:
 
 def in_cm(head: xr.DataArray, name: str) -> xr.DataArray:
     """Heads of an argument in the units of the vocabulary, nodata as NaN."""
-    units = head.attrs.get("units")
-    conversion = HEAD.conversion(None if units is None else str(units))
-    if conversion is None:
-        found = "no units" if not units else f"units {units!r}"
-        raise UnitsError(
-            f"{name} has {found}; expected {HEAD.units!r} or one of {sorted(HEAD.accepts)}: "
-            f"{name}.attrs['units'] = {HEAD.units!r}"
-        )
+    conversion = HEAD.require(head.attrs.get("units"), name, name)
     return decode(head).astype(np.float64) * conversion.factor
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xsoil.data.objects import STORAGE_ATTRS, as_dataset, decode, flags_of, nodata_of
-from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, SoilError, TimeError, UnitsError
+from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, SoilError, TimeError
 from xsoil.grids.geobox import has_grid, locate
 from xsoil.vocabulary import VARIABLES, Variable
 
@@ -42,16 +42,7 @@ def read(ds: xr.Dataset, variable: Variable) -> xr.DataArray:
             f"use {renaming(ds, variable.name)}"
         )
     array = ds[variable.name]
-    units = array.attrs.get("units")
-    if isinstance(units, bytes):
-        units = units.decode(errors="replace")
-    conversion = variable.conversion(None if units is None else str(units))
-    if conversion is None:
-        found = "no units" if not units else f"units {units!r}"
-        raise UnitsError(
-            f"{variable.name!r} has {found}; expected {variable.units!r} or one of {sorted(variable.accepts)}. "
-            f"If it really is in {variable.units!r}: ds[{variable.name!r}].attrs['units'] = {variable.units!r}"
-        )
+    conversion = variable.require(array.attrs.get("units"), repr(variable.name), f"ds[{variable.name!r}]")
     if array.dtype.kind not in "fiub":  # text would be parsed, complex numbers lose a part
         raise ArgumentError(
             f"{variable.name!r} is of type {array.dtype}; expected numbers: "

@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xsoil.choices import require_choice
+from xsoil.data.objects import STORAGE_ATTRS
 from xsoil.errors import ArgumentError, MissingVariableError, TextureError
 from xsoil.ptfs.evaluate import TEXTURE, balance_texture
 from xsoil.ptfs.particle_size import CLAY_LIMIT, SAND_LIMIT, loglinear, minasny_mcbratney2001
@@ -34,6 +35,9 @@ REFERENCES = {
         "https://doi.org/10.1071/SR00065"
     ),
 }
+
+CHANGED = frozenset(STORAGE_ATTRS) | {"standard_name", "actual_range", "nodata", "silt_limit"}
+"""What attributes of the input say of its numbers, which are others in the result; the user's own stay."""
 
 
 def convert_texture(
@@ -116,10 +120,12 @@ def convert_texture(
     first = ds[names[0]]
     ranges = {"sand": f"{end:g}-{SAND_LIMIT:g} um", "silt": f"{CLAY_LIMIT:g}-{end:g} um"}
     for name, array in zip(TEXTURE, results, strict=True):
-        attrs: dict[str, Any] = dict(VARIABLES[name].attrs)
+        own = ds[name].attrs if name in ds.variables else {}
+        attrs: dict[str, Any] = {k: v for k, v in own.items() if k not in CHANGED} | VARIABLES[name].attrs
         if name in ranges:
             attrs["long_name"] = f"{name} content ({ranges[name]}), mass of fine earth"
-            attrs |= {"silt_limit": end, "references": REFERENCES[method]}
+            sources = [str(own["references"])] if own.get("references") else []
+            attrs |= {"silt_limit": end, "references": "; ".join(dict.fromkeys([*sources, REFERENCES[method]]))}
         for place in ("attrs", "encoding"):
             if "grid_mapping" in getattr(first, place):
                 getattr(array, place)["grid_mapping"] = getattr(first, place)["grid_mapping"]
