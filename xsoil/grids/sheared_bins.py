@@ -18,7 +18,7 @@ from xsoil.grids import order_kernels as order
 from xsoil.grids.sheared_bends import pixel_blocks
 from xsoil.grids.sheared_lines import RING
 from xsoil.grids.sheared_rows import next_line, note_lost, strip
-from xsoil.grids.sheared_statistic import statistic
+from xsoil.grids.sheared_statistic import deviation
 from xsoil.grids.sheared_types import CHUNK
 from xsoil.jit import bits_of, inlined, kernel, number_of
 
@@ -281,7 +281,7 @@ def empty_bins(values, bits, direct, bins, first_row, last_row, how, q, classes,
             size = max(size, most)
     keys, weights, tally = order.scratch(bits, size + SIZE, how != order.QUANTILE and how != order.STD)
     floats, classed, counts = keys.view(values.dtype), np.empty(size + SIZE, np.int32), tally[0]
-    (slots, slot, met), out = order.twin_scratch(), np.empty(result.shape[1])
+    slots, slot, met = order.twin_scratch()
     unseen = 0
     for layer in range(values.shape[0]):
         for r in range(first_row, last_row):
@@ -303,13 +303,32 @@ def empty_bins(values, bits, direct, bins, first_row, last_row, how, q, classes,
                         first[c], place[c, 0], place[c, 1] = NONE, 0, 0
                     chunk = after
                 valid[layer, r, col] = total / scale
+                out = result[layer, :, r, col]
                 if total == 0:
-                    result[layer, :, r, col] = np.nan
+                    out[:] = np.nan
+                elif how == order.QUANTILE:
+                    out[0] = order.quantile_of(keys, weights, n, q, missing, spot, number)
+                elif how == order.STD:
+                    out[0] = deviation(keys, weights, n, missing, spot, number)
                 else:
-                    n = order.pad(keys, weights, n, missing)
-                    unseen = statistic(
-                        keys, floats, weights, n, how, q, missing, spot, number, classed, counts, places, class_keys,
-                        tally, slots, slot, met, unseen, out,
-                    )  # fmt: skip
-                    for i in range(out.size):
-                        result[layer, i, r, col] = out[i]
+                    # (`statistic`, written out: the call counts the references of all arrays, a tenth of the whole.)
+                    most_class = order.classes_of(keys, floats, n, classed, missing)
+                    if most_class >= 0:
+                        order.count_classes(classed, weights, n, most_class, counts)
+                        if how == order.MODE:
+                            out[0] = order.mode_of_counts(counts, most_class)
+                        else:
+                            order.fractions_of_counts(counts, most_class, places, out)
+                    elif how == order.MODE:
+                        # Where no value is there twice nothing is to be merged; where one is, the next cells are alike.
+                        twins = n > order.SHORT or unseen > 0
+                        unseen -= 1
+                        if not twins:
+                            twins = order.have_twins(keys, n, missing, slots, slot, met)
+                            unseen = order.UNSEEN if twins else 0
+                        if twins:
+                            order.merge(keys, weights, n, tally)
+                        best = order.widest(keys, weights, n, missing)
+                        out[0] = order.value_of(best, missing, spot, number)
+                    else:
+                        order.fractions_of(keys, weights, n, class_keys, tally, out)
