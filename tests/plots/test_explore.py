@@ -72,6 +72,15 @@ def test_a_step_is_read_when_it_is_seen(reader, no_compute):
     assert list(slider.options) == [f"2015-06-0{k}" for k in range(1, 7)]
 
 
+def test_titles_of_the_widgets(reader, recwarn):
+    """Without the names that panel is about to drop."""
+    ds = reader.series()
+    view = xsoil.explore(ds.assign(other=ds.theta), cells=40)
+    assert not [str(warning.message) for warning in recwarn if "Widget.name" in str(warning.message)]
+    titles = {widget.label for widget in view.select() if hasattr(widget, "options")}
+    assert titles >= {"variable", "time"}
+
+
 def test_sliders_and_zoom_choose_what_is_read(reader):
     (slider,), drawn = parts(reader.series().soil.explore(cells=40))
     first = image(drawn)

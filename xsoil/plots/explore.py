@@ -106,7 +106,7 @@ def explore(
 
     first = variable or next((name for name in WATER if name in names), names[0])
     look = _Look(scale, cmap, vmin, vmax, cells, width)
-    menu = pn.widgets.Select(name="variable", options=names, value=first, width=220)
+    menu = pn.widgets.Select(**_titled("variable"), options=names, value=first, width=220)
     body = pn.Column(*_map_of(ds[first], look, coast))
 
     def change(event: Any) -> None:
@@ -192,7 +192,14 @@ def _slider(array: xr.DataArray, dim: Hashable, width: int) -> Any:
     if len(set(texts)) < len(texts):
         texts = [f"{text} ({k})" for k, text in enumerate(texts)]
     name = f"{dim} [{units}]" if units else str(dim)
-    return pn.widgets.DiscreteSlider(name=name, options={text: k for k, text in enumerate(texts)}, width=width)
+    return pn.widgets.DiscreteSlider(**_titled(name), options={text: k for k, text in enumerate(texts)}, width=width)
+
+
+def _titled(text: str) -> dict[str, str]:
+    """The title of a widget, under the name that this panel has for it."""
+    import panel as pn
+
+    return {"label" if "label" in pn.widgets.Select.param else "name": text}
 
 
 def _style(whole: Raster, first: Callable[[], Any], look: _Look) -> dict[str, Any]:
