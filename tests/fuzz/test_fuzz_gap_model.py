@@ -20,12 +20,12 @@ SMALL = {"latent": 2, "basis": 2, "hidden": 4, "window": 20, "batch": 4, "epochs
 
 @st.composite
 def cases(draw):
-    days = draw(st.integers(1, 60))
+    days = draw(st.one_of(st.integers(25, 60), st.integers(25, 60), st.integers(1, 60)))
     sizes = {"time": days, "y": draw(st.integers(1, 8)), "x": draw(st.integers(1, 8))}
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape, dtype = tuple(sizes.values()), draw(st.sampled_from(["f4", "f8", ">f4"]))
     values = rng.uniform(0.02, 0.5, shape).astype(dtype)
-    values[holes(draw(HOLES), rng, shape)] = np.nan
+    values[holes(draw(st.one_of(st.sampled_from(["none", "some", "half"]), HOLES)), rng, shape)] = np.nan
     values[rng.random(days) < draw(st.sampled_from([0.0, 0.4]))] = np.nan
     if draw(st.integers(0, 5)) == 0:
         values.flat[rng.integers(values.size)] = np.inf
