@@ -229,3 +229,15 @@ def test_chunks_do_not_show(chunk, name):
     lazy = xsoil.ptf(ds.chunk(site=chunk), name, **options)
     assert lazy.k_sat.chunks is not None
     xr.testing.assert_identical(whole, lazy.compute())
+
+
+def test_results_say_where_their_maps_come_from():
+    attrs = {"units": "percent"}
+    sand = xr.DataArray([40.0], dims="x", attrs=attrs | {"source": "survey A", "valid_max": 100.0})
+    clay = xr.DataArray([20.0], dims="x", attrs=attrs | {"source": "survey B"})
+    found = xsoil.ptf(xr.Dataset({"sand": sand, "clay": clay}), "cosby1984_univariate")
+    for array in found.data_vars.values():
+        assert array.attrs["source"] == "survey A; survey B"
+        assert "valid_max" not in array.attrs
+    both = xr.Dataset({"sand": sand.assign_attrs(source="survey B"), "clay": clay})
+    assert xsoil.ptf(both, "cosby1984_univariate").k_sat.attrs["source"] == "survey B"

@@ -143,6 +143,9 @@ def ptf(
     if peat:
         source["ptf_organic"] = organic
         source["references"] += f"; {LETTS_2000_REFERENCE}"
+    told = [str(ds[name].attrs["source"]) for name in cells if name in ds.variables and ds[name].attrs.get("source")]
+    if told:  # what the user said of the maps stays true of what follows from them
+        source["source"] = "; ".join(dict.fromkeys(told))
     out = xr.Dataset(
         {v.name: array.assign_attrs(v.attrs | source) for v, array in zip(wanted, results[: len(wanted)], strict=True)}
     )
