@@ -37,6 +37,7 @@ NAMES = {
     "curve": lambda x: SOIL.soil.retention(-100.0, curve=x), "curves": lambda x: SOIL.soil.convert_curve(x),
     "model": lambda x: SOIL.soil.simulate(RAIN, x), "gaps": lambda x: WATER.soil.fill_gaps(x),
     "root zone": lambda x: WATER.soil.rootzone(T=5, variable=x), "grid": lambda x: xsoil.ease_grid(x),
+    "classes": lambda x: WATER.soil.evaluate(WATER, by=x),
     "report": lambda x: xsoil.conservation_report(SOIL, SOIL, how=x),
     "pet": lambda x: xsoil.data.prepare_forcing(RAIN.drop_vars("pet"), pet=x),
     "depth": lambda x: SOIL.expand_dims(depth=[0.1, 0.3]).soil.depth_mean(0.1, 0.2, units=x),

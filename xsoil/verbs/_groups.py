@@ -52,7 +52,7 @@ def _find(by: Any, ds: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.D
     for obj in (ds, reference.coords if isinstance(reference, xr.DataArray) else reference):
         try:
             found = obj[by]
-        except (KeyError, AttributeError, TypeError):
+        except (KeyError, AttributeError, TypeError, ValueError):
             continue
         if isinstance(found, xr.DataArray):
             return found
