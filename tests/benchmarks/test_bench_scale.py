@@ -172,7 +172,7 @@ def summary(told):
 
 CASES = {
     "1 km to a year on 9 km": (None, True, 0.01, (0, 1, 2)),
-    "1 km to a year at 1 km": (None, False, 0.0025, (0,)),
+    "1 km to a year at 1 km": (None, False, 0.01, (0,)),
     "250 m to a year on 9 km": ("250 m", True, 0.0005, (0,)),
 }
 """Where, on 9 km or not, share of the output tasks, seeds."""
