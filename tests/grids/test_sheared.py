@@ -251,6 +251,12 @@ def test_pixels_across_a_tear_of_the_projection_are_not_whole():
     assert fraction.max() <= 1.0
 
 
+def test_memory_is_bounded_where_all_pixels_span_a_tear():
+    source = GeoBox((1, 43), Affine(1000, 0, -11055087, 0, -500, 250), "ESRI:54052")
+    target = GeoBox((23, 17), Affine(1000, 0, -9392332, 0, -1000, 20007123), "EPSG:32633")
+    assert ShearedOverlap(source, target)._tile(ALL, ALL).density.size < 1100**2  # 20,007 x 20,006 else
+
+
 def test_infinities_stay_where_they_are():
     source = box("EPSG:5070", -100, 40, 1000, 40, 50)
     target = cover(source, "EPSG:6933", 9008.055210146)

@@ -44,6 +44,9 @@ LIST_PIXELS = 6 * 2**20
 DENSITY_SPACING = 4
 """Target cells between the nodes of the area per cell, where that varies."""
 
+DENSITY_REACH = 2048
+"""Target cells around a tile over which that area is known at most: bounds memory where every pixel spans a tear."""
+
 HOWS = ("mean", "sum", "min", "max")
 """Operators of `ShearedOverlap.reduce`."""
 
@@ -273,7 +276,7 @@ class ShearedOverlap:
         density, first_row, first_column = np.empty((0, 0)), 0, 0
         if self._map.kind == "general":
             # Wide enough for the middles of pixels that only reach into the tile.
-            margin = 2 + int(np.ceil(self._choice.reach / DENSITY_SPACING))
+            margin = 2 + int(np.ceil(min(self._choice.reach, DENSITY_REACH) / DENSITY_SPACING))
             row = np.arange(r0 // DENSITY_SPACING - margin, r1 // DENSITY_SPACING + margin + 2)
             column = np.arange(c0 // DENSITY_SPACING - margin, c1 // DENSITY_SPACING + margin + 2)
             at = np.meshgrid(column * float(DENSITY_SPACING), row * float(DENSITY_SPACING))
