@@ -124,7 +124,9 @@ def covered_once(monkeypatch):
     fraction = ShearedOverlap._fraction
 
     def checked(self, area, rows, cols):
-        assert (area / self.target_area(rows, cols)).max() <= 1 + VALUE_BOUND
+        # Areas of UTM cells come from their middles: 65 degrees from the central meridian that is right to 1.1e-6.
+        bound = 1e-5 if self._map.kind == "general" else VALUE_BOUND
+        assert (area / self.target_area(rows, cols)).max() <= 1 + bound
         return fraction(self, area, rows, cols)
 
     monkeypatch.setattr(ShearedOverlap, "_fraction", checked)
