@@ -296,7 +296,7 @@ def test_a_loss_that_is_no_number(source, sample):
         trained(source, learner)
     forcing = {name: np.full_like(array, np.nan) for name, array in sample.forcing.items()}
     empty = InMemorySource(Sample(**{**vars(sample), "forcing": forcing}))
-    with pytest.raises(ArgumentError, match="the physics gave no number"):
+    with pytest.raises(ArgumentError, match="the model gave no number"):
         trained(empty, learner_for(source))
 
 

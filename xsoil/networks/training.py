@@ -279,9 +279,9 @@ def _closed(learner: Learner, loop: Loop, folder: Path, patience: int, excluded:
     losses = finite(validation)
     if not np.isfinite(losses).any():
         raise ArgumentError(
-            f"the loss was {validation[0]} in the first epoch: the physics gave no number, or the observations define "
-            "no loss (constant ones have neither NSE nor KGE); look at them, at forcing, known parameters and bounds, "
-            "or lower learning_rate"
+            f"the loss was {validation[0]} in the first epoch: the model gave no number, or the observations define no "
+            "loss (constant ones have neither NSE nor KGE); look at them, at the inputs (forcing, known parameters, "
+            "predictors) and bounds, or lower learning_rate"
         )
     learner.to("cpu").load_state_dict(best_state(folder / BEST, loop.settings, loop.rows, learner))
     stopped = _stopped(validation, patience)
