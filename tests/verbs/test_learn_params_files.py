@@ -151,7 +151,7 @@ def network_entry(**entries):
 
 FAULTS = {
     "truncated": (text(lambda t: t[: len(t) // 2]), "is no description of a model"),
-    "not a number": (text(lambda t: t.replace('"seed": 0', '"seed": NaN')), "NaN is no JSON"),
+    "not a number": (text(lambda t: t.replace('"seed": 0', '"seed": NaN')), "NaN is no number"),
     "endless": (text(lambda t: t + " " * 17_000_000), "no description of a model is so long"),
     "sorted by a tool": (text(lambda t: json.dumps(json.loads(t), sort_keys=True)), "those of the network"),
     "newer": (

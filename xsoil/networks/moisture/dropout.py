@@ -108,8 +108,11 @@ class DropoutKind(Kind):
         expected[cls.spread] = (len(targets.names),)
         if (found := {name: array.shape for name, array in arrays.items()}) != expected:
             differing = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+            told = {name: found.get(name) for name in differing[:3]}
+            needed = {name: expected.get(name) for name in differing[:3]}
             raise ArgumentError(
-                f"arrays {differing[:3]} are not those of this model of kind {cls.name!r}: another shape, or missing"
+                f"arrays of shapes {told} are not those of this model of kind {cls.name!r}; expected {needed}: the model "
+                "is damaged"
             )
         self.weights = {name: np.array(array, np.float32) for name, array in arrays.items()}
         setattr(self, cls.spread, self.weights.pop(cls.spread))
