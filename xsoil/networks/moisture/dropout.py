@@ -111,8 +111,8 @@ class DropoutKind(Kind):
             told = {name: found.get(name) for name in differing[:3]}
             needed = {name: expected.get(name) for name in differing[:3]}
             raise ArgumentError(
-                f"arrays of shapes {told} are not those of this model of kind {cls.name!r}; expected {needed}: the model "
-                "is damaged"
+                f"arrays of shapes {told} are not those of this model of kind {cls.name!r}; "
+                f"expected {needed}: the model is damaged"
             )
         self.weights = {name: np.array(array, np.float32) for name, array in arrays.items()}
         setattr(self, cls.spread, self.weights.pop(cls.spread))
