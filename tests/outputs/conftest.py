@@ -1,13 +1,20 @@
-"""A small soil map on EASE-Grid 2.0."""
+"""A small soil map on EASE-Grid 2.0, and a store to read from."""
 
 from __future__ import annotations
 
+import killed
 import numpy as np
 import pytest
 import xarray as xr
 from odc.geo.xr import xr_coords
 
 from xsoil.grids.ease import ease_grid
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Path of a store whose contents runs write that may be killed."""
+    return killed.source(tmp_path_factory.mktemp("source") / "source.zarr")
 
 
 @pytest.fixture

@@ -14,11 +14,6 @@ from xsoil.outputs.zarr import to_zarr
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return killed.source(tmp_path_factory.mktemp("source") / "source.zarr")
-
-
-@pytest.fixture(scope="module")
 def whole(source, tmp_path_factory):
     target = tmp_path_factory.mktemp("whole") / "out.zarr"
     to_zarr(killed.lazy(source), target, progress=False)

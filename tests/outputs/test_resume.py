@@ -38,11 +38,6 @@ def regions(target: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return killed.source(tmp_path_factory.mktemp("source") / "source.zarr")
-
-
-@pytest.fixture(scope="module")
 def whole(source, tmp_path_factory):
     """What an uninterrupted run writes."""
     target = tmp_path_factory.mktemp("whole") / "out.zarr"

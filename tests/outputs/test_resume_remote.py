@@ -20,11 +20,6 @@ from xsoil.outputs.zarr import to_zarr
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return killed.source(tmp_path_factory.mktemp("source") / "source.zarr")
-
-
-@pytest.fixture(scope="module")
 def whole(source, tmp_path_factory):
     """What an uninterrupted run writes: the bytes of a local one."""
     target = tmp_path_factory.mktemp("whole") / "out.zarr"
