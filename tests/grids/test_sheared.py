@@ -186,6 +186,7 @@ def test_coarse_pixels_bulge():
         (SINU, 0, 0, 30000, "EPSG:4326", 0.27),
         ("EPSG:3035", 10, 52, 12000, "EPSG:6933", 30_000.0),
         ("ESRI:54052", 20, 60, 9000, "EPSG:6933", 22_500.0),
+        ("EPSG:6933", 6.24, 0, 12345.678, "EPSG:3035", 12345.678),
     ],
 )
 def test_covered_cells_are_covered_once_where_opposite_edges_bend_unlike(crs, lon, lat, pixel, target, cell):

@@ -9,6 +9,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from sheared_oracle import SINU, box
 
+from xsoil.grids import sheared_edges
 from xsoil.grids.ease import ease_grid
 from xsoil.grids.sheared import ShearedOverlap
 
@@ -105,3 +106,33 @@ def test_a_pole_within_a_pixel():
         total, fraction = reduced(source, degrees, np.ones(source.shape), "sum")
         np.testing.assert_allclose(np.nansum(total), source.shape[0] * source.shape[1], rtol=1e-9)
         np.testing.assert_allclose(fraction[0, :8], 1.0, atol=5e-3)
+
+
+def test_slices_of_what_is_divided_never_show(monkeypatch):
+    """Memory is bounded by dividing some parts at a time; the numbers are those of all at once."""
+    source, region = EDGES["lobes, homolosine"]
+    target = ease_grid("EASE2_M09km", region)
+    values = np.random.default_rng(0).random(source.shape)
+    whole = reduced(source, target, values)
+    monkeypatch.setattr(sheared_edges, "TOGETHER", 37)
+    for one, other in zip(reduced(source, target, values), whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_lies_beyond_a_fold_is_not_divided_to_the_end(monkeypatch):
+    """UTM turns over along the equator on the other side of the world: a row of pixels there has no sane part."""
+    cell, divided = 12345.678, []
+    source = GeoBox((40, 40), Affine(cell, 0, 5e5 - 20 * cell, 0, -cell, 19995929.886 + 20 * cell), "EPSG:32633")
+    x = Transformer.from_crs("EPSG:4326", "EPSG:6933", always_xy=True).transform(-165, 0)[0]
+    target = GeoBox((20, 20), Affine(30000, 0, x - 300000, 0, -30000, 300000), "EPSG:6933")
+    real = sheared_edges._divided
+
+    def counted(imap, rule, whole, level):
+        divided.append((level, whole.pixel.size))
+        return real(imap, rule, whole, level)
+
+    monkeypatch.setattr(sheared_edges, "_divided", counted)
+    mean, _ = reduced(source, target, np.ones(source.shape))
+    assert np.nanmax(abs(mean - 1.0)) < 1e-9
+    assert sum(size for level, size in divided if level == 0) >= 40
+    assert sum(size for level, size in divided if level >= 2) == 0

@@ -21,9 +21,9 @@ CLOSED_FORM_SAG = 2.5e-4
 """Bulge of edges, relative to the pixel (or a target cell, if that is smaller), up to which pixels may be
 cut in closed form, and whole ones need not know of it."""
 
-CLOSED_FORM_TAPER = 6e-7
-"""Difference of the bulges of opposite edges, likewise: closed forms take them for equal, so that valid fractions
-would be wrong by two thirds of it."""
+CLOSED_FORM_TAPER = 2.5e-7
+"""Difference of the bulges of opposite edges, likewise: closed forms take them for equal, so that valid fractions are
+wrong by two thirds of it, and by three times it where edges bulge most."""
 
 NODE_TOLERANCE = 2.5e-7
 """Distance [target cells] between interpolated and exact corners, at the centre of each lattice block;

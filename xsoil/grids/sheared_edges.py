@@ -35,6 +35,13 @@ AGAIN = 4
 DEPTH = 4
 """Divisions at most: what a jump still cuts then is left out (1/256 of a pixel wide, or less)."""
 
+FOLDED = 4.0
+"""Box around a part that is turned over, relative to the largest that a part of its share of a pixel may be, up to
+which it is taken to lie beyond a fold of the projection, and not across a jump."""
+
+TOGETHER = 8192
+"""Parts that are divided at a time: some 50 MB."""
+
 HALVINGS = 30
 """Steps of the bisection for the end of the projection."""
 
@@ -46,6 +53,19 @@ class Pieces(NamedTuple):
     v: Array
     points: Integers
     pixel: Integers
+
+
+class _Parts(NamedTuple):
+    """Rectangles of the source to divide: their pixel, first row and column, height and width."""
+
+    pixel: Integers
+    top: Array
+    left: Array
+    height: Array
+    width: Array
+
+    def of(self, some: Any) -> _Parts:
+        return _Parts(self.pixel[some], self.top[some], self.left[some], self.height[some], self.width[some])
 
 
 class Entries(NamedTuple):
@@ -75,35 +95,59 @@ def edge_entries(imap: IndexMap, rule: Rule, tile: Tile, shifts: Array, lost: Ar
 
 
 def _pieces(imap: IndexMap, rule: Rule, top: Array, height: Array, left: Array) -> Pieces:
-    found: list[Pieces] = []
-    pixel, width, parts = np.arange(top.size), 1.0, min(max(rule.segments, PARTS[0]), PARTS[1])
-    for _ in range(DEPTH):
-        if pixel.size == 0:
-            break
-        offsets = np.arange(parts + 1.0) / parts
-        r = top[:, None, None] + height[:, None, None] * offsets[:, None] + np.zeros(parts + 1)
-        c = np.broadcast_to(left[:, None, None] + width * offsets, r.shape)
-        u, v = imap.forward(c, r)
-        quads = [_quads(a) for a in (r, c, u, v)]
-        pixel = np.repeat(pixel, parts * parts)
-        inside = np.isfinite(quads[2]) & np.isfinite(quads[3])
-        again: Any = inside.any(axis=1)
-        for some, clip in ((inside.all(axis=1), False), (again & ~inside.all(axis=1), True)):
-            (which,) = np.nonzero(some)
-            r, c, u, v = (a[which] for a in quads)
-            points = np.full(which.size, 4)
-            if clip:
-                u, v, points = _clipped(imap, r, c, u, v, inside[which])
-            u = u[:, :1] + turn(u - u[:, :1], imap.period)
-            area = rule.sign * _areas(u, v)
-            sane = (area > 0) & (area <= rule.largest) & (np.ptp(u, axis=1) < (imap.period or np.inf) / 2)
-            full = np.full((2, int(sane.sum()), 8), np.nan)
-            full[:, :, : u.shape[1]] = u[sane], v[sane]
-            found.append(Pieces(full[0], full[1], points[sane], pixel[which[sane]]))
-            again[which[sane]] = False
-        height, width = np.repeat(height / parts, parts * parts)[again], width / parts
-        pixel, top, left, parts = pixel[again], quads[0][again, 0], quads[1][again, 0], AGAIN
-    return Pieces(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    """Parts of divided pixels: by level of division, whole ones before clipped ones, then by pixel, so that it does not
+    show what else is divided beside one."""
+    first = _Parts(np.arange(top.size), top, left, height, np.ones(top.size))
+    found: list[list[Pieces]] = [[] for _ in range(2 * DEPTH)]
+    waiting = [(0, part) for part in reversed(_slices(first))]
+    while waiting:
+        level, parts = waiting.pop()
+        pieces, again = _divided(imap, rule, parts, level)
+        for kind in (0, 1):
+            found[2 * level + kind].append(pieces[kind])
+        if level + 1 < DEPTH:
+            waiting += [(level + 1, part) for part in reversed(_slices(again))]
+    none = Pieces(np.empty((0, 8)), np.empty((0, 8)), np.empty(0, np.int64), np.empty(0, np.int64))
+    return Pieces(*(np.concatenate(every) for every in zip(none, *(p for row in found for p in row), strict=True)))
+
+
+def _slices(parts: _Parts) -> list[_Parts]:
+    """Some at a time, so that memory is bounded."""
+    starts = range(0, parts.pixel.size, TOGETHER)
+    return [parts.of(slice(start, start + TOGETHER)) for start in starts]
+
+
+def _divided(imap: IndexMap, rule: Rule, whole: _Parts, level: int) -> tuple[list[Pieces], _Parts]:
+    """Pieces of these parts, whole and clipped ones, and what is to be divided again."""
+    parts = AGAIN if level else min(max(rule.segments, PARTS[0]), PARTS[1])
+    offsets = np.arange(parts + 1.0) / parts
+    r = whole.top[:, None, None] + whole.height[:, None, None] * offsets[:, None] + np.zeros(parts + 1)
+    c = np.broadcast_to(whole.left[:, None, None] + whole.width[:, None, None] * offsets, r.shape)
+    quads = [_quads(a) for a in (r, c, *imap.forward(c, r))]
+    every = _Parts(
+        np.repeat(whole.pixel, parts * parts), quads[0][:, 0], quads[1][:, 0],
+        np.repeat(whole.height / parts, parts * parts), np.repeat(whole.width / parts, parts * parts),
+    )  # fmt: skip
+    inside = np.isfinite(quads[2]) & np.isfinite(quads[3])
+    again: Any = inside.any(axis=1)
+    found = []
+    for some, clip in ((inside.all(axis=1), False), (again & ~inside.all(axis=1), True)):
+        (which,) = np.nonzero(some)
+        r, c, u, v = (a[which] for a in quads)
+        points = np.full(which.size, 4)
+        if clip:
+            u, v, points = _clipped(imap, r, c, u, v, inside[which])
+        u = u[:, :1] + turn(u - u[:, :1], imap.period)
+        area, wide = rule.sign * _areas(u, v), np.ptp(u, axis=1)
+        sane = (area > 0) & (area <= rule.largest) & (wide < (imap.period or np.inf) / 2)
+        full = np.full((2, int(sane.sum()), 8), np.nan)
+        full[:, :, : u.shape[1]] = u[sane], v[sane]
+        found.append(Pieces(full[0], full[1], points[sane], every.pixel[which[sane]]))
+        again[which[sane]] = False
+        if level:  # what is turned over, and no larger than it should be, lies beyond a fold: so do its parts
+            small = wide * np.ptp(v, axis=1) <= FOLDED * rule.largest * (every.height * every.width)[which]
+            again[which[(area <= 0) & small]] = False
+    return found, every.of(again)
 
 
 def _quads(a: Array) -> Array:
