@@ -88,6 +88,8 @@ def to_cog(
 
     Notes
     -----
+    A task holds its block, beside GDAL's cache (5 % of the machine's memory at most).
+
     Tiles are 512 x 512 (256 or 128 for rasters smaller than that, so that they have an overview too). Bands carry
     description, unit, scale and offset (of undecoded integers), STATISTICS_* of all valid values, and the attributes
     of the variable.

@@ -136,7 +136,8 @@ class MoistureModel:
             mean variance plus the variance between them (forests and "wide_deep": only the latter). float32, in the
             target's units and within `bounds`, time first. Lazy where `ds` is, then one task per block; chunks do not
             change the numbers, and a cluster sends the model to a worker once. NaN where all predictors are missing,
-            with ``missing="nan"`` where one is.
+            with ``missing="nan"`` where one is. A task of two predictors holds four to six blocks of one of them
+            ("lstm", "convlstm": 13 to 16), and the model.
 
         Raises
         ------

@@ -100,7 +100,7 @@ def fill_gaps(
 
         Lazy where the variable is: one task per block of cells with all their times (and larger blocks than 64 MB are
         cut in space), so that no chunk changes a bit (1e-5 relative for "cru"). A task holds that block and,
-        along time, five ("linear") or nine ("dct") times as much more.
+        along time, five ("linear") or nine ("dct") times as much more; "cru" 400 MB for a year, whatever the block.
 
     Raises
     ------

@@ -73,7 +73,7 @@ def ptf(
         99 or more than 101, another input is physically impossible, or the function's result is (not a number,
         outside its range, theta_r >= theta_s, n <= 1 ...). Results outside the calibration range are returned.
         `quality` [int16, CF `flag_masks` and `flag_meanings`] tells which of these holds. A dask task holds the
-        blocks of its inputs and twice those of its outputs, and a few MB more.
+        blocks of its inputs and twice those of its outputs, and a few MB more (Rosetta: twelve blocks in all).
 
     Raises
     ------

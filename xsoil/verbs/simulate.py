@@ -158,7 +158,8 @@ def simulate(
         differences from the start of the day: theta within 3e-6 of a float64 run; Richards columns work in double
         precision and only their results are rounded), else float64. Lazy as soon as one input is, with one task per
         block of the (unified) chunks in time and space; the chunks change nothing in the numbers. A task holds its
-        blocks of forcing (Richards: also in double precision) and outputs, and the state of its cells.
+        blocks of forcing (Richards: also in double precision, fifteen blocks in all) and outputs, and the state of its
+        cells.
 
     Raises
     ------
