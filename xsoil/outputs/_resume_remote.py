@@ -34,6 +34,7 @@ from xsoil.outputs._regions import encoded_arrays, missing_regions, write_region
 PARTIAL, LEDGER, LAST = ".partial", "done", "zarr.json"
 ORIGIN, NAMES, SWEEP, ENDED = "origin.json", "names.json", "sweep", "ended"
 STORES = (LAST, ".zgroup", ".zattrs", ".zmetadata")
+"""Names of which one at least is in every Zarr store."""
 LONGEST_GROUP = 2**28
 """Bytes of a group's metadata that are read."""
 TOKEN = "xsoil:origin"

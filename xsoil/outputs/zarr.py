@@ -19,7 +19,7 @@ from xsoil.outputs._layout import laid_out
 from xsoil.outputs._paths import is_remote, local_path, refuse_existing, replacing
 from xsoil.outputs._regions import lazy_names, write_at_once
 from xsoil.outputs._resume import is_finished_run, write_store
-from xsoil.outputs._resume_remote import LAST, PARTIAL, TOKEN, write_remote_store
+from xsoil.outputs._resume_remote import LAST, PARTIAL, STORES, TOKEN, write_remote_store
 
 Resume = bool | Literal["unchecked"]
 
@@ -146,7 +146,7 @@ def to_zarr(
 
 
 def _is_store(path: Path) -> bool:
-    return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs", ".zmetadata"))
+    return any((path / name).is_file() for name in STORES)
 
 
 def _check_names(ds: xr.Dataset) -> None:
