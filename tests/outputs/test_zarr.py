@@ -22,6 +22,8 @@ from xsoil.grids.ease import ease_grid
 from xsoil.grids.geobox import grid_of
 from xsoil.outputs._layout import CHUNK_BYTES
 from xsoil.outputs._layout import layout_of as _layout
+from xsoil.outputs.cog import to_cog
+from xsoil.outputs.netcdf import to_netcdf
 from xsoil.outputs.zarr import to_zarr
 
 GRID = ease_grid("EASE2_M09km", "conus")
@@ -305,3 +307,10 @@ def test_nothing_along_a_dim(tmp_path, lazy):
     ds = xr.Dataset({"a": (("i", "k"), np.zeros((3, 0))), "b": ("i", np.arange(3.0)), "c": ((), 2.5)})
     back = xr.open_zarr(to_zarr(ds.chunk(i=1) if lazy else ds, tmp_path / "a.zarr", progress=False))
     xr.testing.assert_equal(back, ds)
+
+
+@pytest.mark.parametrize("write", [to_zarr, to_cog, to_netcdf])
+@pytest.mark.parametrize("path", [5, ["out.zarr"], None])
+def test_what_is_no_path(soil, write, path):
+    with pytest.raises(ArgumentError, match="expected a path"):
+        write(soil, path, progress=False)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 from urllib.request import url2pathname
 
+from xsoil.choices import as_path
 from xsoil.errors import ArgumentError
 
 if sys.platform != "win32":
@@ -24,7 +25,8 @@ LOCK, REPLACED = "lock", "replaced"
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
-    """True for URLs such as ``s3://bucket/store.zarr``."""
+    """True for URLs such as ``s3://bucket/store.zarr``; raises where there is neither a text nor a path."""
+    as_path("path", path)
     text = os.fspath(path)
     return "://" in text and not text.lower().startswith(LOCAL)
 

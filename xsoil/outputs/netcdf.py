@@ -56,8 +56,7 @@ def to_netcdf(
         Neither h5netcdf nor netCDF4 is installed.
     """
     ds = as_dataset(ds)
-    target = local_path(path)
-    if is_remote(path) or target.suffix.lower() not in SUFFIXES:
+    if is_remote(path) or (target := local_path(path)).suffix.lower() not in SUFFIXES:
         raise ArgumentError(f"to_netcdf writes local files that end in .nc, found {os.fspath(path)!r}")
     engine: Literal["netcdf4", "h5netcdf"] = "netcdf4" if find_spec("netCDF4") else "h5netcdf"
     if not find_spec("netCDF4") and not find_spec("h5netcdf"):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xsoil.choices import as_path, as_table
+from xsoil.choices import as_table
 from xsoil.data.objects import as_dataset
 from xsoil.errors import ArgumentError, AxisError
 from xsoil.grids.geobox import has_grid, locate, spatial_dims
@@ -120,16 +120,14 @@ def to_zarr(
     >>> xr.open_zarr(store)["sand"].shape
     (71, 157)
     """
-    ds = as_dataset(ds)
-    if not isinstance(path, str):
-        path = as_path("path", path)
+    ds, remote = as_dataset(ds), is_remote(path)
     for what, sizes in (("chunks", chunks), ("shards", shards)):
         _check_sizes(ds, what, sizes)
     if not isinstance(resume, bool) and resume != "unchecked":
         raise ArgumentError(f"resume={resume!r}; expected True, False or 'unchecked'")
     _check_names(ds)
     stored = laid_out(described(ds), chunks or {}, shards or {})
-    if is_remote(path):
+    if remote:
         url = os.fspath(path)
         write_remote_store(stored, url, resume=resume, overwrite=overwrite, progress=progress)
         return url
