@@ -239,6 +239,17 @@ def test_a_pole_inside():
     np.testing.assert_allclose(mean, 3.5, rtol=1e-12)
 
 
+def test_a_target_beyond_the_pole():
+    # PROJ takes what lies beyond the pole of a cylindrical projection for the pole, where pixels have no area.
+    source = GeoBox((12, 20), Affine(5000, 0, -50000, 0, -5000, 17500), "EPSG:6931")
+    cell = 2 * 17367530.445161 / 174
+    target = GeoBox((14, 174), Affine(cell, 0, -87 * cell, 0, -cell, 8742230), "EPSG:6933")
+    total, fraction = reduced(source, target, np.ones(source.shape), "sum")
+    np.testing.assert_allclose(np.nansum(total), 240, rtol=1e-9)
+    # The pole lies in a pixel.
+    np.testing.assert_allclose(fraction.sum() * cell**2, 240 * 5000**2, rtol=2e-3)
+
+
 def test_pixels_across_a_tear_of_the_projection_are_not_whole():
     # 163 degrees from its central meridian, UTM tears along the equator: the image jumps by 20,000 cells.
     source = GeoBox((8, 8), Affine(250, 0, -14297132, 0, -425, 1800), "EPSG:6933")

@@ -67,7 +67,7 @@ def choice_of(imap: IndexMap) -> Choice:
         sides.append((du, dv))
     (cu, cv), (ru, rv) = sides
     area, reach = cu * rv - ru * cv, np.maximum(np.hypot(cu, cv), np.hypot(ru, rv))
-    seen = np.isfinite(area)
+    seen = np.isfinite(area) & (area != 0)
     if not seen.any():
         area, reach, seen = np.ones(1), np.ones(1), np.ones(1, dtype=bool)
         bend, sag, taper = np.zeros((3, 1))
@@ -118,10 +118,15 @@ def _samples(imap: IndexMap) -> tuple[Array, Array]:
     nr, nc = imap.target_shape
     ny, nx = imap.source_shape
     t = (np.arange(16) + 0.5) / 16
-    column, row = imap.inverse(*np.meshgrid(t * nc, t * nr))
+    u, v = np.meshgrid(t * nc, t * nr)
+    column, row = imap.inverse(u, v)
     if imap.source_period:
         column = column - imap.source_period * np.floor(column / imap.source_period)
-    inside = (column > 0) & (column < nx) & (row > 0) & (row < ny)
+    # Beyond the end of its world a target may name a place all the same: PROJ takes what lies beyond a pole for the pole.
+    back = imap.forward(column, row)
+    with np.errstate(invalid="ignore"):
+        there = np.maximum(np.abs(corners.turn(back[0] - u, imap.period)), np.abs(back[1] - v)) < 0.5
+    inside = there & (column > 0) & (column < nx) & (row > 0) & (row < ny)
     if inside.sum() >= 8:
         return column[inside], row[inside]
     column, row = np.meshgrid(t * nx, t * ny)
