@@ -122,7 +122,7 @@ def _samples(imap: IndexMap) -> tuple[Array, Array]:
     column, row = imap.inverse(u, v)
     if imap.source_period:
         column = column - imap.source_period * np.floor(column / imap.source_period)
-    # Beyond the end of its world a target may name a place all the same: PROJ takes what lies beyond a pole for the pole.
+    # Beyond its world a target may name a place all the same: PROJ takes what lies beyond a pole for the pole.
     back = imap.forward(column, row)
     with np.errstate(invalid="ignore"):
         there = np.maximum(np.abs(corners.turn(back[0] - u, imap.period)), np.abs(back[1] - v)) < 0.5
