@@ -8,10 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from odc.geo.geobox import GeoBox
 
 sys.path.insert(0, str(Path(__file__).parent / "verbs"))
 
@@ -89,6 +91,29 @@ def forcing(days: int, seed: int = 1, sizes: tuple[int, ...] = ()) -> xr.Dataset
     )
 
 
+def by_file(ds: xr.Dataset, grid: GeoBox) -> xr.Dataset:
+    with TemporaryDirectory() as folder:
+        path = xsoil.save_weights(Path(folder) / "weights.nc", ds, grid)
+        return ds.soil.apply_weights(path, grid).compute()
+
+
+def weather(hours: int) -> xr.Dataset:
+    """Hours of weather over the soils' grid."""
+    rng = np.random.default_rng(4)
+    ranges = {
+        "precipitation": (0, 4, "mm h-1"), "air_temperature": (275, 305, "K"), "shortwave_down": (0, 900, "W m-2"),
+        "longwave_down": (250, 400, "W m-2"), "wind_speed": (0, 12, "m s-1"), "relative_humidity": (15, 95, "percent"),
+    }  # fmt: skip
+    shape = (hours, NY // 4, NX // 4)
+    made = {
+        name: (("time", *DIMS), rng.uniform(low, high, shape).astype("f4").astype("f8"), {"units": units})
+        for name, (low, high, units) in ranges.items()
+    }
+    place = {name: values[::4] for name, values in PLACE.items()}
+    times = pd.date_range("2015-06-01", periods=hours, freq="h")
+    return xr.Dataset(made, {"time": times, **place}).rio.write_crs("EPSG:4326")
+
+
 def cases() -> Iterator[tuple[str, Callable[[bool], xr.Dataset]]]:
     """Calls by name; each takes whether its input is single."""
     ds = soils()
@@ -110,6 +135,11 @@ def cases() -> Iterator[tuple[str, Callable[[bool], xr.Dataset]]]:
             f"downscale {method}",
             lambda s, m=method: coarse.astype("f4" if s else "f8", keep_attrs=True).soil.downscale("EASE2_M09km", m),
         )
+    yield "apply_weights", lambda s: by_file(both[s][["bulk_density"]], grid)
+    yield (
+        "conservation_report",
+        lambda s: xsoil.conservation_report(both[s][["bulk_density"]], both[s][["bulk_density"]].soil.upscale(grid)),
+    )
     params = single(ds.soil.ptf("wosten1999"))
     sizes = {False: params.astype("f8", keep_attrs=True), True: params}
     for h in (-10.0, -330.0, -15000.0):
@@ -165,6 +195,12 @@ def cases() -> Iterator[tuple[str, Callable[[bool], xr.Dataset]]]:
         lambda s: (single(k_sat) if s else k_sat).soil.simulate(single(rain) if s else rain, outputs=outputs, **bucket),
     )
     loams = {"theta_r": 0.0625, "theta_s": 0.4375, "alpha": 0.03125, "n": 1.5, "k_sat": 25.0}
+    hours = weather(240)
+    for method in ("hargreaves85", "allen98"):
+        yield (
+            f"prepare_forcing {method}",
+            lambda s, m=method: xsoil.data.prepare_forcing(single(hours) if s else hours, pet=m),
+        )
     series = columns_weather("f4", 90, ("time",))
     wide = series.astype("f8", keep_attrs=True)
     yield from models()

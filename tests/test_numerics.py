@@ -21,6 +21,7 @@ BOUNDS = {
     "retention -330 cm": 2e-7, "conductivity -15000 cm": 2e-7, "depth_mean": 2e-7, "rootzone": 2e-6,
     "ptf cosby1984": 2e-6, "evaluate": 1e-4, "upscale mode": 0.0, "upscale quantile": 0.0, "upscale power": 2e-7,
     "downscale conservative": 2e-7, "water_limits clm": 2e-7, "texture_class": 0.0,
+    "apply_weights": 1e-7, "prepare_forcing hargreaves85": 1e-6, "conservation_report": 1e-6,
     "compare_scaling": 2e-5, "draw_soil": 1e-4,
 }  # fmt: skip
 
