@@ -309,6 +309,16 @@ def test_nothing_along_a_dim(tmp_path, lazy):
     xr.testing.assert_equal(back, ds)
 
 
+def test_lazy_objects(tmp_path):
+    """Lazy dates of other calendars came back as the first of January 1970."""
+    dates = xr.date_range("2000-02-28", periods=3, calendar="360_day", use_cftime=True)
+    text = np.array(["a", "bcd", "ü"], object)
+    ds = xr.Dataset({"when": ("i", np.array(dates)), "text": ("i", text), "a": ("i", [1.0, 2.0, 3.0])}).chunk(i=1)
+    back = xr.open_zarr(to_zarr(ds, tmp_path / "a.zarr", progress=False)).load()
+    assert list(back["when"].values) == list(dates)
+    assert list(back["text"].values) == list(text)
+
+
 @pytest.mark.parametrize("write", [to_zarr, to_cog, to_netcdf])
 @pytest.mark.parametrize("path", [5, ["out.zarr"], None])
 def test_what_is_no_path(soil, write, path):

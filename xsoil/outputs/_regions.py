@@ -20,7 +20,7 @@ from xsoil.outputs.progress import progress_bar
 
 
 def lazy_names(ds: xr.Dataset) -> list[Hashable]:
-    """Variables that are computed region by region; xarray loads objects (text of any length) to learn their type."""
+    """Variables that are computed region by region; objects (text of any length, cftime) are not: see `write_template`."""
     return [name for name, v in ds.variables.items() if v.chunks is not None and v.dtype.kind != "O"]
 
 
@@ -32,10 +32,15 @@ def write_at_once(ds: xr.Dataset, store: Path, *, progress: bool) -> None:
 
 
 def write_template(ds: xr.Dataset, store: Path) -> None:
-    """Write all metadata and the variables in memory; nothing lazy is computed."""
+    """Write all metadata and the variables in memory; of what is lazy, only objects are computed: they tell their type."""
     out = ds.copy(deep=False)
-    for name in lazy_names(ds):
-        variable = ds.variables[name]
+    lazy = set(lazy_names(ds))
+    for name, variable in ds.variables.items():
+        if variable.chunks is None:
+            continue
+        if name not in lazy:
+            out[name] = variable.compute()
+            continue
         nothing = da.empty(variable.shape, dtype=variable.dtype, chunks=-1)
         out[name] = xr.Variable(variable.dims, nothing, variable.attrs, variable.encoding)
     _begun(out, store)
