@@ -54,6 +54,14 @@ def test_a_target_beyond_the_source():
     xr.testing.assert_identical(lazy.compute(), expected)
 
 
+@pytest.mark.parametrize(("columns", "lon"), [((600, 1000), 400), ((40, 1400), 700), ((40, 1400), 1360)])
+def test_a_block_at_both_ends_of_the_target(columns, lon):
+    """Sources that do not go all round, with a block across the dateline: its cells are the target's first and last."""
+    ds = world(first=0.0).isel(lon=slice(*columns))
+    lazy = upscale(ds.chunk(lat=180, lon=lon), coarse(), "max")
+    xr.testing.assert_identical(lazy.compute(), upscale(ds, coarse(), "max"))
+
+
 def test_large_blocks_are_taken_in_bands(monkeypatch):
     ds = world(layers=3)
     expected = upscale(ds, coarse(), "max")
@@ -99,6 +107,8 @@ def test_axis_by_hand():
     assert axis.needed(slice(1, 3)) == range(2)
     assert axis.bounds(2) == (9, 14)
     assert list(axis.pieces(slice(3, 10))) == [(0, 3, 5), (1, 0, 4), (2, 0, 1)]
+    assert axis.is_whole
+    assert not Axis.of((9,), (np.array([6, 0, 0]), np.array([9, 0, 3]))).is_whole  # what it needs goes on from its end
     turned = Axis.of((5, 4), (np.array([-2, 1]), np.array([1, 4])))  # from before the start of the axis
     assert turned.begin == -9
     np.testing.assert_array_equal(turned.home, [SEAM, 2])

@@ -91,6 +91,11 @@ class Axis:
         return {home: cells for cells, home in self.runs(slice(0, self.home.size)) if home >= 0}
 
     @cached_property
+    def is_whole(self) -> bool:
+        """False where the cells of a block lie at both ends of the target: a source across its edge, in one block."""
+        return sum(home >= 0 for _, home in self.runs(slice(0, self.home.size))) == len(self.insides)
+
+    @cached_property
     def rims(self) -> dict[int, tuple[int, int]]:
         """How many cells at the start and at the end of a block others need."""
         widths: dict[int, tuple[int, int]] = {}
@@ -170,7 +175,7 @@ class Islands:
         if max(map(len, chunks)) < 2 or 0 in data.shape or not isinstance(step, AlignedStep):
             return None
         axes = _axes(step, chunks)
-        if axes is None or any(len(axis.insides) < np.unique(axis.home[axis.home >= 0]).size for axis in axes):
+        if axes is None or not all(axis.is_whole for axis in axes):
             return None
         rims = [sum(before + after for before, after in axis.rims.values()) for axis in axes]
         height, width = data.shape[-2:]
