@@ -62,6 +62,12 @@ def test_a_block_at_both_ends_of_the_target(columns, lon):
     xr.testing.assert_identical(lazy.compute(), upscale(ds, coarse(), "max"))
 
 
+def test_variables_that_share_their_steps():
+    """The step of a variable without layers is not taken for that of one in the same chunks."""
+    ds = world().assign(sand=world().clay.isel(layer=slice(0)).rename(layer="day"))
+    xr.testing.assert_identical(upscale(ds.chunk(lat=180, lon=180), coarse()).compute(), upscale(ds, coarse()))
+
+
 def test_large_blocks_are_taken_in_bands(monkeypatch):
     ds = world(layers=3)
     expected = upscale(ds, coarse(), "max")

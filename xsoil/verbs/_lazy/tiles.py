@@ -76,8 +76,8 @@ def map_tiles(
     block_rows, block_cols = np.cumsum([0, *data.chunks[-2]]), np.cumsum([0, *data.chunks[-1]])
     verb = verb or label(step)
     name = f"{verb}-{tokenize(data.name, step, tile)}"
-    step_key = f"{verb}-step-{tokenize(step, data.chunks[-2:], data.dtype)}"
     islands = Islands.of(step, data, WINDOW_BYTES)
+    step_key = f"{verb}-step-{tokenize(islands or step)}"
     graph: dict[Any, Any] = {}
     for i, j in itertools.product(range(len(row_sizes)), range(len(col_sizes))):
         rows, cols = slice(int(row_edges[i]), int(row_edges[i + 1])), slice(int(col_edges[j]), int(col_edges[j + 1]))
