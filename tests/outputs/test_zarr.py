@@ -17,7 +17,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsoil.errors import ArgumentError, CRSError, SoilError
+from xsoil.errors import ArgumentError, CRSError, NodataError, SoilError
 from xsoil.grids.ease import ease_grid
 from xsoil.grids.geobox import grid_of
 from xsoil.outputs._layout import CHUNK_BYTES
@@ -59,6 +59,24 @@ def test_nodata_of_integers_is_masked_by_the_reader(soil, tmp_path):
     assert (back["texture_class"].values == soil["texture_class"].values).all()
     assert back["texture_class"].rio.nodata == back["texture_class"].attrs["nodata"] == 0
     assert zarr.open_array(tmp_path / "a.zarr" / "texture_class").dtype == np.int8
+
+
+@pytest.mark.parametrize("write", [to_zarr, to_netcdf])
+@pytest.mark.parametrize(("kind", "declared"), [("u1", np.int64(-9999)), ("i2", np.nan), ("u1", 1.5), ("i2", [])])
+def test_nodata_that_the_type_cannot_hold_occurs_nowhere(tmp_path, write, kind, declared):
+    """-9999 became 241 of the unsigned bytes, NaN the zeros of the integers."""
+    ds = xr.Dataset({"a": ("i", np.array([0, 1, 2, 241], kind), {"_FillValue": declared})})
+    back = xr.open_dataset(write(ds, tmp_path / ("a.zarr" if write is to_zarr else "a.nc"), progress=False))
+    np.testing.assert_array_equal(back["a"], [0, 1, 2, 241])
+
+
+@pytest.mark.parametrize("write", [to_zarr, to_netcdf])
+def test_nodata_that_is_no_number_or_two(tmp_path, write):
+    both = {"_FillValue": 1, "missing_value": 2}
+    for declared, message in (({"_FillValue": "none"}, "no number"), (both, "contradicting")):
+        ds = xr.Dataset({"a": ("i", np.arange(3), declared)})
+        with pytest.raises(NodataError, match=message):
+            write(ds, tmp_path / "a.nc", progress=False)
 
 
 @pytest.mark.parametrize("decode_coords", [True, "all"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,11 @@ def nodata_of(array: xr.DataArray) -> float | int | None:
     places: list[Any] = [array.attrs.get(key) for key in NODATA_ATTRS]
     if array.dtype.kind in "iu":
         places += [array.encoding.get(key) for key in NODATA_ATTRS]
+    return one_nodata(array, places)
+
+
+def one_nodata(array: xr.DataArray, places: Iterable[Any]) -> float | int | None:
+    """The number that `places` (values of attributes, or None) declare for `array`, as `nodata_of` does."""
     read = [_number(array, value) for place in places if place is not None for value in np.ravel(np.asarray(place))]
     found = {value for value in read if value is not None and value == value}
     if len(found) > 1:

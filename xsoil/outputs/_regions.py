@@ -20,7 +20,7 @@ from xsoil.outputs.progress import progress_bar
 
 
 def lazy_names(ds: xr.Dataset) -> list[Hashable]:
-    """Variables that are computed region by region; objects (text of any length, cftime) are not: see `write_template`."""
+    """Variables that are computed region by region; objects (text, cftime) are not: see `write_template`."""
     return [name for name, v in ds.variables.items() if v.chunks is not None and v.dtype.kind != "O"]
 
 
@@ -32,7 +32,7 @@ def write_at_once(ds: xr.Dataset, store: Path, *, progress: bool) -> None:
 
 
 def write_template(ds: xr.Dataset, store: Path) -> None:
-    """Write all metadata and the variables in memory; of what is lazy, only objects are computed: they tell their type."""
+    """Write all metadata and the variables in memory; of what is lazy, only objects are computed: they tell how to."""
     out = ds.copy(deep=False)
     lazy = set(lazy_names(ds))
     for name, variable in ds.variables.items():

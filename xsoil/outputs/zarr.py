@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xsoil.choices import as_table
-from xsoil.data.objects import as_dataset
+from xsoil.data.objects import as_dataset, one_nodata
 from xsoil.errors import ArgumentError, AxisError
 from xsoil.grids.geobox import has_grid, locate, spatial_dims
 from xsoil.outputs._layout import laid_out
@@ -178,13 +178,13 @@ def _undecorated(ds: xr.Dataset) -> xr.Dataset:
         variable = out.variables[name]
         variable.attrs = {str(k): _plain(v) for k, v in source.attrs.items() if k not in (*_LINKS, *_MISSING)}
         # An undecoded nodata value belongs into the encoding: the reader then masks it, as the attribute says.
-        missing = next((source.attrs[k] for k in _MISSING if source.attrs.get(k) is not None), None)
+        missing = one_nodata(ds[name], [source.attrs.get(k) for k in _MISSING]) if source.dtype.kind in "iuf" else None
         variable.encoding = {}
         if missing is not None and source.dtype.kind in "iu" and "flag_values" in source.attrs:
             # Classes come back as classes: readers make floats of integers that have a _FillValue.
-            variable.attrs["nodata"] = _plain(np.ravel(missing)[0])
-        elif missing is not None and source.dtype.kind in "iuf":
-            variable.encoding["_FillValue"] = source.dtype.type(np.ravel(missing)[0])
+            variable.attrs["nodata"] = int(missing)
+        elif missing is not None:
+            variable.encoding["_FillValue"] = np.asarray(missing).astype(source.dtype)[()]
         elif name in out.indexes and source.dtype.kind == "f":
             variable.encoding["_FillValue"] = None  # coordinates have no gaps
         if "grid_mapping" in (mapping := {**source.attrs, **source.encoding}):
