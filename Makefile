@@ -19,6 +19,9 @@ endif
 # renew what another file compiled from it.
 FRESH_CACHE = cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && NUMBA_CACHE_DIR="$$cache"
 
+# A process takes half of the files, and what the other has left at its end: kernels are compiled once, not by each.
+SHARED = -n $(JOBS) --dist worksteal
+
 .PHONY: help demo test test-long lint docs bench audit experiments clean
 
 help:
@@ -35,12 +38,12 @@ demo: $(VENV)/installed-plot
 	$(BIN)/python examples/demo.py --out demo-output
 
 test: $(VENV)/installed-dev
-	@$(FRESH_CACHE) $(BIN)/python -m pytest -q -n $(JOBS) -m "not long"
+	@$(FRESH_CACHE) $(BIN)/python -m pytest -q $(SHARED) -m "not long"
 
 # Fuzzing takes half an hour of processor time, and upscale and downscale their own (docs/faults.md); XSOIL_FUZZ=200
 # draws 200 examples a verb in place of 5,000. The kills of test_resume.py and test_faults_cluster.py take 45 minutes.
 test-long: $(VENV)/installed-dev
-	@$(FRESH_CACHE) $(BIN)/python -m pytest -q -n $(JOBS)
+	@$(FRESH_CACHE) $(BIN)/python -m pytest -q $(SHARED)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -27,6 +27,17 @@ WITHIN = ("mean", "min", "max", "median", "mode", "harmonic", "geometric", "quan
 """Operators that cannot leave the range of the source."""
 
 
+NO_POLE = ("EPSG:5070", "EPSG:32633")
+"""Targets that draw a pole as an arc of thousands of kilometres (Albers), or whose cells PROJ knows to 1e-4 there."""
+
+
+def reaches_a_pole(box: GeoBox) -> bool:
+    """Some of the map lies within two degrees of a pole."""
+    x, y = box.affine @ np.meshgrid(*(np.linspace(0, size, 9) for size in box.shape[::-1]))
+    latitude = Transformer.from_crs(str(box.crs), "EPSG:4326", always_xy=True).transform(x, y)[1]
+    return bool((np.abs(latitude[np.isfinite(latitude)]) > 88).any())
+
+
 @st.composite
 def targets(draw, box: GeoBox) -> GeoBox:
     """A coarser (or finer) grid about the middle of a map: its own, coarser, or one in another CRS."""
@@ -34,7 +45,7 @@ def targets(draw, box: GeoBox) -> GeoBox:
     cell = abs(box.resolution.x) if not (box.affine.b or box.affine.d) else np.hypot(box.affine.a, box.affine.d)
     crs = draw(st.sampled_from([str(box.crs), *PLACES]))
     x, y = Transformer.from_crs(str(box.crs), crs, always_xy=True).transform(*middle)
-    if not np.isfinite([x, y]).all():
+    if not np.isfinite([x, y]).all() or (crs in NO_POLE and reaches_a_pole(box)):
         crs, (x, y) = str(box.crs), middle
     degrees = [str(name) == "EPSG:4326" for name in (box.crs, crs)]
     factor = draw(st.sampled_from([0.3, 1.0, 2.0, 3.7, 8.0, 40.0]))
@@ -125,7 +136,8 @@ def covered_once(monkeypatch):
 
     def checked(self, area, rows, cols):
         # Areas of UTM cells come from their middles: 65 degrees from the central meridian that is right to 1.1e-6.
-        bound = 1e-5 if self._map.kind == "general" else VALUE_BOUND
+        # Pixels larger than the gap between two lobes of a homolosine target are drawn across it.
+        bound = 1e-5 if self._map.kind == "general" else 1e-3 if "Homolosine" in self._map.target_crs else VALUE_BOUND
         assert (area / self.target_area(rows, cols)).max() <= 1 + bound
         return fraction(self, area, rows, cols)
 

@@ -250,6 +250,18 @@ def test_a_target_beyond_the_pole():
     np.testing.assert_allclose(fraction.sum() * cell**2, 240 * 5000**2, rtol=2e-3)
 
 
+def test_utm_cells_across_the_dateline():
+    source = GeoBox((60, 90), Affine(0.05, 0, 178, 0, -0.05, -16.5), "EPSG:4326")
+    target = GeoBox((40, 60), Affine(10000, 0, 5.5e5, 0, -10000, 8.2e6), "EPSG:32760")
+    total, fraction = reduced(source, target, np.ones(source.shape), "sum")
+    np.testing.assert_allclose(np.nansum(total), source.shape[0] * source.shape[1], rtol=1e-7)
+    inner = fraction[6:30, 10:45]
+    np.testing.assert_allclose(inner, 1.0, rtol=1e-7)
+    longitude = Transformer.from_crs(32760, 4326, always_xy=True).transform([6.5e5, 1e6], [8.0e6, 8.0e6])[0]
+    assert longitude[0] > 178
+    assert longitude[1] < -178
+
+
 def test_pixels_across_a_tear_of_the_projection_are_not_whole():
     # 163 degrees from its central meridian, UTM tears along the equator: the image jumps by 20,000 cells.
     source = GeoBox((8, 8), Affine(250, 0, -14297132, 0, -425, 1800), "EPSG:6933")

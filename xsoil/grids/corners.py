@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from xsoil.grids.index_map import Array, IndexMap
+from xsoil.grids.index_map import Array, IndexMap, turn
 
 Integers = NDArray[np.int64]
 
@@ -54,11 +54,6 @@ KEPT, KEPT_BYTES = 4, 8 * 2**20
 
 _CENTRE = (-1 / 16, 9 / 16, 9 / 16, -1 / 16)
 """Lagrange weights at 1/2 of nodes at -1, 0, 1, 2."""
-
-
-def turn(d: Array, period: float) -> Array:
-    """Differences of columns on the shorter way round."""
-    return d - period * np.round(d / period) if period else d
 
 
 def centre_error(u: Array, v: Array, centre_u: Array, centre_v: Array, period: float) -> Array:

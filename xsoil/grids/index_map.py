@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
-from xsoil.grids.crs import crs_of, crs_text, is_equal_area, transformer, working_crs
+from xsoil.grids.crs import EASE_GLOBAL, WORLD, crs_of, crs_text, is_equal_area, transformer, working_crs
 
 Array = NDArray[np.float64]
 
@@ -122,8 +122,10 @@ class IndexMap:
             (np.asarray(px, dtype=float), np.asarray(py, dtype=float))
             for px, py in (to.transform(x, y) for x, y in points)
         )
+        # Cells across the dateline have ends on both sides of the world.
+        period = WORLD if self._working == EASE_GLOBAL else 0.0
         with np.errstate(invalid="ignore"):
-            return np.abs((ex - wx) * (sy - ny) - (sx - nx) * (ey - wy))
+            return np.abs(turn(ex - wx, period) * (sy - ny) - turn(sx - nx, period) * (ey - wy))
 
     def _to_index(self, x: Array, y: Array) -> tuple[Array, Array]:
         u, v = _apply(_inverse(self._target), x, y)
@@ -198,3 +200,8 @@ def _inverse(affine: Sequence[float]) -> Sequence[float]:
 
 def quantise(values: Array) -> Array:
     return np.asarray(np.round(values / QUANTUM) * QUANTUM)
+
+
+def turn(d: Array, period: float) -> Array:
+    """Differences of positions on the shorter way round; as they are where the period is 0."""
+    return d - period * np.round(d / period) if period else d

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xsoil.grids.corners import turn
-from xsoil.grids.index_map import Array, IndexMap
+from xsoil.grids.index_map import Array, IndexMap, turn
 from xsoil.grids.sheared_lines import RING
 from xsoil.grids.sheared_polygons import centroid, density_at, pixel_cells, signed_area
 from xsoil.jit import kernel
