@@ -19,6 +19,7 @@ from xsoil.errors import (
     NoOverlapError,
     UnknownNameError,
 )
+from xsoil.grids.crs import draws_pole_as_arc
 from xsoil.grids.ease import ease_grid
 from xsoil.verbs.upscale import upscale
 
@@ -225,6 +226,24 @@ def test_a_rotated_grid_keeps_its_transform():
     values = field(box.shape)
     ds = xr.Dataset({"clay": (box.dimensions, values)}, xr_coords(box))
     xr.testing.assert_equal(upscale(ds, NINE), upscale(on(box, values), NINE))
+
+
+def test_a_pole_drawn_as_an_arc():
+    """Albers of the states makes 24,000 km of the pole: told, wherever source and target both hold it."""
+    polar = GeoBox((8, 8), Affine(30000, 0, -120000, 0, -30000, 120000), "EPSG:6931")
+    globe = GeoBox((18, 36), Affine(10, 0, -180, 0, -10, 90), "EPSG:4326")
+    arctic = GeoBox((19, 18), Affine(111000, 0, 2425307, 0, -111000, 8833596), "EPSG:5070")
+    for source, target, told in (
+        (polar, arctic, True), (globe, arctic, True),
+        (globe, GeoBox((9, 9), Affine(5e5, 0, -2e6, 0, -5e5, 3e6), "EPSG:5070"), False),  # far from the pole
+        (polar, ease_grid("EASE2_M36km"), False), (polar, ease_grid("EASE2_N36km"), False), (globe, globe, False),
+        (GeoBox((8, 8), Affine(1, 0, -100, 0, -1, 50), "EPSG:4326"), arctic, False),
+    ):  # fmt: skip
+        assert draws_pole_as_arc(source, target) is told
+    ds = xr.Dataset({"clay": (("y", "x"), np.ones((8, 8)))}, xr_coords(polar, crs_coord_name="spatial_ref"))
+    ds.clay.attrs["units"] = "percent"
+    with pytest.warns(UserWarning, match="draws the pole as an arc"):
+        upscale(ds, arctic)
 
 
 def test_pixels_beyond_the_pole_are_cut_there():

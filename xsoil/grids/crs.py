@@ -98,6 +98,31 @@ def working_crs(target: GeoBox) -> str:
     return EASE_GLOBAL
 
 
+def draws_pole_as_arc(source: GeoBox, target: GeoBox) -> bool:
+    """True where a pole lies in both grids and is an arc in the target, as in Albers' conic projection.
+
+    Cylinders draw poles as straight lines, most others as points.
+    """
+    longitude = np.arange(-180.0, 180.0, 15.0)
+    for latitude in (90.0, -90.0):
+        u, v, inside = _indices(target, longitude, latitude)
+        if _indices(source, longitude, latitude)[2].any() and inside.any() and min(np.ptp(u), np.ptp(v)) > 1.0:
+            return True
+    return False
+
+
+def _indices(grid: GeoBox, longitude: np.ndarray, latitude: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fractional (column, row) of places that the projection knows, and which of them are inside of the grid."""
+    x, y = transformer("EPSG:4326", crs_text(grid)).transform(longitude, np.full(longitude.shape, latitude))
+    known = np.isfinite(x) & np.isfinite(y)
+    if not known.any():
+        return np.zeros(1), np.zeros(1), np.zeros(1, dtype=bool)
+    u, v = to_world(~grid.affine, np.asarray(x)[known], np.asarray(y)[known])
+    rows, columns = grid.shape
+    near = 1e-6  # the last row of a map of the world ends at the pole but for rounding
+    return u, v, (u >= -near) & (u <= columns + near) & (v >= -near) & (v <= rows + near)
+
+
 def to_world(affine: Affine, column: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates of fractional columns and rows (affine 2 has no `@`, affine 3 deprecates `*` for this)."""
     with np.errstate(invalid="ignore"):  # a place off the world is at infinity in a grid that is not turned: 0 * inf

@@ -15,7 +15,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from xsoil.errors import ArgumentError, AxisError, MissingVariableError, NoOverlapError, UnknownNameError
-from xsoil.grids.crs import cell_ratio
+from xsoil.grids.crs import cell_ratio, draws_pole_as_arc
 from xsoil.grids.ease import EASE_GRIDS, ease_grid, named_grid
 from xsoil.grids.geobox import Located, locate
 from xsoil.verbs import _inputs, _lazy
@@ -301,6 +301,15 @@ def warn_direction(source: GeoBox, target: GeoBox, *, verb: str, other: str) -> 
         warn(
             f"{verb}: the target is {which} than the source (a target cell covers {ratio:.3g} source cells); "
             f"it works, but `{other}` is made for that"
+        )
+
+
+def warn_pole(source: GeoBox, target: GeoBox, *, verb: str) -> None:
+    """Warn where the target's projection makes an arc of a pole that the source holds."""
+    if draws_pole_as_arc(source, target):
+        warn(
+            f"{verb}: the projection of the target draws the pole as an arc, and the source holds that pole: cells at "
+            "the arc may be far off, valid fractions too; take a polar or a cylindrical grid there, or mask them"
         )
 
 

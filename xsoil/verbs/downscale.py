@@ -100,6 +100,7 @@ def downscale(
     UserWarning
         A variable that has only one of the spatial dimensions is left out (bounds of the axes silently).
         The target is coarser than the source (`upscale` is made for that).
+        The target's projection draws as an arc a pole that both grids hold (Albers): cells there may be far off.
 
     Raises
     ------
@@ -163,6 +164,7 @@ def downscale(
     least = 0.5 if min_valid is None else min_valid
     _regrid.require_overlap(source, target[0])
     _regrid.warn_direction(source.geobox, target[0], verb="downscale", other="upscale")
+    _regrid.warn_pole(source.geobox, target[0], verb="downscale")
 
     from xsoil.grids.conservative import ConservativeSplit  # numba loads on first use
 

@@ -103,6 +103,7 @@ def upscale(
         A variable that has only one of the spatial dimensions, or a coordinate on the source's grid, is left out
         (bounds of the axes silently).
         The target is finer than the source (`downscale` is made for that).
+        The target's projection draws as an arc a pole that both grids hold (Albers): cells there may be far off.
 
     Raises
     ------
@@ -149,6 +150,7 @@ def upscale(
         raise ArgumentError(f"valid_fraction=True with engine={engine!r}, which does not tell it; use engine='exact'")
     _regrid.require_overlap(source, target[0])
     _regrid.warn_direction(source.geobox, target[0], verb="upscale", other="downscale")
+    _regrid.warn_pole(source.geobox, target[0], verb="upscale")
 
     def plan(var: xr.DataArray) -> _regrid.Plan:
         operator = operators[var.name]
