@@ -85,17 +85,22 @@ def map_halos(
     refined, _ = unify_chunks(*itertools.chain.from_iterable(zip(lazy, own_dims, strict=True)), warn=False)
     sizes = [refined[dim] for dim in dims]
     spans = [spans_of(size, depth.get(dim, (0, 0))) for dim, size in zip(dims, sizes, strict=True)]
-    edges = [[np.cumsum([0, *chunk]) for chunk in array.chunks] for array in lazy]
+    axes = [[dims.index(dim) for dim in own] for own in own_dims]
+    edges = [[np.cumsum([0, *sizes]) for sizes in array.chunks] for array in lazy]
+    # Of each array and dim, by the place of a block along it: found once, not for every block.
+    touched = [
+        [[_pieces(span, cuts) for span in spans[axis]] for axis, cuts in zip(on, own, strict=True)]
+        for on, own in zip(axes, edges, strict=True)
+    ]
     entry = shared(model, token)
     name = f"xsoil.predict-{tokenize(token, own_dims, dims, sorted(options.items()), *(a.name for a in lazy))}"
     graph: dict[Any, Any] = {}
     for block in itertools.product(*(range(len(size)) for size in sizes)):
         here = [spans[axis][at] for axis, at in enumerate(block)]
         windows = []
-        for array, own, cuts in zip(lazy, own_dims, edges, strict=True):
-            pieces = [_pieces(here[dims.index(dim)], cut) for dim, cut in zip(own, cuts, strict=True)]
-            keys = _nested(array.name, [[at for at, _ in piece] for piece in pieces])
-            windows.append((keys, [[part for _, part in piece] for piece in pieces], [dims.index(d) for d in own]))
+        for array, on, along in zip(lazy, axes, touched, strict=True):
+            pieces = [of[block[axis]] for axis, of in zip(on, along, strict=True)]
+            windows.append((_nested(array.name, [numbers for numbers, _ in pieces]), [part for _, part in pieces], on))
         graph[(name, 0, *block)] = (
             _run,
             function,
@@ -128,20 +133,22 @@ def _run(
     return function(model.value, windows, spans, **options)
 
 
-def _pieces(span: Span, edges: np.ndarray) -> list[tuple[int, slice]]:
-    """Blocks that a span touches, each with the part of it."""
+def _pieces(span: Span, edges: np.ndarray) -> tuple[range, list[slice]]:
+    """Blocks that a span touches, and the part of each."""
     first = int(np.searchsorted(edges, span.first, side="right")) - 1
     last = int(np.searchsorted(edges, span.last, side="left"))
-    return [
-        (at, slice(max(span.first - int(edges[at]), 0), min(span.last, int(edges[at + 1])) - int(edges[at])))
-        for at in range(first, last)
+    cuts = edges[first : last + 1].tolist()
+    return range(first, last), [
+        slice(max(span.first - start, 0), min(span.last, stop) - start) for start, stop in itertools.pairwise(cuts)
     ]
 
 
-def _nested(name: str, numbers: list[list[int]], at: tuple[int, ...] = ()) -> Any:
+def _nested(name: str, numbers: Sequence[range], at: tuple[int, ...] = ()) -> Any:
     """Keys of blocks as nested lists, a level for each dim."""
     if not numbers:
         return (name, *at)
+    if len(numbers) == 1:
+        return [(name, *at, number) for number in numbers[0]]
     return [_nested(name, numbers[1:], (*at, number)) for number in numbers[0]]
 
 
