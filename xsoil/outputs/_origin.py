@@ -141,7 +141,26 @@ def files_of(arrays: Iterable[da.Array]) -> list[str]:
     search = _PathSearch()
     # Variables of one dataset share most of their layers, which are walked once.
     search.scan(HighLevelGraph.merge(*(array.dask for array in arrays)).values())
-    return sorted(search.found)
+    return sorted(_with_sources(search.found))
+
+
+def _with_sources(paths: set[str]) -> set[str]:
+    """Also the rasters that GDAL's virtual ones (VRT) are made of, which may be virtual themselves."""
+    found, new = set(paths), paths
+    while new := {path for path in new if path.lower().endswith(".vrt") and os.path.isfile(path)}:
+        new = {source for path in new for source in _sources(path)} - found
+        found |= new
+    return found
+
+
+def _sources(path: str) -> list[str]:
+    import rasterio
+
+    try:
+        with rasterio.open(path) as raster:
+            return [os.path.abspath(source) for source in raster.files if os.path.exists(source)]
+    except rasterio.errors.RasterioError:
+        return []  # another kind of file that is named so
 
 
 class _Nowhere:
@@ -195,7 +214,9 @@ class _PathSearch(cloudpickle.Pickler):  # type: ignore[misc]
 
     def note(self, path: str | PurePath) -> None:
         text = os.fspath(path).removeprefix("file://")
-        if len(text) < LONGEST_PATH and (os.sep in text or "." in text) and not text.endswith(".py") and _exists(text):
+        if len(text) > LONGEST_PATH or not (os.sep in text or "." in text) or text.endswith(".py"):
+            return
+        if text.strip("./") and _exists(text):  # "/" and "." are signs
             self.found.add(os.path.abspath(text))
 
 
