@@ -327,6 +327,18 @@ def test_nothing_along_a_dim(tmp_path, lazy):
     xr.testing.assert_equal(back, ds)
 
 
+@pytest.mark.parametrize(("write", "ending"), [(to_zarr, ".zarr"), (to_netcdf, ".nc"), (to_cog, ".tif")])
+def test_blocks_that_are_not_as_announced(soil, tmp_path, write, ending):
+    """0.7 announced as an integer became 0, and one cell announced as a block filled that."""
+    real = soil["k_sat"].chunk(x=300)
+    kind = real.copy(data=real.data.map_blocks(lambda block: block, dtype="i2", meta=np.empty((0, 0), "i2")))
+    size = real.copy(data=real.data.map_blocks(lambda block: block[:1, :1], meta=np.empty((0, 0), "f4")))
+    for array in (kind, size):
+        with pytest.raises(ArgumentError, match="but dask was told"):
+            write(array, tmp_path / f"a{ending}", progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_lazy_objects(tmp_path):
     """Lazy dates of other calendars came back as the first of January 1970."""
     dates = xr.date_range("2000-02-28", periods=3, calendar="360_day", use_cftime=True)

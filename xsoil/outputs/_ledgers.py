@@ -21,6 +21,7 @@ from urllib.parse import quote
 import numpy as np
 import zarr
 
+from xsoil.errors import ArgumentError
 from xsoil.threads import available_cores, in_order
 
 Block = tuple[int, ...]
@@ -53,7 +54,9 @@ class Ledger(ABC):
 
     def write(self, values: np.ndarray[Any, Any], block: Block, region: Region) -> None:
         """Write a region, then its entry."""
-        _opened(self.array, self.place, os.getpid())[region] = values
+        array = _opened(self.array, self.place, os.getpid())
+        require_promised(values, tuple(s.stop - s.start for s in region), array.dtype, self.array.rpartition("/")[2])
+        array[region] = values
         self._note(_entry(block), self._state(region))
 
     def finished(self, regions: Mapping[Block, Region]) -> set[Block]:
@@ -192,6 +195,16 @@ def sizes_below(files: Any, root: str) -> dict[str, int]:
 def _opened(array: str, place: str, process: int) -> Any:
     """The array, for one run (another may lay it out otherwise) in one process (connections do not survive a fork)."""
     return zarr.open_array(array, mode="r+")
+
+
+def require_promised(values: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:
+    """Raise where a block is not what dask had announced: writers would cut its numbers off, or repeat them."""
+    found = np.shape(values), np.asarray(values).dtype
+    if found[0] != shape or not np.can_cast(found[1], dtype, "safe" if dtype.kind in "US" else "same_kind"):
+        raise ArgumentError(
+            f"a block of {name!r} has the shape {found[0]} and the type {found[1]}, but dask was told {shape} and "
+            f"{dtype}; give map_blocks, from_delayed or apply_ufunc the shape and dtype that the function returns"
+        )
 
 
 def _entry(block: Block) -> str:

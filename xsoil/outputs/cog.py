@@ -22,6 +22,7 @@ from xsoil.choices import require_name
 from xsoil.data.objects import NODATA_ATTRS, as_dataset, nodata_of
 from xsoil.errors import ArgumentError, AxisError, MissingVariableError, UnknownNameError
 from xsoil.grids.geobox import has_grid, locate
+from xsoil.outputs._ledgers import require_promised
 from xsoil.outputs._paths import is_remote, local_path, refuse_existing, replacing
 from xsoil.outputs.progress import progress_bar
 from xsoil.vocabulary import VARIABLES
@@ -234,7 +235,7 @@ class _Raster:
                 **self.profile,
             ) as raster:
                 self._describe(raster)
-            _fill(scratch, self.bands.data, progress=progress)
+            _fill(_Target(scratch, self.bands.dtype, str(self.bands.name)), self.bands.data, progress=progress)
             options = {
                 "BLOCKSIZE": tile,
                 "COMPRESS": compress.upper(),
@@ -267,22 +268,22 @@ class _Raster:
 class _Target:
     """The scratch file as dask writes into it; opened for each block, so that any process can."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, dtype: np.dtype[Any], name: str):
+        self.path, self.dtype, self.name = path, dtype, name
 
     def __setitem__(self, region: tuple[slice, slice, slice], block: np.ndarray[Any, Any]) -> None:
         import rasterio
         from rasterio.windows import Window
 
         bands, rows, columns = region
+        require_promised(block, tuple(s.stop - s.start for s in region), self.dtype, self.name)
         window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
         with rasterio.Env(GDAL_PAM_ENABLED=False), rasterio.open(self.path, "r+") as raster:
             raster.write(block, indexes=range(bands.start + 1, bands.stop + 1), window=window)
 
 
-def _fill(path: Path, data: Any, *, progress: bool) -> None:
+def _fill(target: _Target, data: Any, *, progress: bool) -> None:
     """Write the bands block by block, in whatever order dask finishes them."""
-    target = _Target(path)
     if not hasattr(data, "dask"):
         whole = slice(0, data.shape[0]), slice(0, data.shape[1]), slice(0, data.shape[2])
         target[whole] = np.asarray(data)

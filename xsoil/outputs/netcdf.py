@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from xsoil.data.objects import as_dataset
 from xsoil.errors import ArgumentError
+from xsoil.outputs._ledgers import require_promised
 from xsoil.outputs._paths import is_remote, local_path, refuse_existing, replacing
 from xsoil.outputs.progress import progress_bar
 from xsoil.outputs.zarr import described
@@ -64,13 +65,21 @@ def to_netcdf(
     refuse_existing(target, overwrite=overwrite, replaceable=Path.is_file, what="a file")
     stored = described(ds)
     stored.attrs = {k: v for k, v in stored.attrs.items() if not str(k).startswith(("proj:", "spatial:"))}  # of GeoZarr
-    for variable in stored.variables.values():
+    for name, variable in stored.variables.items():
         for key in FLAGS & set(variable.attrs):  # CF: in the type of the variable
             if not isinstance(variable.attrs[key], str):
                 variable.attrs[key] = np.asarray(variable.attrs[key]).astype(variable.dtype)
         if variable.ndim and variable.dtype.kind in "iuf":
             variable.encoding |= COMPRESSION
-    lazy = any(variable.chunks is not None for variable in stored.variables.values())
-    with replacing(target) as temporary, progress_bar(shown=progress and lazy):
+        if variable.chunks is not None and variable.dtype.kind in "biuf":
+            lazy, dtype = variable.data, variable.dtype
+            variable.data = lazy.map_blocks(_promised, str(name), dtype, dtype=dtype, meta=lazy._meta)
+    shown = progress and any(variable.chunks is not None for variable in stored.variables.values())
+    with replacing(target) as temporary, progress_bar(shown=shown):
         stored.to_netcdf(temporary, engine=engine, format="NETCDF4")
     return target
+
+
+def _promised(block: Any, name: str, dtype: np.dtype[Any], block_info: Any = None) -> Any:
+    require_promised(block, tuple(block_info[None]["chunk-shape"]), dtype, name)
+    return block
