@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -53,3 +54,19 @@ def test_layers_of_their_own(no_compute, time, skip):
         computed = found.compute(scheduler="synchronous")
         assert computed.shape == found.shape
         np.testing.assert_allclose(computed, whole, rtol=1e-12)
+
+
+def test_results_in_another_order_have_other_names():
+    """One step whose results are given to other names: both together are what each is by itself."""
+    rain = Named(da.from_array(RAIN, chunks=(3, 2, 5)), ("time", "y", "x"))
+    one, other = (
+        scan_time(both, [rain], [], ("y", "x"), outputs=dict.fromkeys(names, RAIN.dtype), states={})[0]
+        for names in (("sum", "more"), ("more", "sum"))
+    )
+    found = dask.compute(*one, *other, scheduler="synchronous")
+    for array, expected in zip(found, (RAIN, RAIN + 1, RAIN, RAIN + 1), strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+def both(series, maps, state, *, skip, workers):
+    return [series[0], series[0] + 1], ()

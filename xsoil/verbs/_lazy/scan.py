@@ -112,7 +112,8 @@ def scan_time(
     sizes = dict(sizes)
     alone = [] if model is None else [shared(*model)]
     keys = tuple(entry.key for entry in alone)
-    token = tokenize(step, keys, [a.name for a in arrays], [n.dims for n in everything], dims, sorted(outputs), skip)
+    made = [list(outputs), list(states)]  # in their order, by which results are picked
+    token = tokenize(step, keys, [a.name for a in arrays], [n.dims for n in everything], dims, made, skip)
     verb = label(step)
     run, gather = f"{verb}-{token}", f"{verb}-maps-{token}"
     space = [sizes[dim] for dim in dims]
