@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from pixel_lists import reduce_lists
+from pyproj import Transformer
 
 from xsoil.errors import ArgumentError, UnknownNameError
 from xsoil.grids.ease import EASE_GRIDS
 from xsoil.grids.order_kernels import FRACTION, MODE, QUANTILE, STD
-from xsoil.grids.overlap import footprint_on
+from xsoil.grids.overlap import footprint_on, overlap_of
 from xsoil.grids.separable import SeparableOverlap
 
 ALL = slice(None)
@@ -223,3 +224,23 @@ def test_valid_fractions_do_not_round_to_more_than_one(how):
         _, fraction = overlap.select(values, (0, 0), ALL, ALL, "quantile", 0.5)
     assert fraction.max() <= 1.0
     np.testing.assert_allclose(fraction, 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("crs", "left", "width"),
+    [
+        ("EPSG:3832", 2.0e6, 60),  # Mercator of the Pacific: the dateline is at 3.34 million m
+        ("EPSG:3857", -20050000.0, 40),  # begins 12 km before the world does
+    ],
+)
+def test_mercator_across_the_dateline(crs, left, width):
+    target = GeoBox((12, width), Affine(50000, 0, left, 0, -50000, 300000), crs)
+    globe = GeoBox((180, 3600), Affine(0.1, 0, -180, 0, -0.1, 9), "EPSG:4326")
+    overlap = overlap_of(globe, target)
+    assert isinstance(overlap, SeparableOverlap)
+    total, fraction = overlap.reduce(np.ones((1, *globe.shape)), (0, 0), slice(None), slice(None), "sum")
+    turns = 3600 * width * 50000 / (2 * np.pi * 6378137)
+    np.testing.assert_allclose(total[0, 3].sum(), total[0, 3, 0] * width, rtol=1e-9)
+    latitude = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform([0, 0], [-300000, 300000])[1]
+    np.testing.assert_allclose(total.sum(), turns * (latitude[1] - latitude[0]) / 0.1, rtol=1e-6)
+    np.testing.assert_allclose(fraction, 1.0, rtol=1e-9)

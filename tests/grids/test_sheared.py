@@ -262,6 +262,20 @@ def test_utm_cells_across_the_dateline():
     assert longitude[1] < -178
 
 
+def test_the_ends_of_a_world_that_keeps_no_areas():
+    # Robinson: half of these cells or their neighbours lie off the world, where PROJ knows no area.
+    source = GeoBox((60, 120), Affine(3, 0, -180, 0, -3, 90), "EPSG:4326")
+    target = GeoBox((45, 90), Affine(400000, 0, -18e6, 0, -400000, 9e6), "ESRI:54030")
+    total, fraction = reduced(source, target, np.ones(source.shape), "sum")
+    np.testing.assert_allclose(np.nansum(total), 7200, rtol=1e-4)
+    assert (fraction[0, 22] > 0).sum() == 86  # 17.0e6 m each way
+    np.testing.assert_allclose(fraction[0, 22, 3:87], 1.0, rtol=1e-6)
+    part = GeoBox((40, 6), Affine(10000, 0, 16639530, 0, -10000, 2266900), "ESRI:54030")
+    fine = GeoBox((160, 24), Affine(2500, 0, 16639530, 0, -2500, 2266900), "ESRI:54030")
+    total, _ = reduced(fine, part, np.ones(fine.shape), "sum")
+    np.testing.assert_allclose(np.nansum(total), fine.shape[0] * fine.shape[1], rtol=1e-9)  # all: nothing is projected
+
+
 def test_pixels_across_a_tear_of_the_projection_are_not_whole():
     # 163 degrees from its central meridian, UTM tears along the equator: the image jumps by 20,000 cells.
     source = GeoBox((8, 8), Affine(250, 0, -14297132, 0, -425, 1800), "EPSG:6933")

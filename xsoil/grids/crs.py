@@ -163,6 +163,10 @@ def axis_edges(geobox: GeoBox, working: str) -> tuple[np.ndarray, np.ndarray] | 
         lattice_x = expected + np.remainder(lattice_x - expected + WORLD / 2, WORLD) - WORLD / 2
         if np.abs(lattice_x - expected).max() > 1e-6:
             return None  # a change of datum: not a plain scaling of longitude
+    elif working == EASE_GLOBAL:
+        steps = np.diff(lattice_x[4])
+        expected = lattice_x[4, 0] + np.concatenate([[0.0], np.cumsum(steps - WORLD * np.round(steps / WORLD))])
+        lattice_x = _unwrapped(lattice_x, expected)
     if not (np.isfinite(lattice_x).all() and np.isfinite(lattice_y).all()):
         return None
     cell_x = abs(lattice_x[0, -1] - lattice_x[0, 0]) / columns
@@ -174,7 +178,16 @@ def axis_edges(geobox: GeoBox, working: str) -> tuple[np.ndarray, np.ndarray] | 
     if geographic:
         return x * (WORLD / 360.0), working_y
     working_x = np.asarray(forward.transform(x, middle[: columns + 1] + at_y[4])[0])
+    if working == EASE_GLOBAL:
+        slope = (lattice_x[4, -1] - lattice_x[4, 0]) / (x[-1] - x[0])
+        working_x = _unwrapped(working_x, lattice_x[4, 0] + slope * (x - x[0]))
     return working_x, working_y
+
+
+def _unwrapped(x: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Positions on the working cylinder, with as many turns as lie nearest to what is expected."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(x - WORLD * np.round((x - expected) / WORLD))
 
 
 def cell_ratio(source: GeoBox, target: GeoBox) -> float:

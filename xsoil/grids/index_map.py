@@ -10,7 +10,7 @@ is the integral of `IndexMap.density` over it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ Array = NDArray[np.float64]
 
 QUANTUM = 2.0**-30
 """Target positions are multiples of this: shifting them by a period is then exact."""
+
+HALVINGS = 30
+"""Steps of the bisection for the end of the world."""
 
 # Where Goode's homolosine changes from sinusoidal to Mollweide: its meridians have a kink there.
 _HOMOLOSINE_KINK = math.radians(40 + 44 / 60 + 11.8 / 3600)
@@ -113,8 +116,18 @@ class IndexMap:
         return edges
 
     def density(self, column: Array, row: Array) -> Array:
-        """True area [m2] per target cell at fractional target (column, row); for the kind "general"."""
-        column, row = np.asarray(column, dtype=float), np.asarray(row, dtype=float)
+        """True area [m2] per target cell at fractional target (column, row); for the kind "general".
+
+        Off the world it is that of the end of the world: of the same row, or else of the row where the world ends.
+        """
+        column, row = np.broadcast_arrays(np.asarray(column, dtype=float), np.asarray(row, dtype=float))
+        found = self._density(column, row)
+        off = ~np.isfinite(found)
+        if off.any():
+            found[off] = self._density(*self._onto_world(column[off], row[off]))
+        return found
+
+    def _density(self, column: Array, row: Array) -> Array:
         to = transformer(self.target_crs, self._working)
         h = 0.5
         points = [_apply(self._target, column + dc, row + dr) for dc, dr in ((h, 0), (-h, 0), (0, h), (0, -h))]
@@ -126,6 +139,45 @@ class IndexMap:
         period = WORLD if self._working == EASE_GLOBAL else 0.0
         with np.errstate(invalid="ignore"):
             return np.abs(turn(ex - wx, period) * (sy - ny) - turn(sx - nx, period) * (ey - wy))
+
+    def _onto_world(self, column: Array, row: Array) -> tuple[Array, Array]:
+        """Places off the world, moved to where their row ends; rows off the world to the last one on it.
+
+        Rows are followed from the column of the projection's origin, which depends on no tile.
+        """
+        middle, equator = self._origin()
+        rows, which = np.unique(row, return_inverse=True)
+        rows = self._last_known(np.full(rows.shape, equator), rows, lambda r: (np.full(r.shape, middle), r))
+        at, width = rows[which.reshape(row.shape)], self.target_shape[1]
+        ends = np.stack(
+            [
+                self._last_known(np.full(rows.shape, middle), np.full(rows.shape, far), lambda c: (c, rows))
+                for far in (min(0.0, middle) - width, max(width, middle) + width)
+            ]
+        )
+        low, high = ends[:, which.reshape(row.shape)]
+        return np.clip(column, low, high), at
+
+    def _last_known(self, near: Array, far: Array, place: Callable[[Array], tuple[Array, Array]]) -> Array:
+        """Between places on the world and places that may be off it: the last at which it still has a density."""
+        known = np.isfinite(self._density(*place(far)))
+        near, beyond = np.where(known, far, near), far
+        for _ in range(HALVINGS):
+            half = 0.5 * (near + beyond)
+            known = np.isfinite(self._density(*place(half)))
+            near, beyond = np.where(known, half, near), np.where(known, beyond, half)
+        return near
+
+    def _origin(self) -> tuple[float, float]:
+        """Target (column, row) of the projection's natural origin."""
+        operation = crs_of(self.target_crs).coordinate_operation
+        offset = {"easting": 0.0, "northing": 0.0}
+        for parameter in operation.params if operation is not None else ():
+            for name in offset:
+                if name in parameter.name.lower():
+                    offset[name] = parameter.value
+        column, row = _apply(_inverse(self._target), offset["easting"], offset["northing"])
+        return float(column), float(row)
 
     def _to_index(self, x: Array, y: Array) -> tuple[Array, Array]:
         u, v = _apply(_inverse(self._target), x, y)
