@@ -8,9 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dask
+import dask.array as da
 import graphs
 import pytest
+import xarray as xr
 from dask.utils import key_split
+
+import xsoil
 
 PREFIXES = {
     "ptf": "xsoil.ptf",
@@ -47,3 +52,12 @@ def test_names_are_those_of_any_session(named):
     script = str(Path(graphs.__file__))
     done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == named
+
+
+def test_a_task_of_the_user_may_be_called_value():
+    """dask takes a text among the arguments of a task for the name of another, where there is one."""
+    grid = xsoil.ease_grid("EASE2_M36km", region=(-104, 33, -94, 40))
+    soil = xsoil.data.synthetic_soil(grid)[["sand"]]
+    made = da.from_delayed(dask.delayed(soil.sand.values, name="value"), grid.shape, soil.sand.dtype)
+    lazy = soil.copy(data={"sand": made}).soil.upscale(grid.zoom_out(3))
+    xr.testing.assert_identical(lazy.compute(), soil.soil.upscale(grid.zoom_out(3)))

@@ -118,7 +118,8 @@ def map_tiles(
         out_chunks = (*lead_chunks, *((size,) for size in output.extra), row_sizes, col_sizes)
         part_name, zeros, n = f"{name}-{what}", (0,) * len(output.extra), len(lead_chunks)
         at = itertools.product(*(range(len(sizes)) for sizes in (*lead_chunks, row_sizes, col_sizes)))
-        layer = {(part_name, *key[:n], *zeros, *key[n:]): (operator.getitem, (name, *key), what) for key in at}
+        pick = operator.itemgetter(what)  # as an argument of the task the name might be taken for a key of the graph
+        layer = {(part_name, *key[:n], *zeros, *key[n:]): (pick, (name, *key)) for key in at}
         full = HighLevelGraph({**layers_of, part_name: layer}, {**needs, part_name: {name}})
         picked[what] = da.Array(full, part_name, out_chunks, dtype=output.dtype)
     return picked
