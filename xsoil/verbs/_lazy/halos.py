@@ -13,6 +13,7 @@ from dask.array.core import unify_chunks
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
+from xsoil.verbs._lazy.blocks import without_empty_blocks
 from xsoil.verbs._lazy.model import on_axes
 from xsoil.verbs._lazy.shared import shared
 
@@ -80,7 +81,7 @@ def map_halos(
     dask array
         float32, chunked as the common refinement of the arrays.
     """
-    lazy = [array if isinstance(array, da.Array) else da.asarray(array) for array, _ in arrays]
+    lazy = [without_empty_blocks(array if isinstance(array, da.Array) else da.asarray(array)) for array, _ in arrays]
     own_dims = [own for _, own in arrays]
     refined, _ = unify_chunks(*itertools.chain.from_iterable(zip(lazy, own_dims, strict=True)), warn=False)
     sizes = [refined[dim] for dim in dims]

@@ -16,6 +16,7 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from xsoil.threads import available_cores
+from xsoil.verbs._lazy.blocks import without_empty_blocks
 from xsoil.verbs._lazy.names import label
 from xsoil.verbs._lazy.shared import shared
 
@@ -47,7 +48,7 @@ class Named:
         if not self.is_lazy:
             return da.from_array(np.asarray(self.array), chunks=-1)
         own = {at: -1 for at, dim in enumerate(self.dims) if dim not in dims}
-        return self.array.rechunk(own) if own else self.array
+        return without_empty_blocks(self.array.rechunk(own) if own else self.array)
 
 
 def scan_time(

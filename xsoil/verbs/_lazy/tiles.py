@@ -17,6 +17,7 @@ from odc.geo.geobox import GeoBox
 from xsoil.errors import ArgumentError
 from xsoil.grids.reduce import Output
 from xsoil.threads import available_cores
+from xsoil.verbs._lazy.blocks import without_empty_blocks
 from xsoil.verbs._lazy.islands import Island, Islands
 from xsoil.verbs._lazy.names import label
 
@@ -68,6 +69,7 @@ def map_tiles(
     asked = asked_tile(chunks)
     if not isinstance(data, da.Array):
         return _eager(np.asarray(data), step)
+    data = without_empty_blocks(data)
     lead_chunks = data.chunks[:-2]
     layers = math.prod(max(sizes) for sizes in lead_chunks)
     tile = _tile_shape(step, max(data.dtype.itemsize, 4), max(layers, 1), asked)
