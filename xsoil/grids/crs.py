@@ -158,6 +158,8 @@ def axis_edges(geobox: GeoBox, working: str) -> tuple[np.ndarray, np.ndarray] | 
     at_x, at_y = np.linspace(x[0], x[-1], 9), np.linspace(y[0], y[-1], 9)
     wrapped = np.remainder(at_x + 180.0, 360.0) - 180.0 if geographic else at_x  # PROJ refuses more than 10 radians
     lattice_x, lattice_y = (np.asarray(v) for v in forward.transform(*np.meshgrid(wrapped, at_y)))
+    if not (np.isfinite(lattice_x).all() and np.isfinite(lattice_y).all()):
+        return None
     if geographic:
         expected = at_x * (WORLD / 360.0)
         lattice_x = expected + np.remainder(lattice_x - expected + WORLD / 2, WORLD) - WORLD / 2
@@ -167,8 +169,6 @@ def axis_edges(geobox: GeoBox, working: str) -> tuple[np.ndarray, np.ndarray] | 
         steps = np.diff(lattice_x[4])
         expected = lattice_x[4, 0] + np.concatenate([[0.0], np.cumsum(steps - WORLD * np.round(steps / WORLD))])
         lattice_x = _unwrapped(lattice_x, expected)
-    if not (np.isfinite(lattice_x).all() and np.isfinite(lattice_y).all()):
-        return None
     cell_x = abs(lattice_x[0, -1] - lattice_x[0, 0]) / columns
     cell_y = abs(lattice_y[-1, 0] - lattice_y[0, 0]) / rows
     if np.ptp(lattice_x, axis=0).max() > 1e-9 * cell_x + 1e-7 or np.ptp(lattice_y, axis=1).max() > 1e-9 * cell_y + 1e-7:
