@@ -348,3 +348,11 @@ def test_metadata_faults_raise(no_compute, fault, lazy, monkeypatch):
         monkeypatch.setitem(globals(), "surface", lambda *args, **kwargs: plain(*args, **kwargs).chunk(x=2))
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("chunks", [None, {"time": 10}])
+def test_a_selection_of_no_cells(chunks):
+    ds = surface().isel(x=slice(0))
+    out = rootzone(ds if chunks is None else ds.chunk(chunks), T=5).compute()
+    assert out.soil_moisture.shape == (NT, NY, 0)
+    assert out.final_weight.shape == (NY, 0)

@@ -151,3 +151,11 @@ def test_flags_go_on_with_the_state():
     assert simulate(ds, rest, initial=other).status.values[0, 1] == 32
     filled = final_state(first).fillna(0.2)
     assert simulate(soil(), rest.fillna(1.0), initial=filled).status.values[0, 1] == 0  # a reason that is gone
+
+
+@pytest.mark.parametrize("chunks", [None, {"time": 10}])
+def test_a_selection_of_no_cells(chunks):
+    ds, forcing = soil("f4").isel(y=slice(0)), weather("f4").isel(y=slice(0))
+    run = simulate(ds, forcing if chunks is None else forcing.chunk(chunks), outputs=SERIES, warmup=4).compute()
+    assert run.theta.shape == (forcing.sizes["time"] - 4, 0, NX)
+    assert run.final_theta.shape == run.status.shape == (0, NX)

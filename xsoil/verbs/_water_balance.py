@@ -165,7 +165,8 @@ def _block(
         scale, bias = (flat[name].astype(dtype) for name in OBSERVATION)
         values["theta_obs"] = values["theta"] * scale + bias
     after = [*end, *(before[name] for name in states[len(end) :])]
-    return [values[name].reshape(-1, *shape) for name in outputs], tuple(array.reshape(shape) for array in after)
+    made = [values[name].reshape(len(values[name]), *shape) for name in outputs]
+    return made, tuple(array.reshape(shape) for array in after)
 
 
 def _with_the_flags_of_before(status: np.ndarray, initial: np.ndarray, before: np.ndarray) -> np.ndarray:

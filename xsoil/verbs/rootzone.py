@@ -162,7 +162,7 @@ def _exponential_filter(
     status = np.where((scale > 0) & (scale < np.inf), status, FLAGS["impossible_time_scale"])
     status = np.where(np.isnan(scale), FLAGS["missing_time_scale"], status).astype(np.uint8)
     end = value.reshape(shape), weight.reshape(shape), status.reshape(shape)
-    return [values.reshape(-1, *shape)], end
+    return [values.reshape(len(values), *shape)], end
 
 
 def _scale(T: float | xr.DataArray, ds: xr.Dataset) -> xr.DataArray:
