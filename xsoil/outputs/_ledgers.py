@@ -5,6 +5,7 @@ Ledgers go to the workers with the tasks, so they hold paths and open what they 
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import tempfile
@@ -27,6 +28,8 @@ from xsoil.threads import available_cores, in_order
 Block = tuple[int, ...]
 Region = tuple[slice, ...]
 
+LONGEST_NAME = 200
+"""Characters of the folder of an array's entries."""
 PIECE = 2**20
 """Bytes of a file that are read at once for its checksum."""
 
@@ -169,7 +172,10 @@ def ledgers_of(kind: type[Ledger], names: Iterable[str], store: str, place: str,
     found: dict[str, Ledger] = {}
     for name in names:
         layout = zarr.open_array(template / name, mode="r")
-        found[name] = kind(f"{store}/{name}", f"{place}/{quote(name, safe='')}", layout.shards or layout.chunks)
+        entries = quote(name, safe="")
+        if len(entries) > LONGEST_NAME:  # letters of other alphabets take nine signs
+            entries = hashlib.sha256(name.encode()).hexdigest()
+        found[name] = kind(f"{store}/{name}", f"{place}/{entries}", layout.shards or layout.chunks)
     return found
 
 

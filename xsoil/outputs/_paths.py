@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -11,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from string import hexdigits
 from typing import IO
 from urllib.request import url2pathname
 
@@ -22,6 +24,10 @@ if sys.platform != "win32":
 
 LOCAL = ("file://", "local://")
 LOCK, REPLACED = "lock", "replaced"
+LONGEST_NAME = 255
+"""Bytes of the name of a file, on most systems."""
+MARGIN = ".tif..partial"
+"""What stands around the name of a variable in that of the `workshop` of its file."""
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
@@ -32,9 +38,30 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
-    """A path, also of the URL of a local file."""
+    """A path, also of the URL of a local file, that means the same wherever this process changes to."""
     text = os.fspath(path)
-    return Path(url2pathname(text.partition("://")[2])) if text.lower().startswith(LOCAL) else Path(path)
+    if text.lower().startswith(LOCAL):
+        place = text.partition("://")[2]
+        host, _, rest = place.partition("/")
+        text = url2pathname(f"/{rest}" if host.lower() == "localhost" else place)
+    if not text or "\0" in text or any(len(os.fsencode(part)) > LONGEST_NAME for part in Path(text).parts):
+        raise ArgumentError(
+            f"the path is {text!r}; expected that of a file or folder to write, without NUL signs, "
+            f"its names of {LONGEST_NAME} bytes at most"
+        )
+    found = Path(text)
+    if ".." in found.parts:  # what lies above a link is not what stands before it
+        found = Path(os.path.realpath(found))
+    return Path(os.path.abspath(found))
+
+
+def is_file_name(name: str) -> bool:
+    """True where a variable's name can be that of a file, here and on other systems."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return False
+    return 0 < size <= LONGEST_NAME and not any(sign in name for sign in "/\\\0")
 
 
 def refuse_existing(path: Path, *, overwrite: bool, replaceable: Callable[[Path], bool], what: str) -> None:
@@ -84,7 +111,7 @@ def claimed(path: Path) -> Iterator[Path]:
 def _locked(holder: Path, path: Path) -> Iterator[None]:
     file: IO[str] | None = None
     while file is None:
-        holder.mkdir(parents=True, exist_ok=True)
+        _make_workshop(holder, path)
         try:
             file = open(holder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115  (closed below: closing is unlocking)
         except FileNotFoundError:
@@ -112,6 +139,29 @@ def _locked(holder: Path, path: Path) -> Iterator[None]:
         yield
     finally:
         file.close()
+
+
+def _make_workshop(holder: Path, path: Path) -> None:
+    """Make the folder, or raise where none can be made or where one is that was not made here."""
+    names: set[str] = set()
+    try:
+        holder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            names = set(os.listdir(holder))
+    except OSError as error:
+        if isinstance(error, FileExistsError) and not _stands(holder):
+            return  # another run has just ended and taken it away
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ArgumentError(
+            f"{path} cannot be written: {error.strerror} ({error.filename}); "
+            "expected a name in a folder that you may write to"
+        ) from error
+    own = {n for n in names if n.startswith(".nfs") or n == REPLACED or (len(n) == 16 and set(n) <= set(hexdigits))}
+    if holder.is_symlink() or (holder / LOCK).is_dir() or (LOCK not in names and names - own):
+        raise ArgumentError(
+            f"{holder}, in which {path.name} would be made, was not made by xsoil; move it away, or write elsewhere"
+        )
 
 
 def _lock(file: IO[str]) -> None:

@@ -23,7 +23,7 @@ from xsoil.data.objects import NODATA_ATTRS, as_dataset, nodata_of
 from xsoil.errors import ArgumentError, AxisError, MissingVariableError, UnknownNameError
 from xsoil.grids.geobox import has_grid, locate
 from xsoil.outputs._ledgers import require_promised
-from xsoil.outputs._paths import is_remote, local_path, refuse_existing, replacing
+from xsoil.outputs._paths import MARGIN, is_file_name, is_remote, local_path, refuse_existing, replacing
 from xsoil.outputs.progress import progress_bar
 from xsoil.vocabulary import VARIABLES
 
@@ -78,7 +78,7 @@ def to_cog(
     Returns
     -------
     Path
-        `path`: the file, or the folder.
+        `path` (absolute): the file, or the folder.
 
     Raises
     ------
@@ -156,7 +156,12 @@ def _names(ds: xr.Dataset, variable: str | None) -> list[Hashable]:
 
 
 def _file_name(name: Hashable) -> str:
-    return str(name).replace("/", "_").replace(os.sep, "_")
+    file = str(name).replace("/", "_").replace(os.sep, "_")
+    if not is_file_name(file + MARGIN):
+        raise ArgumentError(
+            f"a variable is named {name!r}, which no file can be; rename it: ds.rename({{{str(name)!r}: ...}})"
+        )
+    return file
 
 
 class _Raster:

@@ -45,7 +45,7 @@ def to_netcdf(
     Returns
     -------
     Path
-        `path`.
+        `path`, absolute.
 
     Raises
     ------

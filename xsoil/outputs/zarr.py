@@ -16,7 +16,7 @@ from xsoil.data.objects import as_dataset, one_nodata
 from xsoil.errors import ArgumentError, AxisError
 from xsoil.grids.geobox import has_grid, locate, spatial_dims
 from xsoil.outputs._layout import laid_out
-from xsoil.outputs._paths import is_remote, local_path, refuse_existing, replacing
+from xsoil.outputs._paths import is_file_name, is_remote, local_path, refuse_existing, replacing
 from xsoil.outputs._regions import lazy_names, write_at_once
 from xsoil.outputs._resume import is_finished_run, write_store
 from xsoil.outputs._resume_remote import LAST, PARTIAL, STORES, TOKEN, write_remote_store
@@ -80,7 +80,7 @@ def to_zarr(
     Returns
     -------
     Path or str
-        `path`, to open with ``xr.open_zarr(path)``.
+        `path` (absolute) or URL, to open with ``xr.open_zarr``.
 
     Raises
     ------
@@ -149,10 +149,14 @@ def _is_store(path: Path) -> bool:
 
 def _check_names(ds: xr.Dataset) -> None:
     for name in ds.variables:
-        if not isinstance(name, str) or not name or name in RESERVED or any(sign in name for sign in "/*?["):
+        good = isinstance(name, str) and is_file_name(name) and name not in RESERVED
+        if not good or any(sign in str(name) for sign in "*?["):
             raise ArgumentError(
                 f"a variable is named {name!r}, which no folder can be; rename it: ds.rename({{{name!r}: ...}})"
             )
+    for dim in ds.dims:
+        if not isinstance(dim, str):
+            raise ArgumentError(f"a dim is named {dim!r}; expected text: ds.rename({{{dim!r}: {str(dim)!r}}})")
 
 
 def _check_sizes(ds: xr.Dataset, what: str, sizes: Mapping[Hashable, int] | None) -> None:
