@@ -44,6 +44,8 @@ def test_halos():
     lazy = da.from_array(values, chunks=((0, 4), (2, 0, 3)))
     found = map_halos(_middle, None, "none", [(lazy, ("y", "x"))], ("y", "x"), {"x": (1, 1)}, 1)
     np.testing.assert_array_equal(found.compute(scheduler="synchronous")[0], values)
+    none = map_halos(_middle, None, "none", [(lazy[:0], ("y", "x"))], ("y", "x"), {"y": (1, 1), "x": (1, 1)}, 1)
+    assert none.compute().shape == (1, 0, 5)
 
 
 def _middle(model, windows, spans):

@@ -85,6 +85,8 @@ def map_halos(
     own_dims = [own for _, own in arrays]
     refined, _ = unify_chunks(*itertools.chain.from_iterable(zip(lazy, own_dims, strict=True)), warn=False)
     sizes = [refined[dim] for dim in dims]
+    if (0,) in sizes:  # a selection of no cells
+        return da.zeros((count, *map(sum, sizes)), np.float32, chunks=((count,), *sizes))
     spans = [spans_of(size, depth.get(dim, (0, 0))) for dim, size in zip(dims, sizes, strict=True)]
     axes = [[dims.index(dim) for dim in own] for own in own_dims]
     edges = [[np.cumsum([0, *sizes]) for sizes in array.chunks] for array in lazy]
