@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import rioxarray  # noqa: F401
@@ -336,6 +337,35 @@ def test_blocks_that_are_not_as_announced(soil, tmp_path, write, ending):
     for array in (kind, size):
         with pytest.raises(ArgumentError, match="but dask was told"):
             write(array, tmp_path / f"a{ending}", progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _odd(lazy: bool) -> dict[str, xr.Dataset]:
+    """Datasets that a file cannot hold, and what the message must name."""
+    ds = xr.Dataset({"a": ("i", [1.0, 2.0])}, {"t": ("i", np.array(["2001-01-01", "2002-01-01"], "M8[ns]"))})
+    ds = ds.chunk(i=1) if lazy else ds
+    mixed, around = np.array([1, "b"], object), []
+    around.append(around)
+    return {
+        "{'b': 'object'}": ds.assign(b=("i", mixed)),
+        "reset_index": ds.expand_dims(k=2).stack(j=("i", "k"), create_index=True),
+        "float128|96": ds.astype(np.longdouble),
+        "{'b': 'category'}": ds.assign_coords(b=("i", pd.Categorical(["a", "b"]))),
+        "Key 'units'": ds.assign_coords(t=ds["t"].assign_attrs(units="days since 2000-01-01")),
+        "or itself": ds.assign_attrs(a=around),
+        "another name": ds["a"].rename("t"),
+    }
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("write", [to_zarr, to_netcdf])
+def test_what_a_file_cannot_hold(tmp_path, write, lazy):
+    """Told in one of xsoil's errors, with a way out, and nothing is left."""
+    for message, ds in _odd(lazy).items():
+        with pytest.raises(ArgumentError, match=message):
+            write(ds, tmp_path / "a.nc", progress=False)
+    with pytest.raises(ArgumentError, match="rename"):
+        write(xr.Dataset({"a\0b": ("i", [1.0])}), tmp_path / "a.nc", progress=False)
     assert list(tmp_path.iterdir()) == []
 
 

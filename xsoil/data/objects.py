@@ -23,7 +23,12 @@ def as_dataset(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
     if isinstance(obj, xr.DataArray):
         if obj.name is None:
             raise ArgumentError("the DataArray has no name; expected a variable's name: da.rename('sand')")
-        return obj.to_dataset()
+        try:
+            return obj.to_dataset()
+        except ValueError as error:
+            raise ArgumentError(
+                f"the DataArray {obj.name!r} cannot be a dataset ({error}); expected another name: da.rename('sand')"
+            ) from error
     raise ArgumentError(f"expected an xarray Dataset or a named DataArray, found {type(obj).__name__}")
 
 

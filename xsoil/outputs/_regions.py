@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import xarray as xr
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
+from xsoil.errors import ArgumentError
 from xsoil.outputs._ledgers import Block, Ledger, Region
 from xsoil.outputs.progress import progress_bar
 
@@ -52,16 +54,36 @@ def _begun(ds: xr.Dataset, store: Path) -> Any:
         # Consolidated metadata makes opening one request, and xarray warns on reading where it is absent.
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
         warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification", category=FutureWarning)
-        return ds.to_zarr(store, mode="w-", compute=False, zarr_format=3, consolidated=True)
+        with explained(ds, "Zarr"):
+            return ds.to_zarr(store, mode="w-", compute=False, zarr_format=3, consolidated=True)
+
+
+@contextmanager
+def explained(ds: xr.Dataset, what: str) -> Iterator[None]:
+    """Where a format has no way to hold a variable: say which ones are not plain, and what to do."""
+    try:
+        yield
+    except (OSError, ArgumentError):
+        raise
+    except Exception as error:  # of any class: xarray, zarr and netCDF4 have one for each kind
+        plain = {n for n, v in ds.variables.items() if isinstance(v.dtype, np.dtype) and v.dtype.kind in "biufSUTMm"}
+        odd = {str(n): str(v.dtype) for n, v in ds.variables.items() if n not in plain}
+        text = " ".join(str(error).split())[:500]
+        raise ArgumentError(
+            f"{what} cannot hold this dataset ({type(error).__name__}: {text}); variables that are no number, time or "
+            f"text: {odd or 'none'}. Convert what it names (.astype, .reset_index, .drop_attrs), or .drop_vars it"
+        ) from error
 
 
 def encoded_arrays(ds: xr.Dataset) -> dict[str, da.Array]:
     """The lazy variables as they are stored (times as numbers, truth as bytes), by name."""
     from xarray.backends.zarr import encode_zarr_variable
 
-    return {
-        str(name): encode_zarr_variable(ds.variables[name], name=name, zarr_format=3).data for name in lazy_names(ds)
-    }
+    with explained(ds, "Zarr"):
+        return {
+            str(name): encode_zarr_variable(ds.variables[name], name=name, zarr_format=3).data
+            for name in lazy_names(ds)
+        }
 
 
 def write_regions(arrays: dict[str, da.Array], ledgers: Mapping[str, Ledger], *, progress: bool) -> None:

@@ -14,6 +14,7 @@ from xsoil.data.objects import as_dataset
 from xsoil.errors import ArgumentError
 from xsoil.outputs._ledgers import require_promised
 from xsoil.outputs._paths import is_remote, local_path, refuse_existing, replacing
+from xsoil.outputs._regions import explained
 from xsoil.outputs.progress import progress_bar
 from xsoil.outputs.zarr import described
 
@@ -63,6 +64,8 @@ def to_netcdf(
     if not find_spec("netCDF4") and not find_spec("h5netcdf"):
         raise ImportError('writing netCDF needs netCDF4 or h5netcdf: pip install "xsoil[data]"')
     refuse_existing(target, overwrite=overwrite, replaceable=Path.is_file, what="a file")
+    if cut := [name for name in (*ds.variables, *ds.dims) if "\0" in str(name)]:
+        raise ArgumentError(f"names with NUL signs, which netCDF cuts there: {cut}; rename them: ds.rename(...)")
     stored = described(ds)
     stored.attrs = {k: v for k, v in stored.attrs.items() if not str(k).startswith(("proj:", "spatial:"))}  # of GeoZarr
     for name, variable in stored.variables.items():
@@ -76,7 +79,9 @@ def to_netcdf(
             variable.data = lazy.map_blocks(_promised, str(name), dtype, dtype=dtype, meta=lazy._meta)
     shown = progress and any(variable.chunks is not None for variable in stored.variables.values())
     with replacing(target) as temporary, progress_bar(shown=shown):
-        stored.to_netcdf(temporary, engine=engine, format="NETCDF4")
+        with explained(stored, "netCDF"):
+            writing = stored.to_netcdf(temporary, engine=engine, format="NETCDF4", compute=False)
+        writing.compute()
     return target
 
 

@@ -26,6 +26,9 @@ Resume = bool | Literal["unchecked"]
 # Names that mean something else in a store.
 RESERVED = (".", "..", PARTIAL, LAST)
 
+DEEPEST = 100
+"""Lists within lists of an attribute that JSON cannot hold as it is."""
+
 # What another file said about its storage: wrong, or an error, for the new store.
 _LINKS = ("grid_mapping", "coordinates")
 _MISSING = ("_FillValue", "missing_value")
@@ -196,8 +199,10 @@ def _undecorated(ds: xr.Dataset) -> xr.Dataset:
     return out
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, depth: int = 0) -> Any:
     """The value as JSON can hold it; what it cannot hold becomes text."""
+    if depth > DEEPEST:
+        raise ArgumentError(f"an attribute holds lists or tables {DEEPEST} deep, or itself; delete it from .attrs")
     if isinstance(value, np.generic):
         value = value.item()
     elif isinstance(value, np.ndarray):
@@ -206,11 +211,11 @@ def _plain(value: Any) -> Any:
         value = value.decode(errors="replace")
     try:
         json.dumps(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         if isinstance(value, Mapping):
-            return {str(k): _plain(v) for k, v in value.items()}
+            return {str(k): _plain(v, depth + 1) for k, v in value.items()}
         if isinstance(value, (list, tuple)):
-            return [_plain(v) for v in value]
+            return [_plain(v, depth + 1) for v in value]
         return str(value)
     return value
 
