@@ -106,3 +106,12 @@ def test_long_names_in_other_alphabets(sand, tmp_path):
 def test_dims_that_are_no_text(tmp_path):
     with pytest.raises(ArgumentError, match=r"rename\(\{5: '5'\}\)"):
         to_zarr(xr.Dataset({"a": ((5,), [1.0])}), tmp_path / "a.zarr", progress=False)
+
+
+def test_notes_in_a_store_are_not_deleted(sand, tmp_path):
+    to_zarr(sand, "a.zarr", progress=False)
+    (tmp_path / "a.zarr" / "README.md").write_text("mine")
+    for ds in (sand.load(), sand.chunk()):
+        with pytest.raises(ArgumentError, match="not a Zarr store alone"):
+            to_zarr(ds, "a.zarr", overwrite=True, progress=False)
+    assert (tmp_path / "a.zarr" / "README.md").read_text() == "mine"

@@ -137,7 +137,7 @@ def to_zarr(
     local = local_path(path)
     lazy = bool(lazy_names(stored))
     if not (lazy and resume is not False and not overwrite and is_finished_run(local)):
-        refuse_existing(local, overwrite=overwrite, replaceable=_is_store, what="a Zarr store")
+        refuse_existing(local, overwrite=overwrite, replaceable=_is_store, what="a Zarr store alone")
     if lazy:
         write_store(stored, local, resume=resume, overwrite=overwrite, progress=progress)
         return local
@@ -147,7 +147,11 @@ def to_zarr(
 
 
 def _is_store(path: Path) -> bool:
-    return any((path / name).is_file() for name in STORES)
+    if not any((path / name).is_file() for name in STORES):
+        return False
+    # Chunks of a bare array of format 2 are named 0.0; other files that do not hide are somebody's notes.
+    files = (entry.name for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+    return all(name in STORES or not name.strip("0123456789.") for name in files)
 
 
 def _check_names(ds: xr.Dataset) -> None:
