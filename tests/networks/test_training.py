@@ -7,6 +7,7 @@ import signal
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from learning_world import TARGETS, world  # noqa: E402
 
 from xsoil.errors import ArgumentError, UnknownNameError  # noqa: E402
 from xsoil.networks import training  # noqa: E402
+from xsoil.networks.batches import fingerprint  # noqa: E402
 from xsoil.networks.learner import ParameterLearner  # noqa: E402
 from xsoil.networks.samples import InMemorySource, Sample  # noqa: E402
 from xsoil.networks.scaling import InputScaling  # noqa: E402
@@ -298,6 +300,21 @@ def test_a_loss_that_is_no_number(source, sample):
     empty = InMemorySource(Sample(**{**vars(sample), "forcing": forcing}))
     with pytest.raises(ArgumentError, match="the model gave no number"):
         trained(empty, learner_for(source))
+
+
+def test_a_training_does_not_go_on_with_other_data(sample, source, tmp_path):
+    trained(source, epochs=1, directory=tmp_path)
+    for field in ("static", "forcing", "observed", "known"):
+        whole = getattr(sample, field)
+        name = None if field == "static" else next(iter(whole))
+        changed = (whole if name is None else whole[name]).copy()
+        at = tuple(np.argwhere(np.isfinite(changed))[0])
+        changed[at] = np.nextafter(changed[at], changed.dtype.type(np.inf))
+        other = InMemorySource(replace(sample, **{field: changed if name is None else {**whole, name: changed}}))
+        for epochs in (1, 2):
+            with pytest.raises(ArgumentError, match=r"differs in \['data'\]"):
+                trained(other, learner_for(source), epochs=epochs, directory=tmp_path, resume=True)
+    assert fingerprint(source, TRAIN) == fingerprint(Streamed(sample), TRAIN[::-1])
 
 
 def test_what_is_refused(source, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 from xsoil.errors import ArgumentError
 from xsoil.networks.samples import Cells, CellSource, InMemorySource, Sample
 
-__all__ = ["Batches", "finite_values"]
+__all__ = ["Batches", "fingerprint", "finite_values"]
 
 # Groups of blocks in memory at a time: the one that is trained on, the next one, and what the source needs to read it.
 _GROUPS = 4
 # Cells that are read to learn how large a cell is.
 _PROBE = 64
+# Numbers that a fingerprint multiplies at a time.
+_AT_ONCE = 2**20
 
 
 class Batches:
@@ -142,3 +145,35 @@ def finite_values(source: CellSource, cells: Cells, kind: str) -> dict[str, NDAr
             count = np.isfinite(array).reshape(-1, own.size).sum(axis=0)
             found.setdefault(name, np.zeros(cells.size, np.intp))[at] = count
     return found
+
+
+def fingerprint(source: CellSource, cells: Cells) -> str:
+    """What tells the data of these cells from others, in any blocks; one pass."""
+    sums: dict[str, NDArray[np.uint64]] = {}
+    place = {int(cell): i for i, cell in enumerate(np.sort(cells))}
+    for block in source.blocks:
+        own = block[np.isin(block, cells)]
+        if not own.size:
+            continue
+        at = [place[int(cell)] for cell in own]
+        for name, array, axis in source.read(own).arrays():
+            found = _cell_sums(np.moveaxis(np.asarray(array), axis, 0).reshape(own.size, -1))
+            sums.setdefault(name, np.zeros(len(place), np.uint64))[at] = found
+    digest = hashlib.sha256()
+    for name, column in sorted(sums.items()):
+        digest.update(name.encode() + column.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _cell_sums(values: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """The bits of each cell's values (cells, values), weighted by their places and summed up."""
+    odd = np.random.default_rng(0).integers(0, 2**63, values.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    out = np.empty(len(values), np.uint64)
+    step = max(_AT_ONCE // max(values.shape[1], 1), 1)
+    for first in range(0, len(values), step):
+        part = values[first : first + step].astype(np.float64)
+        part[np.isnan(part)] = np.nan  # of one pattern of bits
+        bits = np.ascontiguousarray(part).view(np.uint64)
+        # The upper half is mixed into the lower one, where single precision has zeros only.
+        out[first : first + step] = ((bits ^ (bits >> np.uint64(29))) * odd).sum(axis=1)
+    return out

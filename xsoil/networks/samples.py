@@ -58,14 +58,14 @@ class Sample:
 
     def __post_init__(self) -> None:
         n = len(self.cells)
-        for name, array, axis in self._arrays():
+        for name, array, axis in self.arrays():
             if array.shape[axis] != n:
                 raise ArgumentError(
                     f"{name} is of shape {tuple(array.shape)} in a sample of {n} cells; "
                     f"expected {n} in its {'last' if axis else 'first'} dimension"
                 )
 
-    def _arrays(self) -> list[tuple[str, Array, int]]:
+    def arrays(self) -> list[tuple[str, Array, int]]:
         """Every array with its name and the axis of its cells."""
         found = [(name, getattr(self, name), 0) for name in ("cells", "static", "history")]
         found += [
@@ -87,7 +87,7 @@ class Sample:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        return sum(array.nbytes for _, array, _ in self._arrays())
+        return sum(array.nbytes for _, array, _ in self.arrays())
 
     def take(self, positions: NDArray[np.integer[Any]]) -> Sample:
         """The cells at these positions, copied."""

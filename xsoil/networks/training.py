@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from xsoil.choices import require_choice
 from xsoil.errors import ArgumentError, SoilError
-from xsoil.networks.batches import Batches, finite_values
+from xsoil.networks.batches import Batches, fingerprint, finite_values
 from xsoil.networks.checkpoints import BEST, LAST, CheckpointFiles, best_state, finite, read, refused, rows_of
 from xsoil.networks.learning import Learner
 from xsoil.networks.loop import SCHEDULES, Loop
@@ -119,7 +119,8 @@ def fit(
     directory : path, optional
         Where checkpoints go, "last.ckpt" after each epoch and "best.ckpt"; a temporary folder if not given.
     resume : bool
-        Continue from `directory`, exactly as if there had been no interruption; begin anew if it holds nothing.
+        Continue from `directory`, exactly as if there had been no interruption; begin anew if it holds nothing. The
+        data must be the same too.
     progress : bool
         Show a bar of epochs.
     seed : int
@@ -148,8 +149,11 @@ def fit(
     source = held(source, np.concatenate([train, validation]), memory_budget)
     train, validation, excluded = _with_observations(learner, source, train, validation)
     apart = held(source, validation, memory_budget * _FOR_VALIDATION) if validation.size else source
+    # Only checkpoints that stay may be continued, and with other data they must not be.
+    data = "" if directory is None else fingerprint(source, np.concatenate([train, validation]))
     settings = _settings(
-        learner, train, validation, seed=seed, batch_cells=batch_cells, learning_rate=learning_rate, schedule=schedule,
+        learner, train, validation, data=data, seed=seed, batch_cells=batch_cells, learning_rate=learning_rate,
+        schedule=schedule,
         **({"epochs": epochs} if schedule == "one_cycle" else {"patience": patience}),
         **({} if isinstance(source, InMemorySource) else {"memory_budget": memory_budget}),
     )  # fmt: skip
