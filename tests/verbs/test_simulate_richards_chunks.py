@@ -157,3 +157,14 @@ def test_forcing_stored_one_file_a_day(tmp_path, no_compute):
             found = simulate(ds, stored, model, **options)
             assert found.theta.chunks[0] == (1,) * 20
             xr.testing.assert_identical(found.compute(scheduler="synchronous"), simulate(ds, forcing, model, **options))
+
+
+@pytest.mark.parametrize("chunks", [None, {"time": 10}])
+def test_a_selection_of_no_columns(chunks):
+    ds, forcing = maps().isel(y=slice(0)), weather().isel(y=slice(0))
+    found = run(
+        ds, forcing if chunks is None else forcing.chunk(chunks), warmup=4, depths=0.1, outputs=SERIES
+    ).compute()
+    assert found.theta.shape == (DAYS - 4, 1, 0, NX)
+    assert found.final_h.shape == (found.sizes["node"], 0, NX)
+    assert found.status.shape == (0, NX)

@@ -177,9 +177,8 @@ def run(
             f"expected {CURVES[curve]} and {expected}"
         )
     roots, start = np.atleast_1d(np.asarray(root_depth, np.float64)), np.asarray(initial, np.float64)
-    columns = max(
-        *(a.shape[1] for a in series), *(a.shape[-1] if a.ndim else 1 for a in (*numbers, *stresses, roots, start)), 1
-    )
+    per_column = [*(a.shape[1:] for a in series), *(a.shape[-1:] for a in (*numbers, *stresses, roots, start))]
+    columns: int = np.broadcast_shapes(*per_column, (1,))[0]  # none, where an input has none
     layers = max(a.shape[0] if a.ndim == 2 else 1 for a in numbers)
     numbers = [np.broadcast_to(a, (layers, columns)) for a in numbers]
     stresses = [np.broadcast_to(a, (columns,)) for a in stresses]
