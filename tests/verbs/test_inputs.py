@@ -95,6 +95,16 @@ def test_same_grid():
         _inputs.require_same_grid(a, a.isel(y=[0, 1]), "forcing")
 
 
+def test_numbers_of_sites_are_the_same_or_not():
+    """They jump, so that a step tells nothing: 1 and 2 were within a thousandth of the mean."""
+    a = xr.Dataset({"v": ("site", np.zeros(3))}, {"site": [1, 700, 1_000_000]})
+    for other in ([2, 700, 1_000_000], [1, 702, 1_000_000], [1.0, 701.0, 1e6]):
+        with pytest.raises(GridMismatchError, match="the coordinates of 'site' differ"):
+            _inputs.require_same_grid(a, a.assign_coords(site=other), "forcing")
+    _inputs.require_same_grid(a, a.assign_coords(site=[1.0, 700.0, 1e6]), "forcing")
+    _inputs.require_same_grid(a.isel(site=[0]), a.isel(site=[0]).assign_coords(site=[1.0]), "forcing")
+
+
 @pytest.mark.parametrize(
     ("times", "message"),
     [

@@ -82,7 +82,8 @@ def classes_of(array: xr.DataArray, decoded: xr.DataArray) -> np.ndarray | None:
 def require_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray, what: str) -> None:
     """Raise unless the dimensions that `a` and `b` share have the same sizes and coordinates.
 
-    Coordinates may differ by 1e-3 of a step (rounding in files); a shifted grid is an error, never aligned.
+    Coordinates may differ by 1e-3 of the smallest step (rounding in files), whole numbers not at all; a shifted grid,
+    and other sites, are errors, never aligned.
     """
     for dim in [d for d in a.dims if d in b.dims and d != "time"]:
         if a.sizes[dim] != b.sizes[dim]:
@@ -95,9 +96,12 @@ def require_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray
             if left.equals(right):
                 continue
             close = False
-            if left.dtype.kind in "fiu" and right.dtype.kind in "fiu":
+            kinds = {left.dtype.kind, right.dtype.kind}
+            if "f" in kinds and kinds <= set("fiu"):
                 x, z = left.to_numpy().astype(float), right.to_numpy().astype(float)
-                step = abs(float(x[-1] - x[0])) / max(x.size - 1, 1) or max(abs(float(x[0])), 1.0) * 1e-6
+                steps = np.abs(np.diff(np.sort(x)))  # of sites: in any order, with jumps
+                step = float(steps[steps > 0].min(initial=np.inf))
+                step = step if step < np.inf else max(float(np.abs(x).max(initial=0.0)), 1.0) * 1e-6
                 close = bool((np.abs(x - z) <= 1e-3 * step).all())
             if not close:
                 raise GridMismatchError(
