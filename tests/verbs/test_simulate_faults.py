@@ -114,6 +114,17 @@ FAULTS = {
     "initial on other dims": (
         lambda: run_with(initial=xr.DataArray([0.1], dims="site", attrs={"units": "1"})), GridMismatchError, "site",
     ),
+    "initial unlike the forcing, the one with places": (
+        lambda: run_with(soil().mean(keep_attrs=True), initial=soil().theta_fc.isel(x=slice(None, None, -1))),
+        GridMismatchError, "initial: the coordinates of 'x' differ",
+    ),
+    "initial unlike a keyword, the one with places": (
+        lambda: simulate(
+            soil().mean(keep_attrs=True), weather().mean(("y", "x"), keep_attrs=True), k_sat=soil().k_sat,
+            initial=soil().theta_fc.isel(x=slice(None, None, -1)),
+        ),
+        GridMismatchError, "initial: the coordinates of 'x' differ",
+    ),
     "initial without units": (lambda: run_with(initial=soil().theta_fc.drop_attrs()), UnitsError, "units"),
     "initial of nothing": (lambda: run_with(initial=weather()), MissingVariableError, "final_theta"),
     "keyword map elsewhere": (

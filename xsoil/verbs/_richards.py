@@ -207,7 +207,7 @@ def _initial_state(
     if NODE in head.dims:  # the heads of other cells are a profile
         head = head.rename({NODE: "depth"})
     nodes = on_nodes(read(head.rename("h").to_dataset(), VARIABLES["h"]), column)
-    require_place(nodes, given.ds, (NODE, *dims))
+    require_place(nodes, given, (NODE, *dims))
     return {"initial_h": nodes}, "h given as a map or profile"
 
 
@@ -231,8 +231,8 @@ def _continued(
     rows = (VARIABLES["h"], VARIABLES["theta"], VARIABLES["next_step"], BALANCE)
     found = {}
     for name, row in zip(names, rows, strict=False):
-        require_place(initial[name], given.ds, (NODE, *dims))
+        require_place(initial[name], given, (NODE, *dims))
         state = read(initial[name].rename(row.name).to_dataset(), row)
         found[f"state_{name}"] = state.transpose(*[NODE] * (NODE in state.dims), ...)
-    require_place(initial["status"], given.ds, dims)
+    require_place(initial["status"], given, dims)
     return found | {"state_status": initial["status"]} | given.state_before(initial, dims)

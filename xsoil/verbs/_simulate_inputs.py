@@ -75,7 +75,7 @@ class Given:
         for name, wanted in (("snow", self.frost), ("root_depth", root_depth)):
             if wanted and f"final_{name}" in initial.variables:
                 state = initial[f"final_{name}"]
-                require_place(state, self.ds, dims)
+                require_place(state, self, dims)
                 found[f"initial_{name}"] = read(state.rename(name).to_dataset(), VARIABLES[name])
         return found
 
@@ -189,9 +189,12 @@ def require_one_grid(given: Given, parameters: Arrays, series: Arrays) -> None:
         require_inside(one, name, other, what)
 
 
-def require_place(initial: xr.DataArray, ds: xr.Dataset, dims: tuple[Hashable, ...]) -> None:
-    """Raise unless a state lies on the grid and the dims of the run."""
-    require_same_grid(ds, initial, "initial")
+def require_place(initial: xr.DataArray, given: Given, dims: tuple[Hashable, ...]) -> None:
+    """Raise unless a state lies on the grid and the dims of the run, of which each input may have others."""
+    maps = [value for value in given.fixed.values() if isinstance(value, xr.DataArray)]
+    places: list[xr.Dataset | xr.DataArray] = [given.ds, given.forcing, *maps]
+    for place in places:
+        require_same_grid(place, initial, "initial")
     unknown = [str(dim) for dim in initial.dims if dim not in dims]
     if unknown:
         raise GridMismatchError(f"initial is on {unknown}, expected the dims of the run {[str(d) for d in dims]}")

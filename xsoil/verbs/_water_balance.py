@@ -100,7 +100,7 @@ def _initial_state(
     found = {"initial": theta} | given.state_before(initial, dims, root_depth=moving)
     meanings = _status().attrs["flag_meanings"]  # other flags are those of another verb
     if "final_theta" in initial and initial.get("status", theta).attrs.get("flag_meanings") == meanings:
-        require_place(initial["status"], given.ds, dims)
+        require_place(initial["status"], given, dims)
         found["initial_status"] = initial["status"]
     return found
 
@@ -127,7 +127,7 @@ def _theta(initial: object, given: Given, dims: tuple[Hashable, ...]) -> xr.Data
         return xr.DataArray(float(initial))  # type: ignore[arg-type]
     if "time" in initial.dims:
         raise TimeError("initial has a dimension 'time'; expected one day: initial.isel(time=-1)")
-    require_place(initial, given.ds, dims)
+    require_place(initial, given, dims)
     return read(initial.rename("theta").to_dataset(), VARIABLES["theta"])
 
 
