@@ -93,6 +93,21 @@ def test_extrapolation_only_when_asked(options):
         assert (beyond[:5] == beyond[5]).all()
 
 
+@pytest.mark.parametrize("method", ["linear", "dct"])
+@pytest.mark.parametrize("hours", [2, 5, 7])
+def test_a_gap_of_just_max_gap_is_filled_at_any_hour(method, hours):
+    times = pd.date_range("2019-07-03", periods=400, freq="h")
+    values = np.where(np.arange(400) % 20 < hours - 1, np.nan, 0.2)
+    values[0] = 0.2
+    ds = xr.Dataset({"soil_moisture": ("time", values, {"units": "m3 m-3"})}, {"time": times}).isel(
+        time=slice(10, None)
+    )
+    for gap in (timedelta(hours=hours), hours / 24):
+        assert fill_gaps(ds, method, max_gap=gap).soil_moisture.notnull().all()
+    shorter = fill_gaps(ds, method, max_gap=timedelta(hours=hours, seconds=-1))
+    assert not shorter.soil_moisture_filled.any()
+
+
 def test_dct_is_the_kernel_on_the_missing_places():
     ds = world("f8", irregular=True)
     at = ((ds.time - ds.time[0]) / np.timedelta64(1, "D")).values.astype(int)

@@ -34,6 +34,9 @@ LARGEST_BLOCK = 64 * 2**20
 THINNEST = 20
 """A regular axis may have so many times as many places as there are times."""
 
+ROUNDING = 1e-9
+"""Days: hours are no round share of one, and a gap of just `max_gap` is filled."""
+
 
 def fill_gaps(
     ds: xr.Dataset | xr.DataArray,
@@ -154,7 +157,7 @@ def fill_gaps(
             way = Recurrent(used)
         else:
             way = Linear()
-        step = partial(fill_block, way, times / PER_DAY - times[0] / PER_DAY, widest, bool(extrapolate), limits)
+        step = partial(fill_block, way, (times - times[0]) / PER_DAY, widest, bool(extrapolate), limits)
         out = _with(out, name, series, predictors, step, way, over, std)
         # Behind what was done before, and what the data say of themselves.
         added = {"gap_filling": way.describe()} | ({"references": REFERENCES[method]} if method in REFERENCES else {})
@@ -270,7 +273,7 @@ def _days(given: Any) -> float:
         days = pd.Timedelta(given) / pd.Timedelta(1, "D")
     if isinstance(days, bool) or not isinstance(days, (int, float, np.integer, np.floating)) or not days > 0:
         raise ArgumentError(f"max_gap={given!r}; expected a number of days above 0, or a timedelta")
-    return float(days)
+    return float(days) + ROUNDING
 
 
 def _limits(given: Any, name: str, units: str) -> tuple[float, float] | None:
