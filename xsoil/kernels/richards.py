@@ -206,6 +206,9 @@ def run(
 
     h: Array
     mass: Array
+    step: Array
+    balance: Array
+    status: Array
     if state is None:
         h, mass = np.array(np.broadcast_to(start, (n, columns))), np.zeros((n, columns))
         step, balance, status = np.full(columns, FIRST_STEP), np.zeros(columns), np.zeros(columns, np.uint8)
