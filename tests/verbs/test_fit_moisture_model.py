@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import xsoil
-from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, UnitsError, UnknownNameError
+from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnitsError, UnknownNameError
 from xsoil.evaluation.splits import Split
 from xsoil.verbs import _moisture_rows
 
@@ -182,6 +182,18 @@ def test_predictions_keep_within_bounds(no_compute):
         model.predict(ds, bounds=(0, porosity.isel(site=slice(5))))
     with pytest.raises(GridMismatchError, match="band"):
         model.predict(ds, bounds=(0, porosity.expand_dims(band=2)))
+    # Maps of bounds are read as any other maps: units, packed numbers, days.
+    for other in (
+        (100 * porosity).assign_attrs(units="percent"),
+        (1e4 * porosity).round().astype("i2").assign_attrs(units="m3 m-3", scale_factor=1e-4),
+        porosity.expand_dims(time=wild.time),
+    ):
+        near = model.predict(wild, bounds=(0.05, other)).soil_moisture
+        np.testing.assert_allclose(near, within.soil_moisture, atol=6e-5)
+    with pytest.raises(UnitsError, match="a bound is in 'mm'"):
+        model.predict(ds, bounds=(0, porosity.assign_attrs(units="mm")))
+    with pytest.raises(TimeError, match="a bound has 30 times from 1970-01-02"):
+        model.predict(ds, bounds=(0, porosity.expand_dims(time=ds.time + np.timedelta64(1, "D"))))
 
 
 def test_rows_are_the_same_on_any_dims():

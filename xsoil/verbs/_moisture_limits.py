@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xsoil.errors import ArgumentError, GridMismatchError
-from xsoil.verbs._inputs import require_same_grid
-from xsoil.vocabulary import VARIABLES
+from xsoil.errors import ArgumentError, GridMismatchError, TimeError, UnitsError
+from xsoil.verbs._inputs import decode, require_same_grid
+from xsoil.vocabulary import VARIABLES, Conversion, canonical_units
 
-__all__ = ["limited"]
+__all__ = ["limited", "require_times"]
 
 RANGE = "range"
 """The range that the vocabulary knows of a target."""
@@ -33,8 +33,8 @@ def limited(result: xr.Dataset, name: str, bounds: Any, *, quality: bool) -> xr.
 
     Raises
     ------
-    ArgumentError, GridMismatchError
-        Limits that are none, or on other cells.
+    ArgumentError, GridMismatchError, TimeError, UnitsError
+        Limits that are none, on other cells or days, or in units that cannot be converted.
     """
     low, high, text = _limits(result, name, bounds)
     raw = result[name]
@@ -69,7 +69,8 @@ def _limits(result: xr.Dataset, name: str, bounds: Any) -> tuple[Limit, Limit, s
             require_same_grid(result, limit, "bounds")
             if foreign := [str(dim) for dim in limit.dims if dim not in result[name].dims]:
                 raise GridMismatchError(f"a bound is on {foreign}, {name!r} on {[str(d) for d in result[name].dims]}")
-            found.append(limit.astype(np.float32).drop_vars(list(limit.coords)))
+            require_times(result, limit, "a bound")
+            found.append(_in_units(limit, name, str(result[name].attrs["units"])))
         elif isinstance(limit, (int, float, np.number)) and not isinstance(limit, bool) and not np.isnan(limit):
             found.append(float(limit))
     numbers = [limit for limit in found if isinstance(limit, float)]
@@ -80,3 +81,29 @@ def _limits(result: xr.Dataset, name: str, bounds: Any) -> tuple[Limit, Limit, s
         )
     words = [f"{limit:g}" if isinstance(limit, float) else str(limit.name or "a map") for limit in found]
     return found[0], found[1], "..".join(words)
+
+
+def _in_units(limit: xr.DataArray, name: str, units: str) -> xr.DataArray:
+    """A map of limits in the units of what it limits; one without units is in them."""
+    theirs, row = limit.attrs.get("units"), VARIABLES.get(name)
+    same = theirs is None or canonical_units(str(theirs)) == canonical_units(units)
+    conversion = Conversion(1.0) if same else None if row is None else row.conversion(str(theirs))
+    if conversion is None:
+        raise UnitsError(f"a bound is in {theirs!r}, {name!r} in {units!r}; convert it, and set its attrs['units']")
+    values = decode(limit).astype(np.float32)
+    if not same:
+        values = values * np.float32(conversion.factor) + np.float32(conversion.offset)
+    return values.drop_vars(list(values.coords))
+
+
+def require_times(result: xr.Dataset, obj: xr.DataArray, what: str) -> None:
+    """Raise unless what varies in time has the times of the result."""
+    if "time" not in obj.dims:
+        return
+    own, theirs = result.indexes.get("time"), obj.indexes.get("time")
+    same = own is None or theirs is None or own.equals(theirs)
+    if "time" not in result.dims or result.sizes["time"] != obj.sizes["time"] or not same:
+        found = f"{obj.sizes['time']} times" + (f" from {theirs[0]}" if theirs is not None and theirs.size else "")
+        expected = "no time" if "time" not in result.dims else f"{result.sizes['time']} times"
+        first = "" if own is None or not own.size or "time" not in result.dims else f" from {own[0]}"
+        raise TimeError(f"{what} has {found}, the prediction {expected}{first}; expected those: .reindex(time=...)")

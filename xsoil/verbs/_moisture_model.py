@@ -124,7 +124,8 @@ class MoistureModel:
         bounds : "range", None or (low, high)
             What lies beyond is set to the nearer limit, members too (standard deviations stay): by default beyond the
             range that the vocabulary knows of the target (`soil_moisture` 0..1; a target of another name has none).
-            Numbers or maps in the target's units, such as ``(0, soil.theta_s)``; None leaves all as the model says.
+            Numbers in the target's units, or maps, which are converted to them, such as ``(0, soil.theta_s)``; None
+            leaves all as the model says.
         quality : bool
             Also ``<target>_quality``, a flag that is 1 where a prediction was beyond the bounds: the sign of predictors
             far outside those of the training.
@@ -144,8 +145,8 @@ class MoistureModel:
         MissingVariableError, UnitsError
             Predictors other than those of the training, in units that cannot be converted to theirs, or of classes
             (``flag_values``) that mean something else.
-        ArgumentError, GridMismatchError
-            Bounds that are none, or on other cells.
+        ArgumentError, GridMismatchError, TimeError
+            Bounds that are none, or on other cells or days.
         """
         ds = as_dataset(ds)
         found, dims = PREDICT[self.ensemble.first.layout](self.ensemble, ds, members=members)
