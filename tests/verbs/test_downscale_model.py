@@ -130,6 +130,34 @@ def test_masks_of_other_grids(satellite, soil, weather, model):
     np.testing.assert_array_equal(both[1].values, urban.values == 1)
 
 
+def test_a_mask_of_shares_in_any_units(satellite, soil, weather, model):
+    arguments = {"covariates": [soil, weather.drop_vars("time")]}
+    share = np.random.default_rng(3).random(FINE.shape) * 0.6
+    one, other = on_grid(FINE, "water", share, "1"), on_grid(FINE, "water", 100 * share, "%")
+    found = [xsoil.downscale(satellite, FINE, model, mask=mask, **arguments).soil_moisture for mask in (one, other)]
+    np.testing.assert_array_equal(found[0].isnull().all("time"), share >= 0.5)
+    xr.testing.assert_equal(*found)
+
+
+def test_masks_and_conserved_fields_have_the_days_of_the_map(satellite, soil, weather, model):
+    arguments = {"covariates": [soil, weather.drop_vars("time")]}
+    later = TIME + np.timedelta64(1, "D")
+    ice = on_grid(FINE, "ice", np.random.default_rng(3).random((2, *FINE.shape)) < 0.2, None, TIME)
+    found = xsoil.downscale(satellite, FINE, model, mask=ice, **arguments).soil_moisture
+    assert bool(found.isnull().where(ice.ice).fillna(1).all())
+    for mask in (ice.assign_coords(time=later), ice.isel(time=[1])):
+        with pytest.raises(TimeError, match="the mask has"):
+            xsoil.downscale(satellite, FINE, model, mask=mask, **arguments)
+    reference = satellite.rename(smap="reference").assign_coords(time=later)
+    for field, smap in (
+        (reference, satellite),
+        (satellite.rename(smap="reference"), satellite.isel(time=0, drop=True)),
+    ):
+        covariates = [*arguments["covariates"], smap]
+        with pytest.raises(TimeError, match="'reference', which shall be conserved, has 2 times"):
+            xsoil.downscale(field, FINE, model, covariates=covariates, conserve="reference")
+
+
 @pytest.mark.parametrize("grid", [FINE, TILTED], ids=["nested", "tilted"])
 def test_lazy_in_any_chunks(satellite, soil, weather, model, grid, no_compute):
     import dask

@@ -15,6 +15,7 @@ from xsoil.grids.geobox import Located, has_grid, locate
 from xsoil.verbs import _regrid
 from xsoil.verbs._inputs import as_dataset, decode, read
 from xsoil.verbs._moisture_inputs import is_categorical
+from xsoil.verbs._moisture_limits import require_times
 from xsoil.verbs._moisture_model import MoistureModel
 from xsoil.verbs.upscale import upscale
 from xsoil.vocabulary import VARIABLES, canonical_units
@@ -60,9 +61,12 @@ def model_map(
     fine = model.predict(_together(brought), members=members)
     if mask is not None:
         out = _masked(as_dataset(mask), grid, size)
+        require_times(fine, out, "the mask")
+        out = out.drop_vars(list(out.coords))
         for name in fine.data_vars:
             fine[name] = fine[name].where(~out)
     if coarse is not None:
+        require_times(fine, coarse, f"{coarse.name!r}, which shall be conserved,")
         for name in (model.targets[0], f"{model.targets[0]}_members"):
             if name in fine:
                 fine[name] = _conserved(fine[name], coarse, source, grid, size)
@@ -156,11 +160,12 @@ def _masked(mask: xr.Dataset, grid: Any, chunks: Chunks) -> xr.DataArray:
         if not set(dims) <= set(mask[name].dims):
             continue
         share = mask[[name]].assign({name: decode(mask[name]).astype(np.float32).drop_attrs(deep=False)})
-        own = _brought(share.rename({name: "share"}), grid, (), "nearest", chunks)["share"] >= 0.5
+        half = 50.0 if canonical_units(str(mask[name].attrs.get("units", "1"))) == "percent" else 0.5
+        own = _brought(share.rename({name: "share"}), grid, (), "nearest", chunks)["share"] >= half
         found = own if found is None else found | own
     if found is None:
         raise MissingVariableError(f"no map in the mask among {sorted(map(str, mask.data_vars))}")
-    return found.drop_vars(list(found.coords))
+    return found
 
 
 def _coarse(ds: xr.Dataset, model: MoistureModel, conserve: bool | str) -> xr.DataArray:

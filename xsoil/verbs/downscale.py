@@ -73,7 +73,8 @@ def downscale(
         value. True is the one predictor of `ds` in the target's units (or the target itself). What a coarse cell lacks
         is added to its fine cells; the map may so leave the range of soil moisture.
     mask : xr.Dataset or xr.DataArray of bool, optional
-        With a model: water, cities; NaN where a map of it is True, over half of the cell or at its centre.
+        With a model: water, cities (or their shares); NaN where a map of it is True, over half of the cell or at its
+        centre.
     sampling : {"nearest", "bilinear", "cubic"}
         With a model: how coarser covariates are sampled (classes are nearest). Poehls et al. (2025) take the nearest,
         and show that bilinear ones give smoother maps.
