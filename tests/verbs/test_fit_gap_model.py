@@ -138,6 +138,16 @@ def test_an_infinite_predictor_is_a_missing_one():
     assert fit_gap_model(one, **options).filler.digest() == fit_gap_model(other, **options).filler.digest()
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1])  # the mean of many 0.1 is not 0.1
+def test_a_predictor_that_was_constant_in_training_says_nothing(value):
+    ds = world()[0]
+    constant = ds.assign(precipitation=xr.full_like(ds.precipitation, value, "f8"))
+    options = SMALL | {"epochs": 1, "steps": 1}
+    model = fit_gap_model(constant, predictors="precipitation", **options)
+    one, other = (fill_gaps(given, "cru", model=model).soil_moisture for given in (constant, ds))
+    xr.testing.assert_equal(one, other)
+
+
 def test_without_model_it_is_trained_on_the_data(monkeypatch):
     seen = {}
 

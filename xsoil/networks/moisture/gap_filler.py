@@ -27,6 +27,9 @@ PRIOR = 10.0
 MOST = 2**23
 # Series of which the loss of an epoch is taken.
 WATCHED = 64
+# A predictor whose deviation is below this share of its mean did not vary in training: whatever it is in a prediction
+# is scaled to nothing, since the weights that would read it were never trained.
+LEAST_SPREAD, CONSTANT = 1e-6, 1e30
 LARGEST_GRADIENT = 1.0
 
 
@@ -302,9 +305,9 @@ def _scaling(series: Wide, controls: NDArray[Any] | None) -> dict[str, Any]:
     out: dict[str, Any] = {"spread": float(spread), "mean": [], "deviation": []}
     if controls is not None:
         flat = controls.reshape(-1, controls.shape[-1]).astype(float)
-        deviation = np.nanstd(flat, axis=0)
-        out["mean"] = np.nanmean(flat, axis=0).tolist()
-        out["deviation"] = np.where(deviation > 0, deviation, 1.0).tolist()
+        deviation, mean = np.nanstd(flat, axis=0), np.nanmean(flat, axis=0)
+        out["mean"] = mean.tolist()
+        out["deviation"] = np.where(deviation > LEAST_SPREAD * np.abs(mean), deviation, CONSTANT).tolist()
     return out
 
 
