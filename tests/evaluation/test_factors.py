@@ -146,3 +146,21 @@ def test_faults():
         principal_components(ds, variables=["sand", "clay"], failed=ds.sand > 1000)
     with pytest.raises(GridMismatchError, match="expected bool"):
         principal_components(ds, variables=["sand", "clay"], failed=ds.sand)
+
+
+def test_declared_nodata_is_missing_and_packed_numbers_are_read():
+    ds = attributes()
+    rng = np.random.default_rng(3)
+    cover = rng.integers(0, 3, N).astype("i1")
+    packed = rng.integers(0, 500, N).astype("i2")
+    packed[:9] = -999
+    ds["cover"] = ("site", cover, {"flag_values": np.array([1, 2], "i1"), "nodata": np.int8(0)})
+    ds["elevation"] = ("site", packed, {"scale_factor": 0.5, "_FillValue": -999})
+    plain = ds.drop_attrs().assign(
+        cover=("site", np.array([np.nan, "a", "b"], object)[cover]),
+        elevation=("site", np.where(packed == -999, np.nan, 0.5 * packed)),
+    )
+    names = ["sand", "elevation", "cover"]
+    ours, theirs = (principal_components(data, variables=names) for data in (ds, plain))
+    assert ours.feature.values.tolist() == ["sand", "elevation", "cover: 1", "cover: 2"]
+    np.testing.assert_array_equal(ours.scores, theirs.scores)

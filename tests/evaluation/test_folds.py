@@ -152,3 +152,14 @@ def test_faults():
         Split.block_folds(ds, 100, buffer_km=-1)
     with pytest.raises(ArgumentError, match="no label"):
         Split.random_cells(ds, stratify=ds.texture.where(ds.lat > 90))
+
+
+def test_cells_with_the_declared_value_for_no_class_have_none():
+    """As `xsoil.texture_class` marks them: integers with a `nodata` of 0."""
+    ds = sites(60)
+    known = (np.arange(60) % 4).astype("i1")
+    by = xr.DataArray(known, dims="site", coords={"site": ds.site}, attrs={"nodata": np.int8(0)})
+    for split in (*Split.folds(ds, None, by=by), *Split.folds(ds, 3, stratify=by), Split.random_cells(ds, stratify=by)):
+        np.testing.assert_array_equal(split.train | split.test, known > 0)
+    assert len(Split.folds(ds, None, by=by)) == 3
+    assert list(Split.regions_out(ds, by)) == ["1", "2", "3"]

@@ -130,3 +130,18 @@ def test_faults():
         summary(ds, dims="pixel")
     with pytest.raises(GridMismatchError, match="classes are not those"):
         summary(ds, classes().assign_coords(site=np.arange(60) + 1))
+
+
+def test_cells_with_the_declared_value_for_no_class_have_none():
+    """As `xsoil.texture_class` marks them: integers with a `nodata` of 0."""
+    found = scores()
+    known = np.arange(60) % 3
+    by = xr.DataArray(known.astype("i1"), dims="site", coords={"site": found.site}, name="texture_class")
+    by.attrs["nodata"] = np.int8(0)
+    gaps = by.drop_attrs().where(known > 0)
+    ours, theirs = (head_to_head(found[["r"]], by=array) for array in (by, gaps))
+    assert ours["class"].values.tolist() == ["texture_class: 1", "texture_class: 2"]
+    np.testing.assert_array_equal(ours.points, theirs.points)
+    ours, theirs = (summary(found[["r"]], array) for array in (by, gaps))
+    np.testing.assert_array_equal(ours.r, theirs.r)
+    assert ours.texture_class.values.tolist() == [1, 2]

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from xsoil.errors import ArgumentError
+from xsoil.evaluation._labels import labels_of
 from xsoil.evaluation._masks import ascending, checked_seed, on
 from xsoil.evaluation._places import near, places_of
 
@@ -80,8 +81,8 @@ def dealt(
 
 def _labels(template: xr.DataArray, part: np.ndarray, given: xr.DataArray, what: str) -> tuple[np.ndarray, np.ndarray]:
     """Labels of the cells that take part and have one, in ascending order of the axes (`by`: as they stand)."""
-    array = on(template, given, what).to_numpy()
-    named = part & ~pd.isna(array)
+    array, there = labels_of(on(template, given, what))
+    named = part & there
     if not named.any():
         raise ArgumentError(f"{what} has no label on the cells that are split")
     if what == "by":
@@ -116,8 +117,8 @@ def within(
 ) -> dict[str, np.ndarray]:
     """Cells of each region: boxes (west, south, east, north) in degrees, or labels."""
     if isinstance(regions, xr.DataArray):
-        labels = on(template, regions, "regions").to_numpy()
-        return {str(label): labels == label for label in np.unique(labels[~pd.isna(labels)])}
+        labels, named = labels_of(on(template, regions, "regions"))
+        return {str(label): labels == label for label in np.unique(labels[named])}
     if not isinstance(regions, Mapping) or not regions:
         raise ArgumentError("regions is no mapping of names to (west, south, east, north), and no DataArray of labels")
     lat, lon = places_of(like, template)

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xsoil.data.objects import decode
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError
+from xsoil.evaluation._labels import labels_of
 
 __all__ = ["principal_components", "skill_factors"]
 
@@ -267,12 +269,12 @@ def _columns(
             xr.align(like, array, join="exact", copy=False)
         except ValueError as error:
             raise GridMismatchError(f"{name!r} is not on the same sites: {error}") from error
-        values = array.transpose(*dims).to_numpy().ravel()
+        turned = array.transpose(*dims)
         if _classes(array):
-            missing = pd.isna(values)
-            found = [np.where(missing, np.nan, values == label) for label in _found(values)]
+            values, there = (part.ravel() for part in labels_of(turned))
+            found = [np.where(there, values == label, np.nan) for label in _found(array)]
         else:
-            found = [values.astype(float)]
+            found = [decode(turned).to_numpy().ravel().astype(float)]
         parts += [np.asarray(column, float) for column in found]
         owner += [k] * len(found)
     table = np.stack(parts, axis=1)
@@ -280,14 +282,15 @@ def _columns(
     return table, np.array(owner), chosen
 
 
-def _found(values: np.ndarray) -> list[Any]:
-    return sorted(pd.unique(values[~pd.isna(values)]))
+def _found(array: xr.DataArray) -> list[Any]:
+    values, there = labels_of(array)
+    return sorted(pd.unique(values[there]))
 
 
 def _labels_of(ds: xr.Dataset, names: list[str]) -> list[str]:
     """A name for each of the columns."""
     labels = []
     for name in names:
-        found = _found(ds[name].to_numpy().ravel()) if _classes(ds[name]) else [None]
+        found = _found(ds[name]) if _classes(ds[name]) else [None]
         labels += [name if label is None else f"{name}: {label}" for label in found]
     return labels

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from xsoil.errors import ArgumentError, AxisError, GridMismatchError, MissingVariableError, UnknownNameError
+from xsoil.evaluation._labels import labels_of
 
 __all__ = ["BETTER", "head_to_head", "summary"]
 
@@ -84,7 +85,7 @@ def head_to_head(
     sites = [dim for dim in first.dims if dim != model_dim]
     labels = _classes(by, first, sites)
     wins, best, counts, points = [], [], [], []
-    names = [(what, label) for what, array in labels.items() for label in pd.unique(array[~pd.isna(array)])]
+    names = [(what, label) for what, (array, there) in labels.items() for label in pd.unique(array[there])]
     for name, array in metrics.items():
         values = array.transpose(model_dim, *sites).to_numpy().reshape(len(models), -1).astype(float)
         values = LOWER[ends[name]](values)
@@ -96,7 +97,7 @@ def head_to_head(
         top = (ahead | np.eye(len(models), dtype=bool)[..., None]).all(axis=1) & there
         best.append(top[:, there].mean(axis=-1))
         counts.append(int(there.sum()))
-        won = [top[:, labels[what] == label].sum(axis=1) for what, label in names]
+        won = [top[:, labels[what][0] == label].sum(axis=1) for what, label in names]
         points.append(np.array([w / w.max() if w.max() else 0.0 * w for w in won]).reshape(len(names), len(models)).T)
     out = xr.Dataset(
         {
@@ -170,8 +171,8 @@ def summary(
                 xr.align(array, by, join="exact", copy=False)
             except ValueError as error:
                 raise GridMismatchError(f"the classes are not those of the sites of {name!r}: {error}") from error
-            found = by.to_numpy()
-            groups = {label: by == label for label in np.unique(found[~pd.isna(found)])}
+            labels, there = labels_of(by)
+            groups = {label: by == label for label in np.unique(labels[there])}
         parts = [_statistics(array if mask is None else array.where(mask), over) for mask in groups.values()]
         if by is None:
             out[name] = parts[0]
@@ -220,8 +221,8 @@ def _end(name: str, better: str | Mapping[str, str] | None) -> str:
     return end
 
 
-def _classes(by: Any, like: xr.DataArray, sites: list[Hashable]) -> dict[str, np.ndarray]:
-    """Flat labels of each variable of classes."""
+def _classes(by: Any, like: xr.DataArray, sites: list[Hashable]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Flat labels of each variable of classes, and where there is one."""
     if by is None:
         return {}
     given = [by] if isinstance(by, xr.DataArray) else list(by.data_vars.values() if isinstance(by, xr.Dataset) else by)
@@ -235,5 +236,6 @@ def _classes(by: Any, like: xr.DataArray, sites: list[Hashable]) -> dict[str, np
             xr.align(like, array, join="exact", copy=False)
         except ValueError as error:
             raise GridMismatchError(f"the classes are not those of the scored sites: {error}") from error
-        found[str(array.name or f"class_{number}")] = array.transpose(*sites).to_numpy().ravel()
+        values, there = labels_of(array.transpose(*sites))
+        found[str(array.name or f"class_{number}")] = values.ravel(), there.ravel()
     return found
