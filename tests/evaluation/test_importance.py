@@ -175,3 +175,13 @@ def test_faults():
         permutation_importance(predict, ds, "theta", repeats=0)
     with pytest.raises(ArgumentError, match="two or more"):
         drop_one_importance(lambda names: predict, ds, "theta", ["sand"])
+
+
+def test_packed_targets_are_read():
+    ds = world()
+    stored = np.round(100 * ds.theta).astype("i4")
+    stored[0, :5] = -9999
+    packed = ds.assign(theta=stored.assign_attrs(scale_factor=0.01, _FillValue=-9999))
+    plain = ds.assign(theta=(0.01 * stored).where(stored != -9999))
+    ours, theirs = (permutation_importance(predict, data, "theta", repeats=2) for data in (packed, plain))
+    np.testing.assert_allclose(ours.shuffled, theirs.shuffled, rtol=1e-12)

@@ -120,3 +120,15 @@ def test_faults():
         crps_gaussian(observed, mean, std, dims="day")
     with pytest.raises(ArgumentError, match="mean is float"):
         crps_gaussian(observed, 0.3, std)
+
+
+def test_declared_nodata_is_missing_and_packed_numbers_are_read():
+    percent = {"units": "%"}
+    stored = np.array([200, -9999, 300], "i2")
+    packed = xr.DataArray(stored, dims="time", attrs=percent | {"_FillValue": -9999, "scale_factor": 0.1})
+    observed = xr.DataArray([20.0, np.nan, 30.0], dims="time", attrs=percent)
+    mean, std = (xr.DataArray(np.array(v), dims="time", attrs=percent) for v in ([21.0, 25.0, 31.0], [2.0, 2.0, 2.0]))
+    members = xr.concat([mean - 1, mean, mean + 2], "member").assign_attrs(percent)
+    for score in (lambda o: crps_gaussian(o, mean, std), lambda o: crps_ensemble(o, members)):
+        np.testing.assert_allclose(score(packed), score(observed), rtol=1e-6)
+    assert interval_coverage(packed, mean, std, levels=0.9).n.values.tolist() == [2]

@@ -7,6 +7,7 @@ from typing import Any
 
 import xarray as xr
 
+from xsoil.data.objects import decode
 from xsoil.errors import ArgumentError, AxisError, GridMismatchError, UnitsError
 from xsoil.vocabulary import canonical_units
 
@@ -14,9 +15,9 @@ __all__ = ["aligned", "over_dims"]
 
 
 def aligned(arrays: Mapping[str, xr.DataArray | None]) -> list[xr.DataArray]:
-    """The arrays, after a check that their coordinates are the same and that their units, where stated, agree."""
+    """The arrays, decoded; their coordinates must be the same, and their units, where stated, agree."""
     units: dict[str, str] = {}
-    found = []
+    found: list[xr.DataArray] = []
     for what, array in arrays.items():
         if not isinstance(array, xr.DataArray):
             raise ArgumentError(f"{what} is {type(array).__name__}; expected a DataArray")
@@ -24,7 +25,7 @@ def aligned(arrays: Mapping[str, xr.DataArray | None]) -> list[xr.DataArray]:
             raise ArgumentError(f"{what} is {array.dtype}; expected numbers")
         if "units" in array.attrs:
             units[what] = str(array.attrs["units"])
-        found.append(array)
+        found.append(decode(array))
     if len({canonical_units(text) for text in units.values()}) > 1:
         raise UnitsError(f"units differ: {units}; convert them to one")
     try:

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import xarray as xr
 
+from xsoil.data.objects import decode
 from xsoil.errors import ArgumentError, AxisError, MissingVariableError, UnknownNameError
 from xsoil.evaluation.metrics import METRICS, metrics_of_moments, moments
 
@@ -157,7 +158,7 @@ def _score(predicted: Any, ds: xr.Dataset, target: str, metric: str) -> float:
         if target not in predicted:
             raise MissingVariableError(f"the predictions have no {target!r} among {sorted(map(str, predicted))}")
         predicted = predicted[target]
-    observed = ds[target]
+    observed = decode(ds[target])
     if not isinstance(predicted, xr.DataArray) or set(predicted.dims) != set(observed.dims):
         found = [str(d) for d in getattr(predicted, "dims", [])] or type(predicted).__name__
         raise ArgumentError(f"the predictions are on {found}; expected {[str(d) for d in observed.dims]}")
