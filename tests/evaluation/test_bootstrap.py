@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 import xarray as xr
 
-from xsoil.errors import ArgumentError, GridMismatchError, UnknownNameError
+from xsoil.errors import ArgumentError, GridMismatchError, UnitsError, UnknownNameError
 from xsoil.evaluation import paired_bootstrap
 
 
@@ -109,3 +109,10 @@ def test_faults():
             paired_bootstrap(a, b, **{name: value})
     with pytest.raises(ArgumentError, match="a is bool"):
         paired_bootstrap(a > 0, b)
+
+
+def test_scores_in_other_units_are_not_compared():
+    a, b = (xr.DataArray(values, dims="site", attrs={"units": "m3 m-3"}) for values in scores())
+    with pytest.raises(UnitsError, match="a is in 'm3 m-3', b in '%'"):
+        paired_bootstrap(a, (100 * b).assign_attrs(units="%"))
+    assert paired_bootstrap(a, b.assign_attrs(units="m3/m3")).sites == 120

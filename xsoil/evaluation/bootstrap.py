@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xsoil.errors import ArgumentError, GridMismatchError, UnknownNameError
+from xsoil.errors import ArgumentError, GridMismatchError, UnitsError, UnknownNameError
 from xsoil.evaluation._masks import checked_seed
+from xsoil.vocabulary import canonical_units
 
 __all__ = ["paired_bootstrap"]
 
@@ -64,8 +65,8 @@ def paired_bootstrap(
     ------
     ArgumentError
         Scores that are no numbers, fewer than two common sites, or arguments out of range.
-    GridMismatchError
-        Scores of other sites.
+    GridMismatchError, UnitsError
+        Scores of other sites; in other units.
 
     References
     ----------
@@ -141,6 +142,9 @@ def _pairs(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
             a, b = xr.align(a, b.transpose(*a.dims), join="exact", copy=False)
         except ValueError as error:
             raise GridMismatchError(f"a and b are not of the same sites: {error}; use xr.align(a, b)") from error
+        stated = [str(x.attrs["units"]) for x in (a, b) if "units" in x.attrs]
+        if len({canonical_units(text) for text in stated}) > 1:
+            raise UnitsError(f"a is in {stated[0]!r}, b in {stated[1]!r}; convert one of them")
     one, two = np.asarray(a), np.asarray(b)
     for scores, what in ((one, "a"), (two, "b")):
         if scores.dtype.kind not in "fiu":
