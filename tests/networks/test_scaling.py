@@ -91,6 +91,15 @@ def test_logarithmic():
     assert scaled[7].tolist() == [0.0, 1.0]  # missing
 
 
+def test_what_has_no_logarithm_is_missing():
+    static = np.exp(predictors()[0] / 1e4)
+    history = np.ones((50, 4, 1), "f4")
+    scaling = InputScaling.fit(source(static, history), np.arange(50), log_static=[1], log_history=[0])
+    static[0, 1], static[1, 1], static[2, 0], history[3] = 0.0, -1.0, 0.0, 0.0
+    whole = scaling.complete(torch.tensor(static), torch.tensor(history))
+    assert whole[:5].tolist() == [False, False, True, False, True]
+
+
 def test_errors():
     static, _ = predictors()
     static[:, 1] = np.nan

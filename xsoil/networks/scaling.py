@@ -153,7 +153,12 @@ class InputScaling(torch.nn.Module):
         for x, kind, axis in ((static, "static", 1), (history, "history", -1)):
             if x is None:
                 continue
-            there = torch.isfinite(x).movedim(axis, 1).flatten(2) if x.ndim > 2 else torch.isfinite(x)[:, :, None]
+            known, log = torch.isfinite(x), getattr(self, f"{kind}_log")
+            if log.any():
+                shape = [1] * x.ndim
+                shape[axis] = -1
+                known &= (x > 0) | ~log.reshape(shape)
+            there = known.movedim(axis, 1).flatten(2) if x.ndim > 2 else known[:, :, None]
             has = there.any(dim=2)
             found.append((has | getattr(self, f"{kind}_gaps")).all(dim=1) & has.any(dim=1))
         if not found:
