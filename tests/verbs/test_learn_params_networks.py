@@ -8,7 +8,7 @@ import xarray as xr
 from worlds import BOUNDS, LI, coarse_grid, fine_grid, on_grid, texture, weather, world
 
 import xsoil  # noqa: F401  (registers .soil)
-from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, UnitsError, UnknownNameError
+from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnitsError, UnknownNameError
 from xsoil.evaluation.splits import Split
 from xsoil.verbs.learn_params import learn_params
 from xsoil.verbs.load_model import load_model
@@ -222,6 +222,9 @@ def test_sites_with_a_history():
     np.testing.assert_array_equal(alone.predict(xr.Dataset(), history=history).k_sat, alone.params.k_sat)
     with pytest.raises(MissingVariableError, match="trained with a history"):
         learned.predict(static)
+    for wrong in (history.isel(time=slice(None, None, -1)), history.isel(time=[0, 1, 1, 2])):
+        with pytest.raises(TimeError, match="unsorted or repeated"):
+            learned.predict(static, history=wrong)
 
 
 def test_a_module_and_a_loss_of_the_user(small, split, tmp_path):
@@ -301,6 +304,8 @@ def test_faults(small, split):
     coarse = on_grid(coarse_grid(14, 10), {"sand": np.full((14, 10), 30.0)})
     refused(ArgumentError, "network='mlp'", ds=coarse)
     refused(UnitsError, "no units", ds=bare)
+    flags = xr.ones_like(fine.sand, dtype="u1").assign_attrs(flag_masks=np.array([1, 2], "u1"), flag_meanings="a b")
+    refused(ArgumentError, "'quality' holds flags", ds=fine.assign(quality=flags))
     refused(GridMismatchError, "do not nest", ds=fine.assign_coords(y=fine.y + 300))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, UnitsError
+from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnitsError
 from xsoil.grids.geobox import has_grid, locate
 from xsoil.verbs._inputs import decode, read, require_same_grid
 from xsoil.verbs._nesting import Nesting, nest
@@ -107,6 +107,11 @@ def predictors_of(
         return None
     for name in names:
         row = VARIABLES.get(name)
+        if "flag_masks" in ds[name].attrs or (row is not None and row.kind == "flag"):
+            raise ArgumentError(
+                f"the predictor {name!r} holds flags, whose bits are no numbers; ds.drop_vars({name!r}), or give a map "
+                f"for each that matters: ds.assign(frozen=(ds[{name!r}] & 1) != 0)"
+            )
         if "flag_values" in ds[name].attrs or (row is not None and row.kind == "class"):
             raise ArgumentError(
                 f"the predictor {name!r} holds classes, whose numbers mean nothing; give a map for each: "
@@ -219,6 +224,12 @@ def series_of_history(
         if foreign := [str(d) for d in history[name].dims if d not in ("time", *dims)]:
             raise GridMismatchError(f"history {name!r} is on {foreign}; expected time and {[str(d) for d in dims]}")
     require_same_grid(like, history[names], "history")
+    days = history.indexes.get("time")
+    if days is not None and not (days.is_monotonic_increasing and days.is_unique):
+        raise TimeError(
+            f"the history has its {len(days)} times from {days[0]} to {days[-1]} unsorted or repeated; use "
+            "history.sortby('time') and .drop_duplicates('time')"
+        )
     arrays, units = _converted(history, names, expected)
     template = _template(like, dims)
     spread = {n: a.broadcast_like(template).transpose("time", *dims) for n, a in _bare(arrays).items()}
