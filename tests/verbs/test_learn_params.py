@@ -49,10 +49,8 @@ def inverted(small):
 @pytest.mark.parametrize("optimizer", ["ies", "sce_ua"])
 def test_inversion_recovers_the_parameters(small, optimizer):
     _, forcing, observed, truth = small
-    learned = learn_params(
-        None, observed, forcing, strategy="inverse", optimizer=optimizer, evaluations=1500, error_std=0.002, **QUIET,
-        **LI,
-    )  # fmt: skip
+    more = {"error_std": 0.002} if optimizer == "ies" else {"evaluations": 1500}
+    learned = learn_params(None, observed, forcing, strategy="inverse", optimizer=optimizer, **more, **QUIET, **LI)
     ratio = np.log(learned.params.k_sat / truth.k_sat)
     assert float(abs(ratio).median()) < 0.1
     assert float(abs(learned.params.obs_scale - truth.obs_scale).median()) < 0.02
@@ -219,6 +217,16 @@ def test_inversion_needs_no_torch():
     assert out.stdout.strip() == "(1, 2)", out.stderr[-2000:]
 
 
+def test_a_store_is_no_folder_for_checkpoints(small, tmp_path):
+    fine, forcing, observed, _ = small
+    store = tmp_path / "mine.zarr"
+    store.mkdir()
+    (store / "zarr.json").write_text("{}")
+    with pytest.raises(ArgumentError, match="is a Zarr store"):
+        learn_params(fine, observed, forcing, strategy="inverse", directory=store, **QUIET, **LI)
+    assert [file.name for file in store.iterdir()] == ["zarr.json"]
+
+
 def test_faults(small):
     fine, forcing, observed, _ = small
     options = QUIET | {"strategy": "inverse"} | LI
@@ -292,6 +300,11 @@ def test_faults(small):
     refused(ArgumentError, r"evaluations=5 to search 1 parameters \['k_sat'\]; .* at least 6", evaluations=5, **sce)
     refused(ArgumentError, "members=4 to search 3 parameters .* at least 5, two more", members=4)
     refused(ArgumentError, "iterations=0", iterations=0)
+    refused(ArgumentError, "error_std=0.05 with optimizer='sce_ua', which does not use it", error_std=0.05, **sce)
+    refused(ArgumentError, "members=30 with optimizer='sce_ua'", members=30, **sce)
+    refused(ArgumentError, "evaluations=90 with optimizer='ies'", evaluations=90)
+    refused(ArgumentError, "curve='fredlund_xing_wang' with model='water_balance'", curve="fredlund_xing_wang")
+    refused(ArgumentError, "depth=0.1 with model='water_balance'", depth=0.1)
     refused(ArgumentError, "draws=True with strategy='inverse', optimizer='sce_ua'", draws=True, **sce)
     refused(UnknownNameError, "did you mean 'surrogate'", physics="surogate")
     refused(ArgumentError, "physics='surrogate' with model='water_balance'", physics="surrogate")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from xsoil.choices import as_path
 from xsoil.errors import ArgumentError, GridMismatchError, UnknownNameError
 from xsoil.evaluation._places import cell_dims
 from xsoil.evaluation.splits import Split
@@ -17,10 +20,13 @@ from xsoil.verbs._inversion import Search
 from xsoil.verbs._observed import errors_of, weights_of
 
 __all__ = [
-    "cells_of", "check_numbers", "faults_of", "require_one_grid", "search_of", "through", "training_cells",
+    "cells_of", "check_numbers", "checkpoints_in", "faults_of", "require_one_grid", "require_used", "search_of",
+    "through", "training_cells",
 ]  # fmt: skip
 
 PHYSICS = ("direct", "surrogate")
+STORES = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
+"""Files of a Zarr store."""
 
 
 def check_numbers(
@@ -41,6 +47,47 @@ def check_numbers(
         raise ArgumentError(f"validation={validation!r}; expected a share of the training cells, from 0 to below 1")
     if not isinstance(memory_budget, (int, float)) or not memory_budget > 0:
         raise ArgumentError(f"memory_budget={memory_budget!r}; expected bytes")
+
+
+def require_used(model: str, strategy: str, optimizer: str, given: Mapping[str, tuple[Any, Any]]) -> None:
+    """Raise where an argument says what the model or the optimizer never asks for.
+
+    "end_to_end" has no optimizer; what is said to one is let pass there, so that strategies are compared with the same
+    arguments.
+
+    Parameters
+    ----------
+    given : mapping of str to (value, default)
+
+    Raises
+    ------
+    ArgumentError
+        Such a value is not the default: whoever gives it expects that it counts.
+    """
+    columns, smoother = ("curve", "depth", "column_depth"), ("error_std", "members", "iterations")
+    unused = dict.fromkeys(columns if model == "water_balance" else ("substeps",), f"model={model!r}")
+    if strategy != "end_to_end":
+        unused |= dict.fromkeys(("evaluations",) if optimizer == "ies" else smoother, f"optimizer={optimizer!r}")
+    for name, where in unused.items():
+        value, default = given[name]
+        if isinstance(value, Mapping) or value != default:
+            raise ArgumentError(f"{name}={value!r} with {where}, which does not use it; leave it out")
+
+
+def checkpoints_in(directory: str | PathLike[str] | None) -> Path | None:
+    """The folder for checkpoints, which is made where it is not there."""
+    if directory is None:
+        return None
+    place = as_path("directory", directory)
+    if place.exists() and not place.is_dir():
+        raise ArgumentError(f"directory={str(place)!r} is a file; expected a folder for checkpoints, or a new path")
+    if found := [name for name in STORES if (place / name).exists()]:
+        raise ArgumentError(
+            f"directory={str(place)!r} is a Zarr store (it holds {found[0]!r}); expected a folder for checkpoints, or "
+            "a new path"
+        )
+    place.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 def cells_of(observations: xr.Dataset) -> tuple[Hashable, ...]:

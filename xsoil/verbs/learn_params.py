@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xsoil.choices import as_path
 from xsoil.errors import ArgumentError, MissingVariableError, UnknownNameError
 from xsoil.evaluation.splits import Split
 from xsoil.verbs._cell_source import FAULTS, Inputs, XarraySource, observations_per_cell
@@ -24,8 +23,10 @@ from xsoil.verbs._inversion import invert
 from xsoil.verbs._learn_inputs import (
     cells_of,
     check_numbers,
+    checkpoints_in,
     faults_of,
     require_one_grid,
+    require_used,
     search_of,
     through,
     training_cells,
@@ -201,7 +202,8 @@ def learn_params(
     UnknownNameError
         Unknown strategy, network, model, target, loss or keyword.
     ArgumentError
-        Arguments outside their range; no observation, or no cell that can be learned from.
+        Arguments outside their range, or of another model or optimizer; no observation, or no cell that can be learned
+        from.
 
     Notes
     -----
@@ -254,12 +256,17 @@ def learn_params(
         row, fixed = behind_surrogate(
             surrogate, strategy, fixed, curve=curve, depth=depth, column_depth=column_depth
         )  # fmt: skip
+    defaults = {p.name: p.default for p in signature(learn_params).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    asked = {
+        "substeps": substeps, "curve": curve, "depth": depth, "column_depth": column_depth, "error_std": error_std,
+        "members": members, "iterations": iterations, "evaluations": evaluations,
+    }  # fmt: skip
+    require_used(model, strategy, optimizer, {name: (value, defaults[name]) for name, value in asked.items()})
     observations, forcing = as_dataset(observations), as_dataset(forcing)
     series = forcing_of(forcing, row)
     wanted_targets = targets_of(targets, row)
     bounds, ends = wanted_targets.bounds, wanted_targets.ends
-    own = [p.name for p in signature(learn_params).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    given = completed(fixed, bounds, row, [str(name) for name in series.data_vars], own)
+    given = completed(fixed, bounds, row, [str(name) for name in series.data_vars], list(defaults))
     known = known_of(given)
     operator = any(name in bounds or name in given for name in OBSERVATION)
     dims = cells_of(observations)
@@ -307,11 +314,8 @@ def learn_params(
         strategy, row.name, dict(row.options), bounds, given, int(seed), int(warmup), dict(observed.outputs),
         optimizer if strategy != "end_to_end" else None, ends=ends,
     )  # fmt: skip
-    place = None if directory is None else as_path("directory", directory)
+    place = checkpoints_in(directory)
     if place is not None:
-        if place.exists() and not place.is_dir():
-            raise ArgumentError(f"directory={str(place)!r} is a file; expected a folder for checkpoints, or a new path")
-        place.mkdir(parents=True, exist_ok=True)
         for left in place.glob(f"{SCRATCH}*"):  # by a run that was killed
             shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=place) as scratch:
