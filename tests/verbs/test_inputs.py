@@ -28,6 +28,14 @@ def test_conversion_keeps_precision_and_input():
     xr.testing.assert_identical(ds, before)
 
 
+def test_half_precision_is_not_computed_in():
+    rain = xr.DataArray(np.array([1e-4, 65504.0], np.float16), dims="time", attrs={"units": "kg m-2 s-1"})
+    half = rain.assign_attrs(_FillValue=np.float16(65504)).to_dataset(name="precipitation")
+    found = _inputs.read(half, VARIABLES["precipitation"])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [86400 * float(rain[0]), np.nan], rtol=1e-6)
+
+
 def test_offset():
     ds = xr.Dataset({"air_temperature": ("x", [0.0, 20.0], {"units": "degC"})})
     np.testing.assert_allclose(_inputs.read(ds, TEMPERATURE), [273.15, 293.15])

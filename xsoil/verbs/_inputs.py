@@ -24,6 +24,7 @@ __all__ = [
     "nodata_of",
     "numbers",
     "pick",
+    "possible",
     "read",
     "renaming",
     "require_daily",
@@ -34,7 +35,8 @@ __all__ = [
 def read(ds: xr.Dataset, variable: Variable) -> xr.DataArray:
     """Return `variable` in its canonical units: still lazy, nodata as NaN, the input untouched.
 
-    Floating-point input keeps its precision; integers of up to 16 bits become float32, longer ones float64.
+    Single and double precision stay; half precision (86400 s are beyond its range) and integers of up to 16 bits become
+    float32, longer ones float64.
     """
     if variable.name not in ds.variables:
         raise MissingVariableError(
@@ -48,7 +50,7 @@ def read(ds: xr.Dataset, variable: Variable) -> xr.DataArray:
             f"{variable.name!r} is of type {array.dtype}; expected numbers: "
             f"ds[{variable.name!r}] = ds[{variable.name!r}].astype(float)"
         )
-    array = decode(array)
+    array = decode(array.astype(np.float32) if array.dtype == np.float16 else array)
     if array.dtype.kind != "f":
         array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
     if conversion.factor != 1.0:
@@ -57,6 +59,11 @@ def read(ds: xr.Dataset, variable: Variable) -> xr.DataArray:
         array = array + array.dtype.type(conversion.offset)
     kept = {k: v for k, v in ds[variable.name].attrs.items() if k == "grid_mapping"}
     return array.assign_attrs(kept | variable.attrs)
+
+
+def possible(array: xr.DataArray, variable: Variable) -> xr.DataArray:
+    """Values in canonical units; those outside of the physical range (an undeclared nodata value, say) are missing."""
+    return array.where((array >= variable.low) & (array <= variable.high))
 
 
 def renaming(ds: xr.Dataset, name: str) -> str:
