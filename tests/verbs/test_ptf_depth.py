@@ -51,6 +51,19 @@ def test_topsoil_from_bounds_that_are_not_declared_as_depth_mean_takes_them():
         is_topsoil(ds)
 
 
+def test_depths_that_are_positive_upwards():
+    ds = layers([-10, -60, -65], units="cm", positive="up")
+    assert_array_equal(is_topsoil(ds), [True, False, False])
+    ds.depth.attrs["bounds"] = "depth_bnds"
+    ds["depth_bnds"] = (("depth", "nv"), -np.array([[0.0, 20], [20, 100], [30, 100]]))
+    assert_array_equal(is_topsoil(ds), [True, True, False])
+    down = layers([10, 60, 65], units="cm")
+    peat = {"method": "cosby1984", "organic": "letts2000"}
+    up, down = (ptf(one.drop_vars("depth_bnds", errors="ignore").assign(organic_carbon=one.sand * 0 + 40.0), **peat)
+                for one in (layers([-10, -60, -65], units="cm", positive="up"), down))  # fmt: skip
+    assert_array_equal(up.theta_s, down.theta_s)
+
+
 def test_topsoil_variable_wins():
     assert_array_equal(is_topsoil(layers([0.1, 1.0], units="m").assign(topsoil=("depth", [0, 1]))), [False, True])
 

@@ -244,9 +244,10 @@ def read_inputs(ds: xr.Dataset, entry: PTF, available: frozenset[str]) -> dict[s
 
 
 def _edges(ds: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
-    """Upper and lower edge [m] of the coordinate `depth`, from its bounds; twice the depth where it has none."""
+    """Upper and lower edge [m below the surface] of `depth`, from its bounds; twice the depth where it has none."""
     depth = ds["depth"]
-    point = read(ds, VARIABLES["depth"]).astype(float)
+    down = -1.0 if depth.attrs.get("positive") == "up" else 1.0
+    point = down * read(ds, VARIABLES["depth"]).astype(float)
     bounds = depth_bounds(ds)
     if bounds is None:
         return point, point
@@ -254,7 +255,8 @@ def _edges(ds: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     units = edges.attrs.get("units", depth.attrs["units"])  # CF: bounds need not repeat them
     edges = read(ds.assign({bounds: edges.assign_attrs(units=units)}), replace(VARIABLES["depth"], name=bounds))
     other = [dim for dim in edges.dims if dim not in depth.dims]
-    return edges.astype(float).min(other), edges.astype(float).max(other)
+    edges = down * edges.astype(float)
+    return edges.min(other), edges.max(other)
 
 
 def _topsoil(ds: xr.Dataset) -> xr.DataArray:
