@@ -335,6 +335,13 @@ FAULTS = {
     ),
     "initial elsewhere": (lambda: restarted(state().isel(x=slice(2))), GridMismatchError, "initial"),
     "initial on other dims": (lambda: restarted(state(), surface().isel(x=0, drop=True)), ArgumentError, "'x'"),
+    "initial unlike T, the one with places": (
+        lambda: rootzone(
+            surface().isel(y=0, x=0, drop=True).isel(time=slice(5, None)), T=scales(),
+            initial=rootzone(surface().isel(y=0, x=0, drop=True).isel(time=slice(5)), T=scales()[::-1]),
+        ),
+        GridMismatchError, "initial: the coordinates of 'y' differ",
+    ),
     "initial without a date": (lambda: restarted(state(final_time=3.0)), TimeError, "decode_cf"),
 }  # fmt: skip
 

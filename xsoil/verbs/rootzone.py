@@ -100,7 +100,7 @@ def rootzone(
     scale = _scale(T, ds[[name]])
     others = [dim for dim in series.dims if dim != "time"]
     dims = (*(dim for dim in scale.dims if dim not in others), *others)
-    before, end = ([], times[0]) if initial is None else _before(initial, ds[[name]], dims, units, times[0])
+    before, end = ([], times[0]) if initial is None else _before(initial, ds[[name]], T, dims, units, times[0])
 
     steps = np.diff(times, prepend=end) / PER_DAY
     maps = [scale, *before]
@@ -182,7 +182,7 @@ def _scale(T: float | xr.DataArray, ds: xr.Dataset) -> xr.DataArray:
 
 
 def _before(
-    initial: xr.Dataset, ds: xr.Dataset, dims: tuple[Hashable, ...], units: str, start: int
+    initial: xr.Dataset, ds: xr.Dataset, T: object, dims: tuple[Hashable, ...], units: str, start: int
 ) -> tuple[list[xr.DataArray], int]:
     """Value and weight at the end of the run before, and that time since 1970."""
     (name,) = ds.data_vars
@@ -192,6 +192,8 @@ def _before(
         raise MissingVariableError(f"initial has no {', '.join(names)}: found {found}; expected a result of rootzone")
     value, weight, end = (initial[key] for key in names)
     require_same_grid(ds, value, "initial")
+    if isinstance(T, xr.DataArray):
+        require_same_grid(T, value, "initial")
     unknown = [str(dim) for dim in (*value.dims, *weight.dims) if dim not in dims]
     if unknown:
         raise ArgumentError(f"initial is on {unknown}, expected the dims of the run {[str(d) for d in dims]}")
