@@ -136,3 +136,29 @@ def test_what_lies_beyond_a_fold_is_not_divided_to_the_end(monkeypatch):
     assert np.nanmax(abs(mean - 1.0)) < 1e-9
     assert sum(size for level, size in divided if level == 0) >= 40
     assert sum(size for level, size in divided if level >= 2) == 0
+
+
+@pytest.mark.parametrize("first", [-44.0, -44.1])
+def test_gaps_between_lobes_stay_empty(first):
+    # Pixels across the cut at 40 degrees west: with an edge on it, and cut in two. They were drawn over the whole gap.
+    source = GeoBox((100, 16), Affine(0.5, 0, first, 0, -0.5, 60), "EPSG:4326")
+    target = GeoBox((62, 50), Affine(1e5, 0, -7.2e6, 0, -1e5, 6.6e6), "+proj=igh +datum=WGS84 +type=crs")
+    mean, fraction = reduced(source, target, np.ones(source.shape))
+    lon, lat = places_within(target)
+    with np.errstate(invalid="ignore"):
+        inside = np.isfinite(lon) & (lon > first) & (lon < first + 8) & (lat > 10) & (lat < 60)
+    want = inside.reshape(62, 10, 50, 10).mean(axis=(1, 3))
+    assert want.sum() > 300
+    assert np.abs(fraction[0] - want).max() < 0.07  # ten places each way
+    np.testing.assert_allclose(mean[fraction > 0], 1, atol=1e-12)
+
+
+def places_within(grid, parts=10):
+    """Longitude and latitude of places within cells; NaN off the world."""
+    rows, columns = (np.arange(size * parts) + 0.5 for size in grid.shape)
+    x, y = np.meshgrid(grid.affine.c + columns * 1e5 / parts, grid.affine.f - rows * 1e5 / parts)
+    there = Transformer.from_crs(str(grid.crs), "EPSG:4326", always_xy=True)
+    lon, lat = there.transform(x, y)
+    back = there.transform(lon, lat, direction="INVERSE")
+    off = ~(np.hypot(back[0] - x, back[1] - y) < 1.0)
+    return np.where(off, np.nan, lon), np.where(off, np.nan, lat)

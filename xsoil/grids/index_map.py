@@ -31,6 +31,7 @@ HALVINGS = 30
 
 # Where Goode's homolosine changes from sinusoidal to Mollweide: its meridians have a kink there.
 _HOMOLOSINE_KINK = math.radians(40 + 44 / 60 + 11.8 / 3600)
+_LOBES = ("interrupted", "proj igh", "proj imoll")
 _CYLINDERS = ("cylindrical", "mercator (", "pseudo mercator", "equirectangular", "plate carr")
 
 
@@ -105,6 +106,12 @@ class IndexMap:
         if crs_of(self.source_crs).is_geographic and self._source[1] == 0.0 and self._source[3] == 0.0:
             return abs(360.0 / self._source[0])
         return 0.0
+
+    @property
+    def interrupted(self) -> bool:
+        """True where the target is cut into lobes, with gaps between them that are no place on Earth."""
+        operation = crs_of(self.target_crs).coordinate_operation
+        return operation is not None and any(word in operation.method_name.lower() for word in _LOBES)
 
     def row_edges(self) -> Array:
         """v of the edges of the target's rows (rows + 1)."""

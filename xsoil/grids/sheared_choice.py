@@ -32,6 +32,9 @@ larger by 1/sqrt(L) likewise."""
 MOST_SEGMENTS = 128
 """Chords per edge at most."""
 
+LARGEST_OF_LOBES = 3.0
+"""Area of a pixel, relative to the median, above which it spans a gap between lobes of the target."""
+
 
 class Choice(NamedTuple):
     """Chords per edge; the most that edges bulge, and the tolerance of that; sign of pixels' areas, and the largest
@@ -84,7 +87,7 @@ def choice_of(imap: IndexMap) -> Choice:
         sag=2.0 * bending + 1e-8,
         tolerance=tolerance,
         sign=-1.0 if np.median(area[seen]) < 0 else 1.0,
-        largest=8.0 * most,
+        largest=LARGEST_OF_LOBES * size**2 if imap.interrupted else 8.0 * most,
         closed=bulge <= bounds[0] and tapering <= bounds[1],
         reach=2.0 * longest + 2.0,
         torn=int(min(np.ceil(2.0 * longest + 2.0), 2**20)),

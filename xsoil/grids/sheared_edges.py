@@ -138,13 +138,19 @@ def _divided(imap: IndexMap, rule: Rule, whole: _Parts, level: int) -> tuple[lis
             u, v, points = _clipped(imap, r, c, u, v, inside[which])
         u = u[:, :1] + turn(u - u[:, :1], imap.period)
         area, wide = rule.sign * _areas(u, v), np.ptp(u, axis=1)
-        sane = (area > 0) & (area <= rule.largest) & (wide < (imap.period or np.inf) / 2)
+        share = (every.height * every.width)[which]
+        # A part across a gap between lobes is not turned over, and may be smaller than a pixel.
+        sane = (
+            (area > 0)
+            & (area <= rule.largest * (share if imap.interrupted else 1.0))
+            & (wide < (imap.period or np.inf) / 2)
+        )
         full = np.full((2, int(sane.sum()), 8), np.nan)
         full[:, :, : u.shape[1]] = u[sane], v[sane]
         found.append(Pieces(full[0], full[1], points[sane], every.pixel[which[sane]]))
         again[which[sane]] = False
         if level:  # what is turned over, and no larger than it should be, lies beyond a fold: so do its parts
-            small = wide * np.ptp(v, axis=1) <= FOLDED * rule.largest * (every.height * every.width)[which]
+            small = wide * np.ptp(v, axis=1) <= FOLDED * rule.largest * share
             again[which[(area <= 0) & small]] = False
     return found, every.of(again)
 
