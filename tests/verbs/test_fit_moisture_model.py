@@ -227,6 +227,17 @@ def test_rows_outside_the_split_and_without_targets_do_not_matter():
     np.testing.assert_allclose(scores.bias.sel(set="train"), by_hand.mean("time"), atol=1e-6)
 
 
+def test_targets_that_are_impossible_are_none():
+    ds = world()
+    wrong = np.zeros(ds.soil_moisture.shape, bool)
+    wrong[::5, ::2] = True
+    bad = xr.Variable(("site", "time"), np.where(np.arange(30) % 4 == 0, -9999.0, 37.0) * np.ones((40, 1)))
+    nodata, gaps = (ds.soil_moisture.where(~wrong, other) for other in (bad.values, np.nan))
+    one, other = (fitted(ds.assign(soil_moisture=given), "random_forest") for given in (nodata, gaps))
+    xr.testing.assert_identical(one.predict(ds), other.predict(ds))
+    xr.testing.assert_identical(one.evaluate(), other.evaluate())
+
+
 def test_samples_without_time():
     ds = world(sites=300, days=1).isel(time=0, drop=True)
     ds["soil_moisture"] = ds.soil_moisture.where(ds.site > 200)

@@ -126,6 +126,19 @@ def test_masked_observations_do_not_count(small, inverted):
     assert int(a.evaluate().n.sum()) == int(b.evaluate().n.sum())
 
 
+def test_observations_that_are_impossible_are_none(small):
+    _, forcing, observed, _ = small
+    options = QUIET | {"strategy": "inverse", "targets": "k_sat", "members": 8, "iterations": 2}
+    times = xr.DataArray(np.arange(observed.sizes["time"]), dims="time")
+    found = []
+    for other in (xr.where(times % 2 == 0, -9999.0, 30.0), np.nan):
+        given = observed.where(times % 5 != 2, other).astype("f4").assign_attrs(observed.attrs)
+        learned = learn_params(None, given.transpose(*observed.dims), forcing, **options, **LI)
+        found.append((learned.params.k_sat, learned.evaluate().n))
+    for one, two in zip(*found, strict=True):
+        xr.testing.assert_equal(one, two)
+
+
 def test_cells_that_cannot_be_learned_from(small):
     _, forcing, observed, _ = small
     observed, forcing = observed.copy(deep=True), forcing.copy(deep=True)

@@ -10,7 +10,7 @@ import xarray as xr
 from xsoil.choices import as_names
 from xsoil.errors import ArgumentError, MissingVariableError, UnitsError
 from xsoil.networks.moisture.inputs import Inputs, Predictor
-from xsoil.verbs._inputs import decode, flags_of, read
+from xsoil.verbs._inputs import decode, flags_of, possible, read
 from xsoil.vocabulary import VARIABLES, canonical_units
 
 __all__ = ["is_categorical", "predictor_rows", "read_class", "read_predictors", "read_target"]
@@ -130,11 +130,11 @@ def _require_meanings(array: xr.DataArray, predictor: Predictor) -> None:
 
 
 def read_target(ds: xr.Dataset, name: str) -> tuple[xr.DataArray, str]:
-    """A target in its canonical units, with them; lazy."""
+    """A target in its canonical units, with them; lazy. What is physically impossible is missing."""
     require_there(ds, name)
     row = VARIABLES.get(name)
     if row is not None and row.kind == "real":
-        return read(ds, row), row.units
+        return possible(read(ds, row), row), row.units
     units = _units(ds[name])
     return decode(ds[name]), units
 

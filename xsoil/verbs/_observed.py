@@ -13,7 +13,7 @@ import xarray as xr
 from xsoil.choices import as_table
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, TimeError, UnknownNameError
 from xsoil.evaluation.splits import days_since
-from xsoil.verbs._inputs import as_dataset, read, require_same_grid
+from xsoil.verbs._inputs import as_dataset, possible, read, require_same_grid
 from xsoil.vocabulary import VARIABLES
 
 __all__ = ["MOISTURE", "VARYING", "Observed", "errors_of", "losses_of", "observed_of", "weights_of"]
@@ -79,7 +79,7 @@ def observed_of(
     """
     ds = as_dataset(observations)
     names = _chosen(ds, weights)
-    arrays = {name: read(ds, VARIABLES[name]).astype(np.float32) for name in names}
+    arrays = {name: possible(read(ds, VARIABLES[name]), VARIABLES[name]).astype(np.float32) for name in names}
     for name, array in arrays.items():
         if "time" not in array.dims:
             raise TimeError(f"observed {name!r} has no dimension 'time' among {[str(d) for d in array.dims]}")

@@ -60,8 +60,8 @@ def fit_moisture_model(
     ----------
     samples : xr.Dataset
         Target and predictors on any dims: (site, time), (pixel, time), (time, y, x), (sample). Predictors may lack some
-        of the target's dims. Rows without a target are not used; predictors may be missing anywhere. Read one
-        variable at a time.
+        of the target's dims. Rows without a target, or with one that is physically impossible (as an undeclared nodata
+        value), are not used; predictors may be missing anywhere. Read one variable at a time.
     kind : str
         ``"dense"``: a small network with a normal distribution as output; ``"prob"``: the same with a Bayesian layer;
         ``"wide_deep"``: a larger network beside a linear model; ``"random_forest"``. ``"lstm"`` reads daily series and

@@ -106,7 +106,8 @@ def learn_params(
         sites without a grid) as one value per cell. Not used, and None will do, for "inverse".
     observations : xr.Dataset or xr.DataArray
         `soil_moisture` (or `theta_obs`, `theta`, `storage`, `actual_et`, `runoff`, `drainage`) on (time, cells), at any
-        times, one a day at most; NaN where there is none. The grid of the cells is the grid of the result.
+        times, one a day at most; NaN where there is none, and what is physically impossible (moisture outside of 0..1,
+        as an undeclared nodata value) is none. The grid of the cells is the grid of the result.
     forcing : xr.Dataset
         `precipitation`, `pet` [mm d-1] on (time, cells) or time alone, daily without a gap, from the start of the
         simulation on; `irrigation` and `capillary_rise`, where given, are added to the rain.
