@@ -267,6 +267,16 @@ def test_importance():
         type(model)(model.ensemble).importance()
 
 
+def test_a_split_whose_labels_differ_by_rounding():
+    ds = world()
+    split = Split.random_cells(ds.sand, 0.3, seed=0)
+    near = ds.assign_coords(site=ds.site * (1 + 1e-12))
+    one, other = (fitted(given, "random_forest", split=split) for given in (ds, near))
+    for name in ("n", "rmse"):
+        np.testing.assert_array_equal(one.evaluate()[name], other.evaluate()[name])
+    assert one.importance(repeats=1).identical(other.importance(repeats=1))
+
+
 def test_an_ensemble_per_class():
     ds = world()
     model = fitted(ds, "random_forest", weights="texture_class", ensemble="per_class")

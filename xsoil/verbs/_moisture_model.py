@@ -206,7 +206,7 @@ class MoistureModel:
             for which in split.sets:
                 part, simulated = observed, whole
                 if (cells := split.cells_of(which)) is not None:
-                    part = part.where(cells)
+                    part = part.where(xr.DataArray(cells.variable))  # labels may differ by rounding
                 if "time" in part.dims:
                     days = np.flatnonzero(split.days_of(which, ds.indexes["time"]))
                     part, simulated = part.isel(time=days), simulated.isel(time=days)
@@ -264,7 +264,7 @@ class MoistureModel:
         ds = self.samples.ds[[*names, target]]
         ds[target] = read_target(ds, target)[0].rename(target)
         if split.test is not None:
-            ds[target] = ds[target].where(split.test).assign_attrs(ds[target].attrs)
+            ds[target] = ds[target].where(xr.DataArray(split.test.variable)).assign_attrs(ds[target].attrs)
         if how == "permutation":
             return permutation_importance(
                 lambda given: self.predict(given)[target].broadcast_like(given[target]),
