@@ -67,6 +67,15 @@ def test_rare_classes_are_unknown(x):
     assert inputs.encode(x)[0, -3:].tolist() == [0, 0, 1]
 
 
+def test_codes_that_single_precision_does_not_tell_apart(x):
+    codes = x.astype(np.float64)
+    codes[:, 2] = 2**24 - 1 - np.arange(60) % 3
+    assert Inputs.fit(ROWS, codes).predictors[2].classes == (2**24 - 3, 2**24 - 2, 2**24 - 1)
+    codes[:, 2] += 2
+    with pytest.raises(ArgumentError, match="'cover' has classes with codes up to 16777217"):
+        Inputs.fit(ROWS, codes)
+
+
 def test_constants_say_nothing(x):
     x[:, 0] = 7
     found = Inputs.fit(ROWS, x).encode(x)

@@ -24,6 +24,8 @@ _LEAST_SPREAD = 1e-6
 # The deviation of such a predictor: whatever a prediction brings for it is scaled to nothing, since the weights that
 # would read it were never trained. Finite, as JSON has no infinity, and its inverse a normal float32.
 _CONSTANT = 1e30
+# Values are read in single precision, in which codes of classes from here on run into each other.
+_MOST_CODE = 2**24
 # A class of fewer training rows than this says nothing; it is one of the others.
 _LEAST_ROWS = 5
 
@@ -295,6 +297,11 @@ def _learned(row: Predictor, values: NDArray[np.float64], missing: Missing) -> P
         codes, counts = np.unique(values[np.isfinite(values)], return_counts=True)
         if not codes.size:
             raise ArgumentError(f"the predictor {row.name!r} has no class in any row of training; leave it out")
+        if (largest := float(np.abs(codes).max())) >= _MOST_CODE:
+            raise ArgumentError(
+                f"the predictor {row.name!r} has classes with codes up to {largest:.0f}; expected less than "
+                f"{_MOST_CODE}, of which single precision tells one from the next: give them numbers from 0 on"
+            )
         kept = counts >= _LEAST_ROWS if (counts >= _LEAST_ROWS).any() else counts == counts.max()
         shares = counts[kept] / counts[kept].sum()
         table |= {
