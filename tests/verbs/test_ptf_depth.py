@@ -64,6 +64,15 @@ def test_depths_that_are_positive_upwards():
     assert_array_equal(up.theta_s, down.theta_s)
 
 
+def test_topsoil_from_depth_top_and_bottom_as_depth_mean_takes_them():
+    ds = layers([5, 42.5, 45], units="cm")
+    for sign, positive in ((1, "down"), (-1, "up")):
+        attrs = {"units": "cm", "positive": positive}
+        edges = {"depth_top": np.array([0.0, 25, 30]), "depth_bottom": np.array([10.0, 60, 60])}
+        given = ds.assign_coords({name: ("depth", sign * values, attrs) for name, values in edges.items()})
+        assert_array_equal(is_topsoil(given), [True, True, False])
+
+
 def test_topsoil_variable_wins():
     assert_array_equal(is_topsoil(layers([0.1, 1.0], units="m").assign(topsoil=("depth", [0, 1]))), [False, True])
 

@@ -46,7 +46,7 @@ def ptf(
         Soil properties on any dims, each with `units`: what `method` needs of `sand`, `silt`, `clay`, `bulk_density`,
         `organic_carbon`, `ph`, `cec`, `coarse_fragments`, `topsoil` (see `list_ptfs`). One texture class may be left
         out where the two others are there. `topsoil` (1 or 0) is taken from the variable, else from the coordinate
-        `depth`: 1 where the upper edge (of its CF bounds, else the depth itself) is above 0.3 m.
+        `depth`: 1 where the upper edge (of its CF bounds or `depth_top`, else the depth itself) is above 0.3 m.
     method : str or PTF
         A name in `xsoil.PTFS`, or an entry: ``xsoil.PTFS["saxton_rawls2006"].with_options(density="measured")``.
     outputs : str or sequence of str, optional
@@ -244,11 +244,15 @@ def read_inputs(ds: xr.Dataset, entry: PTF, available: frozenset[str]) -> dict[s
 
 
 def _edges(ds: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
-    """Upper and lower edge [m below the surface] of `depth`, from its bounds; twice the depth where it has none."""
+    """Upper and lower edge [m below the surface] of `depth`, from its bounds, else from `depth_top` and `depth_bottom`;
+    twice the depth where there are neither."""
     depth = ds["depth"]
     down = -1.0 if depth.attrs.get("positive") == "up" else 1.0
-    point = down * read(ds, VARIABLES["depth"]).astype(float)
+    point = _below(ds, "depth")
     bounds = depth_bounds(ds)
+    if bounds is None and {"depth_top", "depth_bottom"} <= {*ds.variables}:
+        top, bottom = (_below(ds, name) for name in ("depth_top", "depth_bottom"))
+        return top.where(top < bottom, bottom), top.where(top > bottom, bottom)
     if bounds is None:
         return point, point
     edges = ds[bounds]
@@ -257,6 +261,12 @@ def _edges(ds: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     other = [dim for dim in edges.dims if dim not in depth.dims]
     edges = down * edges.astype(float)
     return edges.min(other), edges.max(other)
+
+
+def _below(ds: xr.Dataset, name: str) -> xr.DataArray:
+    """Depths [m], positive downwards."""
+    found = read(ds, replace(VARIABLES["depth"], name=name)).astype(float)
+    return -found if ds[name].attrs.get("positive") == "up" else found
 
 
 def _topsoil(ds: xr.Dataset) -> xr.DataArray:
