@@ -135,8 +135,8 @@ def covered_once(monkeypatch):
     fraction = ShearedOverlap._fraction
 
     def checked(self, area, rows, cols):
-        # Areas of UTM cells come from their middles: 65 degrees from the central meridian that is right to 1.1e-6, and cells
-        # of 500 km have 6e-4. Pixels larger than the gap between two lobes of a homolosine target are drawn across it.
+        # Areas of UTM cells come from their middles: 65 degrees from the central meridian that is right to 1.1e-6, and
+        # cells of 500 km have 6e-4. Pixels larger than a gap between lobes of a homolosine target are drawn across it.
         size = abs(self._map._target[0]) / 6.4e6
         bound = 1e-5 + 0.2 * size**2 if self._map.kind == "general" else VALUE_BOUND
         if "Homolosine" in self._map.target_crs:
