@@ -28,8 +28,8 @@ WITHIN = ("mean", "min", "max", "median", "mode", "harmonic", "geometric", "quan
 
 
 NO_POLE = ("EPSG:5070", "EPSG:32633", "ESRI:54052", SINUSOIDAL)
-"""Targets that draw a pole as an arc of thousands of kilometres (Albers), whose cells PROJ knows to 1e-4 there (UTM), or
-where pixels about the pole are spikes that cover cells of half their size 1.3 times (docs/design.md)."""
+"""Targets that draw a pole as an arc of thousands of kilometres (Albers), whose cells PROJ knows to 1e-4 there (UTM),
+or where pixels about it are spikes that cover cells of half their size 1.3 times (docs/design.md)."""
 
 
 def reaches_a_pole(box: GeoBox) -> bool:
