@@ -36,11 +36,11 @@ def test_several_observed_variables(small, optimizer):
     both["drainage"].attrs["units"] = "mm d-1"
     both["drainage"][:, 0, 0] = np.nan
     options = QUIET | {"strategy": "inverse", "targets": {"k_sat": (1, 1000), "obs_bias": (-0.3, 0.7)}}
-    options |= {"optimizer": optimizer, "evaluations": 600, "obs_scale": truth.obs_scale}
+    options |= {"optimizer": optimizer, "obs_scale": truth.obs_scale}
     weights = {"soil_moisture": 1.0, "drainage": 1.0}
     errors = {"soil_moisture": 0.02, "drainage": 0.05}
     loss = {"soil_moisture": "mse", "drainage": "nse"}
-    more = {"error_std": errors} if optimizer == "ies" else {"loss": loss}
+    more = {"error_std": errors} if optimizer == "ies" else {"loss": loss, "evaluations": 600}
     learned = learn_params(None, both, forcing, weights=weights, **more, **options, **LI)
     off = abs(np.log(learned.params.k_sat / truth.k_sat)).values.ravel()
     assert np.median(off[1:]) < 0.02
