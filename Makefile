@@ -40,8 +40,8 @@ demo: $(VENV)/installed-plot
 test: $(VENV)/installed-dev
 	@$(FRESH_CACHE) $(BIN)/python -m pytest -q $(SHARED) -m "not long"
 
-# Fuzzing takes half an hour of processor time, and upscale and downscale their own (docs/faults.md); XSOIL_FUZZ=200
-# draws 200 examples a verb in place of 5,000. The kills of test_resume.py and test_faults_cluster.py take 45 minutes.
+# Fuzzing takes an hour of processor time (docs/faults.md), the kills of test_resume.py and test_faults_cluster.py up to 45
+# minutes; XSOIL_FUZZ=200 draws 200 examples a verb in place of 5,000.
 test-long: $(VENV)/installed-dev
 	@$(FRESH_CACHE) $(BIN)/python -m pytest -q $(SHARED)
 
