@@ -153,6 +153,14 @@ def test_gaps_between_lobes_stay_empty(first):
     np.testing.assert_allclose(mean[fraction > 0], 1, atol=1e-12)
 
 
+def test_two_columns_at_the_end_of_the_world():
+    """The one column lies at the other end of the target: what neighbours tell of the orientation is wrong."""
+    source = GeoBox((13, 2), Affine(1000, 0, -999.99994, 0, -1000, 2472511), "EPSG:6931")
+    target = GeoBox((11, 5), Affine(40000, 0, 11374864.0289, 0, -40000, 7468425.52436), "ESRI:54052")
+    _, fraction = reduced(source, target, np.ones(source.shape))
+    np.testing.assert_allclose(fraction.sum() * 40000**2, 13 * 1000**2, rtol=0.01)
+
+
 def places_within(grid, parts=10):
     """Longitude and latitude of places within cells; NaN off the world."""
     rows, columns = (np.arange(size * parts) + 0.5 for size in grid.shape)

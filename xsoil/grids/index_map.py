@@ -113,6 +113,12 @@ class IndexMap:
         operation = crs_of(self.target_crs).coordinate_operation
         return operation is not None and any(word in operation.method_name.lower() for word in _LOBES)
 
+    @property
+    def sign(self) -> float:
+        """Of the areas of pixels in target indices: projections keep the orientation, what turns it are the axes."""
+        flips = Affine(*self._source).determinant * Affine(*self._target).determinant
+        return -1.0 if flips < 0 else 1.0
+
     def row_edges(self) -> Array:
         """v of the edges of the target's rows (rows + 1)."""
         rows = np.arange(self.target_shape[0] + 1, dtype=float)

@@ -86,7 +86,7 @@ def choice_of(imap: IndexMap) -> Choice:
         segments=int(np.clip(np.ceil(np.sqrt(bulge / tolerance)), 1, MOST_SEGMENTS)),
         sag=2.0 * bending + 1e-8,
         tolerance=tolerance,
-        sign=-1.0 if np.median(area[seen]) < 0 else 1.0,
+        sign=imap.sign,
         largest=LARGEST_OF_LOBES * size**2 if imap.interrupted else 8.0 * most,
         closed=bulge <= bounds[0] and tapering <= bounds[1],
         reach=2.0 * longest + 2.0,
