@@ -105,6 +105,9 @@ def killing():
     settings = {
         "distributed.scheduler.allowed-failures": 100,
         "distributed.worker.multiprocessing-method": "forkserver",  # a killed worker is soon replaced
+        # So long after a worker was lost its cluster gives it up for good, if just then it is not there: one that is
+        # killed again and again may be lost anew at that moment.
+        "distributed.deploy.lost-worker-timeout": "1 day",
     }
     with dask.config.set(settings):
         get_mp_context().set_forkserver_preload(PRELOAD)
