@@ -8,7 +8,14 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
+from xsoil.grids.sheared import ShearedOverlap
+
 SINU = "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +type=crs"
+
+
+def reduced(source, target, values, how="mean"):
+    """(result, valid fraction) of one layer on the whole target."""
+    return ShearedOverlap(source, target).reduce(values[None], (0, 0), slice(None), slice(None), how)
 
 
 def box(crs, lon, lat, cell, ny, nx):

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
-from sheared_oracle import SINU, box, cover, oracle
+from sheared_oracle import SINU, box, cover, oracle, reduced
 
 from xsoil.errors import SoilError
 from xsoil.grids import corners, sheared
-from xsoil.grids.ease import EASE_GRIDS, ease_grid
+from xsoil.grids.ease import EASE_GRIDS
 from xsoil.grids.sheared import ShearedOverlap
 
 ALL = slice(None)
@@ -197,102 +197,6 @@ def test_covered_cells_are_covered_once_where_opposite_edges_bend_unlike(crs, lo
     pointer, _, areas = overlap.weights((0, 0), source.shape, ALL, ALL)  # as they are: fractions are rounded to 1
     covered = np.add.reduceat(areas, pointer[:-1]).reshape(grid.shape) / overlap.target_area(ALL, ALL)
     np.testing.assert_allclose(covered, 1.0, rtol=sheared.VALUE_BOUND)
-
-
-def reduced(source, target, values, how="mean"):
-    return ShearedOverlap(source, target).reduce(values[None], (0, 0), ALL, ALL, how)
-
-
-def test_the_dateline_may_be_crossed_by_both_grids():
-    source = box("EPSG:3571", 180, 65, 5000, 80, 100)
-    values = np.random.default_rng(0).normal(25.0, 10.0, source.shape)
-    grid = EASE_GRIDS["EASE2_M36km"]
-    beyond = grid.window(10, 940, 60, 60)
-    assert beyond.affine.c + 60 * grid.cell > 17.4e6
-    across, across_fraction = reduced(source, beyond, values)
-    whole, _ = reduced(source, grid.geobox, values)
-    joined = np.concatenate([whole[..., 940:], whole[..., :36]], axis=2)[:, 10:70]
-    # Areas of pixels are kept in single precision: counted from another column, one in 10,000 is rounded the other way.
-    np.testing.assert_allclose(across, joined, rtol=1e-9)
-    assert (across_fraction[..., :24] == 1.0).any()
-    assert (across_fraction[..., 24:] == 1.0).any()
-    total, _ = reduced(source, grid.geobox, values, "sum")
-    np.testing.assert_allclose(np.nansum(total), values.sum(), rtol=1e-9)
-    for west in (-180, 0):
-        degrees = GeoBox((180, 360), Affine(1, 0, west, 0, -1, 90), "EPSG:4326")
-        total, _ = reduced(source, degrees, values, "sum")
-        np.testing.assert_allclose(np.nansum(total), values.sum(), rtol=1e-9)
-
-
-def test_a_pole_inside():
-    source = GeoBox((80, 80), Affine(25000, 0, -1e6, 0, -25000, 1e6), "EPSG:3413")
-    values = np.random.default_rng(0).normal(25.0, 10.0, source.shape)
-    degrees = GeoBox((45, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
-    total, fraction = reduced(source, degrees, values, "sum")
-    np.testing.assert_allclose(np.nansum(total), values.sum(), rtol=1e-9)
-    np.testing.assert_allclose(fraction[0, 1:8], 1.0, atol=1e-5)
-    np.testing.assert_allclose(fraction[0, 0], 1.0, atol=5e-3)
-    grid = ease_grid("EASE2_N36km", (-180, 70, 180, 90))
-    globe = GeoBox((180, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
-    mean, fraction = reduced(globe, grid, np.full(globe.shape, 3.5))
-    np.testing.assert_allclose(fraction, 1.0, atol=1e-6)
-    np.testing.assert_allclose(mean, 3.5, rtol=1e-12)
-
-
-def test_a_target_beyond_the_pole():
-    # PROJ takes what lies beyond the pole of a cylindrical projection for the pole, where pixels have no area.
-    source = GeoBox((12, 20), Affine(5000, 0, -50000, 0, -5000, 17500), "EPSG:6931")
-    cell = 2 * 17367530.445161 / 174
-    target = GeoBox((14, 174), Affine(cell, 0, -87 * cell, 0, -cell, 8742230), "EPSG:6933")
-    total, fraction = reduced(source, target, np.ones(source.shape), "sum")
-    np.testing.assert_allclose(np.nansum(total), 240, rtol=1e-9)
-    # The pole lies in a pixel.
-    np.testing.assert_allclose(fraction.sum() * cell**2, 240 * 5000**2, rtol=2e-3)
-
-
-def test_utm_cells_across_the_dateline():
-    source = GeoBox((60, 90), Affine(0.05, 0, 178, 0, -0.05, -16.5), "EPSG:4326")
-    target = GeoBox((40, 60), Affine(10000, 0, 5.5e5, 0, -10000, 8.2e6), "EPSG:32760")
-    total, fraction = reduced(source, target, np.ones(source.shape), "sum")
-    np.testing.assert_allclose(np.nansum(total), source.shape[0] * source.shape[1], rtol=1e-7)
-    inner = fraction[6:30, 10:45]
-    np.testing.assert_allclose(inner, 1.0, rtol=1e-7)
-    longitude = Transformer.from_crs(32760, 4326, always_xy=True).transform([6.5e5, 1e6], [8.0e6, 8.0e6])[0]
-    assert longitude[0] > 178
-    assert longitude[1] < -178
-
-
-def test_the_ends_of_a_world_that_keeps_no_areas():
-    # Robinson: half of these cells or their neighbours lie off the world, where PROJ knows no area.
-    source = GeoBox((60, 120), Affine(3, 0, -180, 0, -3, 90), "EPSG:4326")
-    target = GeoBox((45, 90), Affine(400000, 0, -18e6, 0, -400000, 9e6), "ESRI:54030")
-    total, fraction = reduced(source, target, np.ones(source.shape), "sum")
-    np.testing.assert_allclose(np.nansum(total), 7200, rtol=1e-4)
-    assert (fraction[0, 22] > 0).sum() == 86  # 17.0e6 m each way
-    np.testing.assert_allclose(fraction[0, 22, 3:87], 1.0, rtol=1e-6)
-    part = GeoBox((40, 6), Affine(10000, 0, 16639530, 0, -10000, 2266900), "ESRI:54030")
-    fine = GeoBox((160, 24), Affine(2500, 0, 16639530, 0, -2500, 2266900), "ESRI:54030")
-    total, _ = reduced(fine, part, np.ones(fine.shape), "sum")
-    np.testing.assert_allclose(np.nansum(total), fine.shape[0] * fine.shape[1], rtol=1e-9)  # all: nothing is projected
-
-
-def test_pixels_across_a_tear_of_the_projection_are_not_whole():
-    # 163 degrees from its central meridian, UTM tears along the equator: the image jumps by 20,000 cells.
-    source = GeoBox((8, 8), Affine(250, 0, -14297132, 0, -425, 1800), "EPSG:6933")
-    target = GeoBox((14, 25), Affine(2000, 0, -1425767, 0, -2000, 20009929), "EPSG:32633")
-    overlap = ShearedOverlap(source, target)
-    density = overlap._tile(ALL, ALL).density
-    assert density.size < 1000  # it was 10,009 x 10,012: all memory of the machine for its projection
-    total, fraction = overlap.reduce(np.ones((1, 8, 8)), (0, 0), ALL, ALL, "sum")
-    # Four rows north of the equator, and of the fifth as much as lies north of it.
-    np.testing.assert_allclose(np.nansum(total), 8 * 1800 / 425, rtol=2e-3)
-    assert fraction.max() <= 1.0
-
-
-def test_memory_is_bounded_where_all_pixels_span_a_tear():
-    source = GeoBox((1, 43), Affine(1000, 0, -11055087, 0, -500, 250), "ESRI:54052")
-    target = GeoBox((23, 17), Affine(1000, 0, -9392332, 0, -1000, 20007123), "EPSG:32633")
-    assert ShearedOverlap(source, target)._tile(ALL, ALL).density.size < 1100**2  # 20,007 x 20,006 else
 
 
 def test_infinities_stay_where_they_are():

@@ -7,7 +7,7 @@ import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
-from sheared_oracle import SINU, box
+from sheared_oracle import SINU, box, reduced
 
 from xsoil.grids import sheared_edges
 from xsoil.grids.ease import ease_grid
@@ -15,10 +15,6 @@ from xsoil.grids.sheared import ShearedOverlap
 
 ALL = slice(None)
 HOMOLOSINE = "ESRI:54052"
-
-
-def reduced(source, target, values, how="mean"):
-    return ShearedOverlap(source, target).reduce(values[None], (0, 0), ALL, ALL, how)
 
 
 def across_the_lobes(cell=5000):
