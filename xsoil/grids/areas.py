@@ -8,7 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from xsoil.grids.crs import EASE_GLOBAL, WORLD, axis_edges, crs_of, crs_text, same_crs, to_world, transformer
+from xsoil.grids.crs import (
+    EASE_GLOBAL,
+    WORLD,
+    axis_edges,
+    crs_of,
+    crs_text,
+    same_crs,
+    shorter_way,
+    to_world,
+    transformer,
+)
 
 Array = NDArray[Any]
 
@@ -74,8 +84,7 @@ def _part(points: tuple[Array, Array], rows: int = 0, columns: int = 0) -> tuple
 
 
 def _minus(a: tuple[Array, Array], b: tuple[Array, Array], working: str) -> tuple[Array, Array]:
-    x = a[0] - b[0]
-    return (x - WORLD * np.round(x / WORLD) if working == EASE_GLOBAL else x), a[1] - b[1]
+    return shorter_way(a[0] - b[0], WORLD if working == EASE_GLOBAL else 0.0), a[1] - b[1]
 
 
 def _cross(a: tuple[Array, Array], b: tuple[Array, Array]) -> Array:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from xsoil.grids.index_map import Array, IndexMap, turn
+from xsoil.grids.crs import shorter_way
+from xsoil.grids.index_map import Array, IndexMap
 
 Integers = NDArray[np.int64]
 
@@ -66,10 +67,10 @@ def centre_error(u: Array, v: Array, centre_u: Array, centre_v: Array, period: f
     for i in range(4):
         for j in range(4):
             w = _CENTRE[i] * _CENTRE[j]
-            du += w * turn(u[..., i, j] - base_u, period)
+            du += w * shorter_way(u[..., i, j] - base_u, period)
             dv += w * (v[..., i, j] - base_v)
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.hypot(turn(base_u + du - centre_u, period), base_v + dv - centre_v))
+        return np.asarray(np.hypot(shorter_way(base_u + du - centre_u, period), base_v + dv - centre_v))
 
 
 @lru_cache(maxsize=KEPT)

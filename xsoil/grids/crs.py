@@ -166,8 +166,8 @@ def axis_edges(geobox: GeoBox, working: str) -> tuple[np.ndarray, np.ndarray] | 
         if np.abs(lattice_x - expected).max() > 1e-6:
             return None  # a change of datum: not a plain scaling of longitude
     elif working == EASE_GLOBAL:
-        steps = np.diff(lattice_x[4])
-        expected = lattice_x[4, 0] + np.concatenate([[0.0], np.cumsum(steps - WORLD * np.round(steps / WORLD))])
+        steps = shorter_way(np.diff(lattice_x[4]), WORLD)
+        expected = lattice_x[4, 0] + np.concatenate([[0.0], np.cumsum(steps)])
         lattice_x = _unwrapped(lattice_x, expected)
     cell_x = abs(lattice_x[0, -1] - lattice_x[0, 0]) / columns
     cell_y = abs(lattice_y[-1, 0] - lattice_y[0, 0]) / rows
@@ -182,6 +182,11 @@ def axis_edges(geobox: GeoBox, working: str) -> tuple[np.ndarray, np.ndarray] | 
         slope = (lattice_x[4, -1] - lattice_x[4, 0]) / (x[-1] - x[0])
         working_x = _unwrapped(working_x, lattice_x[4, 0] + slope * (x - x[0]))
     return working_x, working_y
+
+
+def shorter_way(d: np.ndarray, period: float) -> np.ndarray:
+    """Differences of positions on the shorter way round; as they are where the period is 0."""
+    return d - period * np.round(d / period) if period else d
 
 
 def _unwrapped(x: np.ndarray, expected: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
-from xsoil.grids.crs import EASE_GLOBAL, WORLD, crs_of, crs_text, is_equal_area, transformer, working_crs
+from xsoil.grids.crs import EASE_GLOBAL, WORLD, crs_of, crs_text, is_equal_area, shorter_way, transformer, working_crs
 
 Array = NDArray[np.float64]
 
@@ -151,7 +151,7 @@ class IndexMap:
         # Cells across the dateline have ends on both sides of the world.
         period = WORLD if self._working == EASE_GLOBAL else 0.0
         with np.errstate(invalid="ignore"):
-            return np.abs(turn(ex - wx, period) * (sy - ny) - turn(sx - nx, period) * (ey - wy))
+            return np.abs(shorter_way(ex - wx, period) * (sy - ny) - shorter_way(sx - nx, period) * (ey - wy))
 
     def _onto_world(self, column: Array, row: Array) -> tuple[Array, Array]:
         """Places off the world, moved to where their row ends; rows off the world to the last one on it.
@@ -265,8 +265,3 @@ def _inverse(affine: Sequence[float]) -> Sequence[float]:
 
 def quantise(values: Array) -> Array:
     return np.asarray(np.round(values / QUANTUM) * QUANTUM)
-
-
-def turn(d: Array, period: float) -> Array:
-    """Differences of positions on the shorter way round; as they are where the period is 0."""
-    return d - period * np.round(d / period) if period else d

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from xsoil.grids import corners
-from xsoil.grids.index_map import QUANTUM, Array, IndexMap, turn
+from xsoil.grids.crs import shorter_way
+from xsoil.grids.index_map import QUANTUM, Array, IndexMap
 
 EDGE_TOLERANCE = 1e-7
 """Distance [target cells] between true pixel edges and the chords that stand for them; larger by
@@ -101,7 +102,7 @@ def _along(
 ) -> tuple[Array, Array, Array, Array]:
     """Of positions one step before and after those at `at`: half their difference (u, v), second differences."""
     (ua, va), (u, v), (ub, vb) = (near[at[0] + k * step[0], at[1] + k * step[1]] for k in (-1, 0, 1))
-    da, db = turn(ua - u, period), turn(ub - u, period)
+    da, db = shorter_way(ua - u, period), shorter_way(ub - u, period)
     return (db - da) / 2, (vb - va) / 2, da + db, va - 2 * v + vb
 
 
@@ -128,7 +129,7 @@ def _samples(imap: IndexMap) -> tuple[Array, Array]:
     # Beyond its world a target may name a place all the same: PROJ takes what lies beyond a pole for the pole.
     back = imap.forward(column, row)
     with np.errstate(invalid="ignore"):
-        there = np.maximum(np.abs(turn(back[0] - u, imap.period)), np.abs(back[1] - v)) < 0.5
+        there = np.maximum(np.abs(shorter_way(back[0] - u, imap.period)), np.abs(back[1] - v)) < 0.5
     inside = there & (column > 0) & (column < nx) & (row > 0) & (row < ny)
     if inside.sum() >= 8:
         return column[inside], row[inside]

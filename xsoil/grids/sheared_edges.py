@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xsoil.grids.index_map import Array, IndexMap, turn
+from xsoil.grids.crs import shorter_way
+from xsoil.grids.index_map import Array, IndexMap
 from xsoil.grids.sheared_lines import RING
 from xsoil.grids.sheared_polygons import centroid, density_at, pixel_cells, signed_area
 from xsoil.jit import kernel
@@ -136,7 +137,7 @@ def _divided(imap: IndexMap, rule: Rule, whole: _Parts, level: int) -> tuple[lis
         points = np.full(which.size, 4)
         if clip:
             u, v, points = _clipped(imap, r, c, u, v, inside[which])
-        u = u[:, :1] + turn(u - u[:, :1], imap.period)
+        u = u[:, :1] + shorter_way(u - u[:, :1], imap.period)
         area, wide = rule.sign * _areas(u, v), np.ptp(u, axis=1)
         share = (every.height * every.width)[which]
         # A part across a gap between lobes is not turned over, and may be smaller than a pixel.

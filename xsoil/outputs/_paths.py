@@ -22,6 +22,8 @@ from xsoil.errors import ArgumentError
 if sys.platform != "win32":
     import fcntl
 
+STORES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
+"""Names of which one at least is in every Zarr store."""
 LOCAL = ("file://", "local://")
 LOCK, REPLACED = "lock", "replaced"
 LONGEST_NAME = 255

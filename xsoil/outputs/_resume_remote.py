@@ -29,12 +29,11 @@ import xarray as xr
 from xsoil.errors import ArgumentError
 from xsoil.outputs._ledgers import RemoteLedger, ledgers_of, opened, sizes_below
 from xsoil.outputs._origin import LONGEST_ORIGIN, Origin
+from xsoil.outputs._paths import STORES
 from xsoil.outputs._regions import encoded_arrays, missing_regions, write_regions, write_template
 
 PARTIAL, LEDGER, LAST = ".partial", "done", "zarr.json"
 ORIGIN, NAMES, SWEEP, ENDED = "origin.json", "names.json", "sweep", "ended"
-STORES = (LAST, ".zgroup", ".zattrs", ".zmetadata")
-"""Names of which one at least is in every Zarr store."""
 LONGEST_GROUP = 2**28
 """Bytes of a group's metadata that are read."""
 TOKEN = "xsoil:origin"

@@ -16,10 +16,10 @@ from xsoil.data.objects import as_dataset, one_nodata
 from xsoil.errors import ArgumentError, AxisError
 from xsoil.grids.geobox import has_grid, locate, spatial_dims
 from xsoil.outputs._layout import laid_out
-from xsoil.outputs._paths import is_file_name, is_remote, local_path, refuse_existing, replacing
+from xsoil.outputs._paths import STORES, is_file_name, is_remote, local_path, refuse_existing, replacing
 from xsoil.outputs._regions import lazy_names, write_at_once
 from xsoil.outputs._resume import is_finished_run, write_store
-from xsoil.outputs._resume_remote import LAST, PARTIAL, STORES, TOKEN, write_remote_store
+from xsoil.outputs._resume_remote import LAST, PARTIAL, TOKEN, write_remote_store
 
 Resume = bool | Literal["unchecked"]
 

@@ -14,6 +14,7 @@ from xsoil.choices import as_path
 from xsoil.errors import ArgumentError, GridMismatchError, UnknownNameError
 from xsoil.evaluation._places import cell_dims
 from xsoil.evaluation.splits import Split
+from xsoil.outputs._paths import STORES
 from xsoil.verbs._cell_source import FAULTS
 from xsoil.verbs._inputs import require_same_grid
 from xsoil.verbs._inversion import Search
@@ -25,8 +26,6 @@ __all__ = [
 ]  # fmt: skip
 
 PHYSICS = ("direct", "surrogate")
-STORES = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
-"""Files of a Zarr store."""
 
 
 def check_numbers(

@@ -246,27 +246,23 @@ def read_inputs(ds: xr.Dataset, entry: PTF, available: frozenset[str]) -> dict[s
 def _edges(ds: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     """Upper and lower edge [m below the surface] of `depth`, from its bounds, else from `depth_top` and `depth_bottom`;
     twice the depth where there are neither."""
-    depth = ds["depth"]
-    down = -1.0 if depth.attrs.get("positive") == "up" else 1.0
     point = _below(ds, "depth")
     bounds = depth_bounds(ds)
-    if bounds is None and {"depth_top", "depth_bottom"} <= {*ds.variables}:
+    if bounds is not None:
+        units = {"units": ds["depth"].attrs["units"]}  # CF: bounds need not repeat them
+        edges = _below(ds.assign({bounds: ds[bounds].assign_attrs(units | ds[bounds].attrs)}), bounds, axis="depth")
+        other = [dim for dim in edges.dims if dim not in point.dims]
+        return edges.min(other), edges.max(other)
+    if {"depth_top", "depth_bottom"} <= {*ds.variables}:
         top, bottom = (_below(ds, name) for name in ("depth_top", "depth_bottom"))
         return top.where(top < bottom, bottom), top.where(top > bottom, bottom)
-    if bounds is None:
-        return point, point
-    edges = ds[bounds]
-    units = edges.attrs.get("units", depth.attrs["units"])  # CF: bounds need not repeat them
-    edges = read(ds.assign({bounds: edges.assign_attrs(units=units)}), replace(VARIABLES["depth"], name=bounds))
-    other = [dim for dim in edges.dims if dim not in depth.dims]
-    edges = down * edges.astype(float)
-    return edges.min(other), edges.max(other)
+    return point, point
 
 
-def _below(ds: xr.Dataset, name: str) -> xr.DataArray:
-    """Depths [m], positive downwards."""
+def _below(ds: xr.Dataset, name: str, axis: str | None = None) -> xr.DataArray:
+    """Depths [m], positive downwards; `axis` says the direction where `name` does not."""
     found = read(ds, replace(VARIABLES["depth"], name=name)).astype(float)
-    return -found if ds[name].attrs.get("positive") == "up" else found
+    return -found if ds[axis or name].attrs.get("positive") == "up" else found
 
 
 def _topsoil(ds: xr.Dataset) -> xr.DataArray:

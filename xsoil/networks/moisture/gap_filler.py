@@ -15,6 +15,7 @@ from tqdm.auto import trange
 from xsoil.errors import ArgumentError
 from xsoil.networks.description import digest
 from xsoil.networks.moisture.continuous_recurrent_units import ContinuousRecurrentUnit
+from xsoil.networks.moisture.inputs import CONSTANT, LEAST_SPREAD
 
 __all__ = ["GapFiller", "GapOptions"]
 
@@ -27,9 +28,6 @@ PRIOR = 10.0
 MOST = 2**23
 # Series of which the loss of an epoch is taken.
 WATCHED = 64
-# A predictor whose deviation is below this share of its mean did not vary in training: whatever it is in a prediction
-# is scaled to nothing, since the weights that would read it were never trained.
-LEAST_SPREAD, CONSTANT = 1e-6, 1e30
 LARGEST_GRADIENT = 1.0
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xsoil.errors import ArgumentError, UnknownNameError
 
-__all__ = ["MISSING", "Inputs", "Predictor", "Targets"]
+__all__ = ["CONSTANT", "LEAST_SPREAD", "MISSING", "Inputs", "Predictor", "Targets"]
 
 Floats = NDArray[np.float32]
 Missing = Literal["indicator", "nan"]
@@ -20,10 +20,11 @@ MISSING = ("indicator", "nan")
 """What a missing predictor does: the training mean stands for it (and a column says so), or the result is NaN."""
 
 # A predictor whose deviation is below this share of its mean is noise in single precision.
-_LEAST_SPREAD = 1e-6
-# The deviation of such a predictor: whatever a prediction brings for it is scaled to nothing, since the weights that
-# would read it were never trained. Finite, as JSON has no infinity, and its inverse a normal float32.
-_CONSTANT = 1e30
+LEAST_SPREAD = 1e-6
+# The deviation of a predictor that does not vary in training: whatever a prediction brings for it is scaled to nothing,
+# since the weights that would read it were never trained. Finite, as JSON has no infinity, and its inverse a normal
+# float32.
+CONSTANT = 1e30
 # Values are read in single precision, in which codes of classes from here on run into each other.
 _MOST_CODE = 2**24
 # A class of fewer training rows than this says nothing; it is one of the others.
@@ -226,7 +227,7 @@ class Targets:
                 raise ArgumentError(f"no value of the target {name!r} in training; look at split, masks and nodata")
             means.append(float(values.mean()))
             sd = _spread(values)
-            sds.append(1.0 if sd == _CONSTANT else sd)
+            sds.append(1.0 if sd == CONSTANT else sd)
         return cls(tuple(names), tuple(units), tuple(means), tuple(sds))
 
     def scaled(self, y: NDArray[Any]) -> Floats:
@@ -280,9 +281,9 @@ def _sound(row: Predictor) -> Predictor:
 
 
 def _spread(values: NDArray[np.float64]) -> float:
-    """Deviation; `_CONSTANT` where there is none."""
+    """Deviation; `CONSTANT` where there is none."""
     sd = float(values.std())
-    return sd if sd > _LEAST_SPREAD * abs(float(values.mean())) and sd > 0 else _CONSTANT
+    return sd if sd > LEAST_SPREAD * abs(float(values.mean())) and sd > 0 else CONSTANT
 
 
 def _learned(row: Predictor, values: NDArray[np.float64], missing: Missing) -> Predictor:
