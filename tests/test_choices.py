@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsoil
-from xsoil.errors import ArgumentError
+from xsoil.errors import ArgumentError, UnknownNameError
 
 BOX = GeoBox.from_bbox((-100, 38, -98, 40), "EPSG:4326", resolution=0.25)
 VALUES = {
@@ -51,6 +51,19 @@ def test_a_container_is_no_name(what, given):
         pytest.skip("operators by variable")
     with pytest.raises(xsoil.errors.SoilError):
         NAMES[what](given)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "nearest"),
+    [
+        ("36km", ["EASE2_S36km", "EASE2_M36km", "EASE2_M09km"], "EASE2_M36km"),
+        ("Mean", ["geometric_mean", "mean"], "mean"),
+        ("cosby", ["rosetta1", "cosby1984"], "cosby1984"),
+        ("meen", ["mode", "mean", "median"], "mean"),
+    ],
+)
+def test_the_nearest_of_names(name, known, nearest):
+    assert f"did you mean {nearest!r}?" in str(UnknownNameError.of("name", name, known))
 
 
 def test_the_nearest_name_is_told():

@@ -64,8 +64,13 @@ class UnknownNameError(SoilError):
     def of(cls, kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
         """Build the error with the nearest known name."""
         known = sorted(known)
-        near = get_close_matches(str(name), known, n=1, cutoff=0.5) or get_close_matches(
-            str(name).lower(), known, n=1, cutoff=0.5
+        given, small = str(name), str(name).lower()
+        near = (
+            get_close_matches(given, known, n=1, cutoff=0.8)
+            or get_close_matches(small, known, n=1, cutoff=0.8)
+            or [other for other in known if len(small) > 2 and small in other.lower()]  # "36km", "cosby"
+            or get_close_matches(given, known, n=1, cutoff=0.5)
+            or get_close_matches(small, known, n=1, cutoff=0.5)
         )
         hint = f"did you mean {near[0]!r}? " if near else ""
         return cls(f"unknown {kind} {name!r}; {hint}known: {', '.join(known)}")
