@@ -45,7 +45,17 @@ def test_odd_paths(sand, tmp_path, write, ending, name):
 
 @every_writer
 def test_urls_of_this_machine(sand, tmp_path, write, ending):
-    assert write(sand, f"file://localhost{tmp_path}/a%20b{ending}", progress=False) == tmp_path / f"a b{ending}"
+    for start, name in (("file://localhost", "a"), ("file:", "b"), ("FILE://", "c")):
+        made = write(sand, f"{start}{tmp_path}/{name}%20b{ending}", progress=False)
+        assert made == tmp_path / f"{name} b{ending}"
+
+
+@every_writer
+def test_letters_that_no_file_can_have(sand, tmp_path, write, ending):
+    for name in ("\ud800", os.fsdecode(b"caf\xe9")):
+        with pytest.raises(ArgumentError, match="255 bytes at most, in UTF-8"):
+            write(sand, f"{tmp_path}/{name}{ending}", progress=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_that_changes_its_folder_meanwhile(sand, tmp_path):

@@ -46,10 +46,12 @@ def local_path(path: str | os.PathLike[str]) -> Path:
         place = text.partition("://")[2]
         host, _, rest = place.partition("/")
         text = url2pathname(f"/{rest}" if host.lower() == "localhost" else place)
-    if not text or "\0" in text or any(len(os.fsencode(part)) > LONGEST_NAME for part in Path(text).parts):
+    elif text.lower().startswith("file:/"):  # the short form of such a URL
+        text = url2pathname(text[len("file:") :])
+    if not text or "\0" in text or not all(0 < _size(part) <= LONGEST_NAME for part in Path(text).parts):
         raise ArgumentError(
             f"the path is {text!r}; expected that of a file or folder to write, without NUL signs, "
-            f"its names of {LONGEST_NAME} bytes at most"
+            f"its names of {LONGEST_NAME} bytes at most, in UTF-8"
         )
     found = Path(text)
     if ".." in found.parts:  # what lies above a link is not what stands before it
@@ -59,11 +61,15 @@ def local_path(path: str | os.PathLike[str]) -> Path:
 
 def is_file_name(name: str) -> bool:
     """True where a variable's name can be that of a file, here and on other systems."""
+    return 0 < _size(name) <= LONGEST_NAME and not any(sign in name for sign in "/\\\0")
+
+
+def _size(name: str) -> int:
+    """Bytes of a name; 0 where UTF-8, which netCDF and GDAL take paths to be in, does not have it."""
     try:
-        size = len(name.encode())
+        return len(name.encode())
     except UnicodeEncodeError:
-        return False
-    return 0 < size <= LONGEST_NAME and not any(sign in name for sign in "/\\\0")
+        return 0
 
 
 def refuse_existing(path: Path, *, overwrite: bool, replaceable: Callable[[Path], bool], what: str) -> None:
