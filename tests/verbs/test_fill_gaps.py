@@ -195,6 +195,22 @@ def test_infinite_values_and_declared_nodata_are_gaps():
     assert run.ssm_filled.values.tolist() == [0, 1, 0]
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_undeclared_nodata_is_a_gap_and_anomalies_are_none(lazy):
+    ds = world("f8")
+    there, gone = ds.copy(deep=True), ds.copy(deep=True)
+    there.soil_moisture[7], gone.soil_moisture[7] = -9999.0, np.nan
+    found = fill_gaps(there.chunk() if lazy else there).compute()
+    xr.testing.assert_identical(found, fill_gaps(gone))
+    assert (there.soil_moisture[7] == -9999).all()  # the user's
+    anomalies = ds.soil_moisture - 0.9
+    anomalies.attrs["units"] = "m3 m-3"
+    filled = fill_gaps(anomalies).soil_moisture
+    np.testing.assert_array_equal(filled.where(anomalies.notnull()), anomalies)
+    percent = fill_gaps(ds.assign(soil_moisture=(ds.soil_moisture * 100).assign_attrs(units="%")))
+    np.testing.assert_allclose(percent.soil_moisture, fill_gaps(ds).soil_moisture * 100, rtol=1e-12)
+
+
 @pytest.mark.parametrize("method", ["linear", "dct"])
 def test_half_precision_is_computed_in_single(method):
     half = world("f2")

@@ -103,6 +103,18 @@ def test_same_grid():
         _inputs.require_same_grid(a, a.isel(y=[0, 1]), "forcing")
 
 
+@pytest.mark.parametrize("names", [("lat", "lon"), ("latitude", "longitude")])
+def test_sites_without_labels_are_told_by_their_places(names):
+    places = {"lat": ("site", [40.0, 41.0, 42.0]), "lon": ("site", [-100.0, -99.0, -98.0])}
+    a = xr.Dataset({"v": ("site", np.zeros(3))}, places)
+    b = a.rename(dict(zip(("lat", "lon"), names, strict=True)))
+    for other in (b, b.astype("f4"), b.drop_vars(names), b.assign_coords({names[0]: b[names[0]].chunk()})):
+        _inputs.require_same_grid(a, other, "forcing")
+    for other in (b.isel(site=[0, 2, 1]), b.assign_coords({names[1]: b[names[1]] + 0.01})):
+        with pytest.raises(GridMismatchError, match="of the 3 cells along 'site' is not the same"):
+            _inputs.require_same_grid(a, other, "forcing")
+
+
 def test_numbers_of_sites_are_the_same_or_not():
     """They jump, so that a step tells nothing: 1 and 2 were within a thousandth of the mean."""
     a = xr.Dataset({"v": ("site", np.zeros(3))}, {"site": [1, 700, 1_000_000]})

@@ -129,10 +129,10 @@ def test_stays_between_the_extremes(T, seed):
     assert not (run < lowest - 1e-15).any()
 
 
-def test_infinite_values_are_no_observations():
+def test_infinite_values_and_undeclared_nodata_are_no_observations():
     ds = surface("f8")
     there = ds.soil_moisture.copy()
-    there[7], there[9] = np.inf, -np.inf
+    there[7], there[9] = np.inf, -9999.0
     gone = ds.soil_moisture.copy()
     gone[[7, 9]] = np.nan
     np.testing.assert_array_equal(rootzone(there, T=5).soil_moisture, rootzone(gone, T=5).soil_moisture)

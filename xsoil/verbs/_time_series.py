@@ -11,8 +11,9 @@ import xarray as xr
 from xsoil.choices import require_name
 from xsoil.errors import ArgumentError, MissingVariableError, TimeError, UnitsError
 from xsoil.verbs._inputs import decode
+from xsoil.vocabulary import VARIABLES
 
-__all__ = ["PER_DAY", "chosen", "microseconds", "series_of", "since_1970"]
+__all__ = ["PER_DAY", "chosen", "microseconds", "physical_range", "series_of", "since_1970"]
 
 DEFAULTS = ("soil_moisture", "theta")
 DAY, MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
@@ -39,7 +40,11 @@ def chosen(ds: xr.Dataset, variable: str | None) -> str:
 
 
 def series_of(ds: xr.Dataset, name: str) -> tuple[xr.DataArray, str]:
-    """A variable as numbers with gaps (NaN), still lazy, and its units."""
+    """A variable as numbers with gaps (NaN), still lazy, and its units.
+
+    Values further outside of the variable's physical range than that is wide are missing: they are an undeclared
+    nodata value (-9999), or in other units than stated. Anomalies, and what is a little beyond, stay.
+    """
     array = ds[name]
     if array.dtype.kind not in "fiu" or {"flag_values", "flag_masks", "flag_meanings"} & set(array.attrs):
         what = f"type {array.dtype}" if array.dtype.kind not in "fiu" else "classes or flags"
@@ -55,7 +60,20 @@ def series_of(ds: xr.Dataset, name: str) -> tuple[xr.DataArray, str]:
         8,
     ):  # no kernel computes in half or extended precision
         array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
+    limits = physical_range(name, units)
+    if limits is not None and np.isfinite(width := limits[1] - limits[0]):
+        array = array.where((array >= limits[0] - width) & (array <= limits[1] + width))
     return array, units
+
+
+def physical_range(name: str, units: str) -> tuple[float, float] | None:
+    """The range that the vocabulary has for a variable, in these units; None where it knows neither."""
+    row = VARIABLES.get(name)
+    conversion = None if row is None else row.conversion(units)
+    if row is None or conversion is None:
+        return None
+    low, high = sorted((end - conversion.offset) / conversion.factor for end in (row.low, row.high))
+    return low, high
 
 
 def microseconds(index: Any, name: str) -> np.ndarray:

@@ -17,8 +17,7 @@ from xsoil.verbs._gap_model import GapModel
 from xsoil.verbs._gap_ways import Cosine, Linear, Recurrent, Way, fill_block
 from xsoil.verbs._inputs import as_dataset
 from xsoil.verbs._lazy import Named, scan_time
-from xsoil.verbs._time_series import PER_DAY, chosen, microseconds, series_of
-from xsoil.vocabulary import VARIABLES
+from xsoil.verbs._time_series import PER_DAY, chosen, microseconds, physical_range, series_of
 
 __all__ = ["fill_gaps"]
 
@@ -56,7 +55,8 @@ def fill_gaps(
 ) -> xr.Dataset:
     """Fill missing times, and say which were filled.
 
-    What was observed stays as it is; only missing values (NaN, declared nodata, infinite) are replaced.
+    What was observed stays as it is; only missing values are replaced: NaN, declared nodata, infinite ones, and those
+    further outside of the variable's physical range than that is wide (an undeclared -9999; anomalies stay).
 
     Parameters
     ----------
@@ -283,12 +283,10 @@ def _limits(given: Any, name: str, units: str) -> tuple[float, float] | None:
     if isinstance(given, str):
         if given != "physical":
             raise ArgumentError(f"valid_range={given!r}; expected 'physical' or (low, high)")
-        row = VARIABLES.get(name)
-        conversion = None if row is None else row.conversion(units)
-        if row is None or conversion is None:
+        limits = physical_range(name, units)
+        if limits is None:
             raise UnitsError(f"no physical range is known of {name!r} in {units!r}; give valid_range=(low, high)")
-        low, high = sorted((end - conversion.offset) / conversion.factor for end in (row.low, row.high))
-        return low, high
+        return limits
     try:
         low, high = (float(end) for end in given)
     except (TypeError, ValueError):

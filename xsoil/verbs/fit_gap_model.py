@@ -56,7 +56,8 @@ def fit_gap_model(
     Parameters
     ----------
     ds : xr.Dataset or named xr.DataArray
-        Series on `time` and any other dims. Lazy data are computed: choose some cells where there are many.
+        Series on `time` and any other dims, with gaps as in `fill_gaps`. Lazy data are computed: choose some cells
+        where there are many.
     variable : str, optional
         `soil_moisture` by default, else `theta`, else the only variable with time.
     predictors : str or sequence of str

@@ -41,7 +41,8 @@ def rootzone(
     Parameters
     ----------
     ds : xr.Dataset or xr.DataArray
-        A series with gaps (NaN) on `time` and any other dims, in any units. Times are sorted, but need not be regular.
+        A series with gaps (NaN, and what is further outside of the variable's physical range than that is wide: an
+        undeclared -9999) on `time` and any other dims, in any units. Times are sorted, but need not be regular.
     T : float or xr.DataArray
         Time scale: a number of days, or a map with units (``d``, ``h``) on any dims without time; those that the series
         lacks come first in the result (several time scales at once).
