@@ -21,6 +21,7 @@ from xsoil.errors import (
 )
 from xsoil.grids.crs import draws_pole_as_arc
 from xsoil.grids.ease import ease_grid
+from xsoil.verbs.downscale import downscale
 from xsoil.verbs.upscale import upscale
 
 
@@ -263,3 +264,14 @@ def test_a_global_axis_in_single_precision(start):
     out = upscale(ds, "EASE2_M36km", valid_fraction=True)
     assert out.v.shape == (406, 964)
     np.testing.assert_allclose(out.v_valid_fraction, 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("verb", [upscale, downscale])
+def test_longitudes_in_grads_are_refused(verb):
+    """They were taken for degrees: cells of 0.1 grad were wrong by 1e-5, maps beyond 90 grad empty."""
+    grads = GeoBox((8, 10), Affine(0.1, 0, -0.2, 0, -0.1, 52.3), "EPSG:4807")
+    plane = GeoBox((8, 10), Affine(9000, 0, 210000, 0, -9000, 5340000), "EPSG:6933")
+    for source, target in ((grads, plane), (plane, grads)):
+        ds = xr.Dataset({"clay": (source.dimensions, np.ones((8, 10)))}, xr_coords(source)).chunk()
+        with pytest.raises(CRSError, match=r"NTF \(Paris\)' counts in grad; expected degrees"):
+            verb(ds, target)

@@ -15,6 +15,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError as PyprojCRSError
 
 from xsoil.errors import ArgumentError, AxisError, CRSError
+from xsoil.grids.axis_units import require_units
 from xsoil.grids.crs import crs_of, short_name, to_world
 from xsoil.grids.ease import ease_grid, find_ease
 
@@ -67,7 +68,7 @@ def grid_of(obj: object) -> GeoBox:
     Raises
     ------
     AxisError
-        No spatial dimensions, or axes that are shuffled or not evenly spaced.
+        No spatial dimensions, or axes that are shuffled, not evenly spaced or in other units than their CRS.
     CRSError
         No CRS, or two different ones.
 
@@ -101,6 +102,7 @@ def locate(obj: object) -> Located:
         raise AxisError(f"the grid is empty: {y!r} has {rows} cells, {x!r} {columns}")
     shift = 0
     if x in obj.coords and y in obj.coords:
+        require_units(obj, crs, (y, x))
         along_y = _Axis.read(obj, y, transform.e if transform else None, cyclic=False)
         along_x = _Axis.read(obj, x, transform.a if transform else None, cyclic=crs.is_geographic)
         shift = along_x.shift
