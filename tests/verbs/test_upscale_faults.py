@@ -275,3 +275,6 @@ def test_longitudes_in_grads_are_refused(verb):
         ds = xr.Dataset({"clay": (source.dimensions, np.ones((8, 10)))}, xr_coords(source)).chunk()
         with pytest.raises(CRSError, match=r"NTF \(Paris\)' counts in grad; expected degrees"):
             verb(ds, target)
+    lambert = GeoBox((8, 10), Affine(9000, 0, 560000, 0, -9000, 2240000), "EPSG:27572")  # metres, on that datum
+    ds = xr.Dataset({"clay": (lambert.dimensions, np.ones((8, 10)))}, xr_coords(lambert))
+    assert (verb(ds, plane).clay == 1).any()

@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 from pyproj import CRS
 
-from xsoil.errors import AxisError
+from xsoil.errors import AxisError, CRSError
 
-__all__ = ["require_units"]
+__all__ = ["require_degrees", "require_units"]
 
 _METRES = {
     "m": 1.0, "metre": 1.0, "meter": 1.0, "km": 1e3, "kilometre": 1e3, "kilometer": 1e3, "cm": 0.01, "ft": 0.3048,
@@ -21,6 +21,16 @@ _METRES = {
 _RADIANS = {"rad": 1.0, "radian": 1.0, "deg": math.pi / 180, "degree": math.pi / 180, "grad": math.pi / 200}
 _LARGEST_ANGLE = 400.0
 """Axes that go beyond kept the name of an angle from before they were projected."""
+
+
+def require_degrees(crs: CRS) -> None:
+    """Raise for longitudes in grads or radians: all of xsoil's turns and poles are in degrees."""
+    units = {axis.unit_name: axis.unit_conversion_factor for axis in crs.axis_info} if crs.is_geographic else {}
+    if odd := [name for name, factor in units.items() if abs(factor - _RADIANS["degree"]) > 1e-9]:
+        raise CRSError(
+            f"the CRS {crs.name!r} counts in {odd[0]}; expected degrees: reproject to another one, for example "
+            "ds.rio.reproject('EPSG:4326')"
+        )
 
 
 def require_units(obj: xr.Dataset | xr.DataArray, crs: CRS, dims: tuple[Hashable, ...]) -> None:

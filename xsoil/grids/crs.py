@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import numpy as np
@@ -29,15 +28,8 @@ WORLD = 2 * 17367530.445161372
 
 @lru_cache(maxsize=256)
 def crs_of(text: str) -> CRS:
-    """The CRS of a string (WKT, PROJ or authority code), parsed once; raises where longitudes are not in degrees."""
-    crs = CRS.from_user_input(text)
-    units = {axis.unit_name: axis.unit_conversion_factor for axis in crs.axis_info} if crs.is_geographic else {}
-    if odd := [name for name, factor in units.items() if abs(factor - math.radians(1.0)) > 1e-9]:
-        raise CRSError(
-            f"the CRS {crs.name!r} counts in {odd[0]}; expected degrees: reproject to another one, for example "
-            "ds.rio.reproject('EPSG:4326')"
-        )
-    return crs
+    """The CRS of a string (WKT, PROJ or authority code), parsed once."""
+    return CRS.from_user_input(text)
 
 
 def crs_text(geobox: GeoBox) -> str:

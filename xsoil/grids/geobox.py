@@ -15,8 +15,8 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError as PyprojCRSError
 
 from xsoil.errors import ArgumentError, AxisError, CRSError
-from xsoil.grids.axis_units import require_units
-from xsoil.grids.crs import crs_of, short_name, to_world
+from xsoil.grids.axis_units import require_degrees, require_units
+from xsoil.grids.crs import crs_of, crs_text, short_name, to_world
 from xsoil.grids.ease import ease_grid, find_ease
 
 # Standard names, axis attributes and, last, plain names that mark the two spatial dimensions.
@@ -88,6 +88,7 @@ def locate(obj: object) -> Located:
     if isinstance(obj, GeoBox):
         if obj.crs is None:
             raise CRSError("the GeoBox has no CRS; build it with crs=...")
+        require_degrees(crs_of(crs_text(obj)))
         return Located(obj, *obj.dimensions)
     if not isinstance(obj, (xr.Dataset, xr.DataArray)):
         raise ArgumentError(
@@ -96,6 +97,7 @@ def locate(obj: object) -> Located:
     y, x = spatial_dims(obj)
     mapping = _grid_mapping(obj)
     crs = _crs(obj, mapping, y, x)
+    require_degrees(crs)
     transform = _transform(mapping)
     rows, columns = obj.sizes[y], obj.sizes[x]
     if rows == 0 or columns == 0:
