@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,8 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 HANG = 600
-"""Seconds after which one example counts as hung: the run is ended with all stacks. Compilation is within."""
+"""Seconds after which one example counts as hung: the run is ended, and a file xsoil-fuzz-*.txt in the temporary folder
+is left with the example and all stacks: what a process of pytest-xdist prints then is lost. Compilation is within."""
 
 LONG = int(os.environ.get("XSOIL_FUZZ", "5000"))
 """Examples of a long run; XSOIL_FUZZ=500 takes a tenth."""
@@ -72,14 +74,22 @@ def fuzz(check: Callable[[Any], None], strategy: st.SearchStrategy[Any], number:
     )  # fmt: skip
     @given(strategy)
     def run(case: Any) -> None:
-        faulthandler.dump_traceback_later(HANG, exit=True)
+        told.seek(0)
+        told.truncate()
+        print(f"{check.__module__}: {case!r}", file=told, flush=True)
+        faulthandler.dump_traceback_later(HANG, exit=True, file=told)
         try:
             with dask.config.set(scheduler="synchronous"):
                 check(case)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
-    run()
+    number_of_file, path = tempfile.mkstemp(prefix="xsoil-fuzz-", suffix=".txt")
+    try:
+        with open(number_of_file, "w", encoding="utf-8") as told:
+            run()
+    finally:
+        os.remove(path)
 
 
 sizes = st.one_of(st.integers(1, 12), st.integers(1, 12), st.integers(13, 60), st.integers(61, 200))

@@ -43,8 +43,9 @@ def scratch(bits, size, tallied):
     The tally (a small one unless `tallied`) is the counts of small whole numbers, the hash table, the places that
     share a slot, and the number from which entries of the table belong to the present cell (one array).
     """
-    keys, weights = np.empty(size + PAD, bits.dtype), np.empty(size + PAD, np.int64)
-    size = size if tallied else 1
+    room = -(-size // PAD) * PAD + PAD  # what is filled up once may be filled up again
+    keys, weights = np.empty(room, bits.dtype), np.empty(room, np.int64)
+    size = room if tallied else 1
     tally = (
         np.zeros(2 * (FEW + 1), np.int64),
         np.full(_slots(size)[0], -1),
