@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pixel_lists import reduce_lists
 
-from xsoil.grids.order_kernels import FRACTION, MODE, QUANTILE, SHORT, STD, have_twins, twin_scratch
+from xsoil.grids.order_kernels import FRACTION, MODE, PAD, QUANTILE, SHORT, STD, have_twins, scratch, twin_scratch
 
 CLASSES = np.array([-2.0, 0.0, 1.0, 3.0, 200.0, np.inf])
 
@@ -166,13 +166,21 @@ def test_only_the_cells_that_are_asked_for():
 
 
 def test_repeated_values_are_found_among_many_that_share_slots():
-    rng, scratch, missing = np.random.default_rng(0), twin_scratch(), np.int32(2**31 - 1)
+    rng, twins, missing = np.random.default_rng(0), twin_scratch(), np.int32(2**31 - 1)
     for n in (1, 2, 80, SHORT, *rng.integers(2, SHORT, 200)):
         keys = rng.choice(2**20, n, replace=False).astype(np.int32) * 2048 - 2**30
         keys[rng.random(n) < 0.1] = missing
-        assert not have_twins(keys, n, missing, *scratch)
+        assert not have_twins(keys, n, missing, *twins)
         (known,) = np.nonzero(keys != missing)
         if known.size > 1:
             one, other = rng.choice(known, 2, replace=False)
             keys[one] = keys[other]
-            assert have_twins(keys, n, missing, *scratch)
+            assert have_twins(keys, n, missing, *twins)
+
+
+@pytest.mark.parametrize("size", [1, 24, 31, 32, 33, 64])
+def test_scratch_has_room_for_a_list_that_is_filled_up_twice(size):
+    """Rows of few pixels a cell fill up their lists, and quantiles fill them up again: 8 numbers lay beyond the end."""
+    keys, weights, _ = scratch(np.zeros(1, np.int32), size, True)
+    longest = -(-size // PAD) * PAD
+    assert min(keys.size, weights.size) >= longest + PAD
