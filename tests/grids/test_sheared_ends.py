@@ -87,6 +87,26 @@ def test_the_ends_of_a_world_that_keeps_no_areas():
     np.testing.assert_allclose(np.nansum(total), fine.shape[0] * fine.shape[1], rtol=1e-9)  # all: nothing is projected
 
 
+def test_pixels_across_the_cut_of_a_cone_are_no_strips_over_the_gap():
+    # 84 E, the far side of Albers' cone for CONUS: thin parts of two pixels reached from one side to the other.
+    source = GeoBox((2, 102), Affine(19607.843137, 0, 7801441, 0, -19607.843137, 19607.843137), "EPSG:6933")
+    cell = 784313.7254902
+    target = GeoBox((3, 3), Affine(cell, 0, -13090621.01, 0, -cell, 14113464.5), "EPSG:5070")
+    overlap = ShearedOverlap(source, target)
+    _, fraction = overlap.reduce(np.ones((1, *source.shape)), (0, 0), ALL, ALL, "mean")
+    x, y = source.affine @ np.meshgrid((np.arange(102 * 40) + 0.5) / 40, (np.arange(80) + 0.5) / 40)
+    x, y = ~target.affine @ np.array(Transformer.from_crs(6933, 5070, always_xy=True).transform(x, y))
+    points = np.histogram2d(y.ravel(), x.ravel(), bins=(range(4), range(4)))[0]
+    expected = points * (source.resolution.x / 40 / cell) ** 2
+    np.testing.assert_allclose(fraction[0], expected, rtol=1e-3, atol=1e-6)
+    for row in range(3):
+        for column in range(3):
+            one = overlap.reduce(
+                np.ones((1, *source.shape)), (0, 0), slice(row, row + 1), slice(column, column + 1), "mean"
+            )
+            assert one[1][0, 0, 0] == fraction[0, row, column]
+
+
 def test_pixels_across_a_tear_of_the_projection_are_not_whole():
     # 163 degrees from its central meridian, UTM tears along the equator: the image jumps by 20,000 cells.
     source = GeoBox((8, 8), Affine(250, 0, -14297132, 0, -425, 1800), "EPSG:6933")

@@ -108,10 +108,11 @@ def test_sites_without_labels_are_told_by_their_places(names):
     places = {"lat": ("site", [40.0, 41.0, 42.0]), "lon": ("site", [-100.0, -99.0, -98.0])}
     a = xr.Dataset({"v": ("site", np.zeros(3))}, places)
     b = a.rename(dict(zip(("lat", "lon"), names, strict=True)))
-    for other in (b, b.astype("f4"), b.drop_vars(names), b.assign_coords({names[0]: b[names[0]].chunk()})):
+    nearest = {names[0]: b[names[0]] + 0.5, names[1]: b[names[1]] + 359.5}  # of the cells of a reanalysis
+    for other in (b, b.astype("f4"), b.drop_vars(names), b.drop_vars(names[0]), b.assign_coords(nearest)):
         _inputs.require_same_grid(a, other, "forcing")
-    for other in (b.isel(site=[0, 2, 1]), b.assign_coords({names[1]: b[names[1]] + 0.01})):
-        with pytest.raises(GridMismatchError, match="of the 3 cells along 'site' is not the same"):
+    for other in (b.isel(site=[2, 1, 0]), b.assign_coords({names[1]: b[names[1]] + 3})):
+        with pytest.raises(GridMismatchError, match=r"sites along 'site' lie up to 2[5-9]\d km"):
             _inputs.require_same_grid(a, other, "forcing")
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 from pyproj import CRS
 
 from xsoil.errors import AxisError, CRSError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["require_degrees", "require_units"]
 

@@ -140,12 +140,10 @@ def _divided(imap: IndexMap, rule: Rule, whole: _Parts, level: int) -> tuple[lis
         u = u[:, :1] + shorter_way(u - u[:, :1], imap.period)
         area, wide = rule.sign * _areas(u, v), np.ptp(u, axis=1)
         share = (every.height * every.width)[which]
-        # A part across a gap between lobes is not turned over, and may be smaller than a pixel.
-        sane = (
-            (area > 0)
-            & (area <= rule.largest * (share if imap.interrupted else 1.0))
-            & (wide < (imap.period or np.inf) / 2)
-        )
+        # A part across a gap between lobes, or across the cut of a cone, is not turned over, and may be smaller than a
+        # pixel: a thin strip from one side to the other.
+        by_share = imap.interrupted or imap.kind != "general"
+        sane = (area > 0) & (area <= rule.largest * (share if by_share else 1.0)) & (wide < (imap.period or np.inf) / 2)
         full = np.full((2, int(sane.sum()), 8), np.nan)
         full[:, :, : u.shape[1]] = u[sane], v[sane]
         found.append(Pieces(full[0], full[1], points[sane], every.pixel[which[sane]]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,6 +11,7 @@ import xarray as xr
 
 from xsoil.data.objects import STORAGE_ATTRS, as_dataset, decode, flags_of, nodata_of
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, SoilError, TimeError
+from xsoil.evaluation._places import EARTH_KM, unit_sphere
 from xsoil.evaluation._places import NAMES as PLACES
 from xsoil.grids.geobox import has_grid, locate
 from xsoil.vocabulary import VARIABLES, Variable
@@ -32,8 +33,8 @@ __all__ = [
     "require_same_grid",
 ]
 
-SAME_PLACE = 1e-4
-"""Degrees: some ten metres, and more than single precision rounds off."""
+SAME_KM = 200.0
+"""From a site to the middle of the cell of a coarse reanalysis that its series may be taken from."""
 
 
 def read(ds: xr.Dataset, variable: Variable) -> xr.DataArray:
@@ -94,7 +95,7 @@ def require_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray
     """Raise unless the dimensions that `a` and `b` share have the same sizes and coordinates.
 
     Coordinates may differ by 1e-3 of the smallest step (rounding in files), whole numbers not at all; a shifted grid,
-    and other sites, are errors, never aligned. Sites without labels are told by their latitudes and longitudes.
+    and other sites, are errors, never aligned. Sites without labels must lie about where those of their number do.
     """
     for dim in [d for d in a.dims if d in b.dims and d != "time"]:
         if a.sizes[dim] != b.sizes[dim]:
@@ -119,10 +120,10 @@ def require_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray
                     f"{what}: the coordinates of {dim!r} differ (first {right[0]!r}, expected {left[0]!r}); "
                     "bring both to one grid with ds.soil.upscale(...)"
                 )
-        elif apart := next(_elsewhere(a, b, dim), None):
+        elif (apart := _farthest(a, b, dim)) > SAME_KM:
             raise GridMismatchError(
-                f"{what}: {apart} of the {a.sizes[dim]} cells along {dim!r} is not the same; expected the same sites "
-                f"in the same order: give {dim!r} their names as a coordinate, and align both with xr.align(a, b)"
+                f"{what}: sites along {dim!r} lie up to {apart:.0f} km from those of that number; expected the same "
+                f"ones in the same order: give {dim!r} their names as a coordinate, and align both with xr.align(a, b)"
             )
     if has_grid(a) and has_grid(b):
         one, two = _crs_or_none(a), _crs_or_none(b)
@@ -132,14 +133,18 @@ def require_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray
             )
 
 
-def _elsewhere(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray, dim: Hashable) -> Iterator[str]:
-    """Which of the places along a dim without labels differ: "'lat'", "'lon'"."""
-    for names in PLACES:
-        one, two = (next((o.coords[n] for n in names if n in o.coords and o[n].dims == (dim,)), None) for o in (a, b))
-        if one is None or two is None or one.chunks or two.chunks or {one.dtype.kind, two.dtype.kind} - set("fiu"):
-            continue
-        if not np.allclose(one.to_numpy(), two.to_numpy(), rtol=0.0, atol=SAME_PLACE, equal_nan=True):
-            yield repr(two.name)
+def _farthest(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray, dim: Hashable) -> float:
+    """The largest distance [km] from a place of `a` along a dim to that of `b`; 0 where one has no places."""
+    places = []
+    for obj in (a, b):
+        found = [
+            next((obj.coords[n] for n in names if n in obj.coords and obj[n].dims == (dim,)), None) for names in PLACES
+        ]
+        if any(axis is None or axis.chunks or axis.dtype.kind not in "fiu" for axis in found):
+            return 0.0
+        places.append(unit_sphere(*(axis.to_numpy().astype(float) for axis in found if axis is not None)))
+    chord = np.linalg.norm(places[0] - places[1], axis=-1)
+    return float(2.0 * EARTH_KM * np.arcsin(np.clip(np.nanmax(chord, initial=0.0) / 2.0, 0.0, 1.0)))
 
 
 def _crs_or_none(obj: xr.Dataset | xr.DataArray) -> Any:
