@@ -65,12 +65,11 @@ class UnknownNameError(SoilError):
         """Build the error with the nearest known name."""
         known = sorted(known)
         given, small = str(name), str(name).lower()
-        near = (
-            get_close_matches(given, known, n=1, cutoff=0.8)
-            or get_close_matches(small, known, n=1, cutoff=0.8)
-            or [other for other in known if len(small) > 2 and small in other.lower()]  # "36km", "cosby"
-            or get_close_matches(given, known, n=1, cutoff=0.5)
-            or get_close_matches(small, known, n=1, cutoff=0.5)
-        )
+
+        def close(cutoff: float) -> list[str]:
+            return get_close_matches(given, known, 1, cutoff) or get_close_matches(small, known, 1, cutoff)
+
+        parts = [other for other in known if len(small) > 2 and small in other.lower()]  # "36km", "cosby"
+        near = close(0.8) or parts or close(0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
         return cls(f"unknown {kind} {name!r}; {hint}known: {', '.join(known)}")

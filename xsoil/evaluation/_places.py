@@ -11,7 +11,7 @@ from xsoil.errors import ArgumentError, AxisError, GridMismatchError
 from xsoil.grids.crs import crs_text, to_world, transformer
 from xsoil.grids.geobox import has_grid, locate, spatial_dims
 
-__all__ = ["block_numbers", "cell_dims", "near", "places_of", "unit_sphere"]
+__all__ = ["block_numbers", "cell_dims", "farthest", "near", "places_of"]
 
 EARTH_KM = 6371.0072
 """Radius of the sphere of the Earth's area."""
@@ -61,7 +61,7 @@ def places_of(obj: xr.Dataset | xr.DataArray, template: xr.DataArray) -> tuple[n
     return found[0], found[1]
 
 
-def unit_sphere(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+def _unit_sphere(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
     """Places (degrees) as points (n, 3) of the unit sphere."""
     phi, lam = np.radians(lat), np.radians(lon)
     return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
@@ -85,7 +85,21 @@ def near(lat: np.ndarray, lon: np.ndarray, tested: np.ndarray, buffer_km: float)
     """True for places within the distance of a tested one, along the ground."""
     from scipy.spatial import cKDTree
 
-    points = unit_sphere(lat, lon)
+    points = _unit_sphere(lat, lon)
     chord = 2.0 * np.sin(min(buffer_km / EARTH_KM, np.pi) / 2.0)
     found, _ = cKDTree(points[tested]).query(points, distance_upper_bound=chord * (1 + 1e-9))
     return np.asarray(np.isfinite(found))
+
+
+def farthest(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray, dim: Hashable) -> float:
+    """The largest distance [km] from a place of `a` along a dim to that of `b`; 0 where one has no places."""
+    places = []
+    for obj in (a, b):
+        found = [
+            next((obj.coords[n] for n in names if n in obj.coords and obj[n].dims == (dim,)), None) for names in NAMES
+        ]
+        if any(axis is None or axis.chunks or axis.dtype.kind not in "fiu" for axis in found):
+            return 0.0
+        places.append(_unit_sphere(*(axis.to_numpy().astype(float) for axis in found if axis is not None)))
+    chord = np.linalg.norm(places[0] - places[1], axis=-1)
+    return float(2.0 * EARTH_KM * np.arcsin(np.clip(np.nanmax(chord, initial=0.0) / 2.0, 0.0, 1.0)))

@@ -11,8 +11,7 @@ import xarray as xr
 
 from xsoil.data.objects import STORAGE_ATTRS, as_dataset, decode, flags_of, nodata_of
 from xsoil.errors import ArgumentError, GridMismatchError, MissingVariableError, SoilError, TimeError
-from xsoil.evaluation._places import EARTH_KM, unit_sphere
-from xsoil.evaluation._places import NAMES as PLACES
+from xsoil.evaluation._places import farthest
 from xsoil.grids.geobox import has_grid, locate
 from xsoil.vocabulary import VARIABLES, Variable
 
@@ -120,7 +119,7 @@ def require_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray
                     f"{what}: the coordinates of {dim!r} differ (first {right[0]!r}, expected {left[0]!r}); "
                     "bring both to one grid with ds.soil.upscale(...)"
                 )
-        elif (apart := _farthest(a, b, dim)) > SAME_KM:
+        elif (apart := farthest(a, b, dim)) > SAME_KM:
             raise GridMismatchError(
                 f"{what}: sites along {dim!r} lie up to {apart:.0f} km from those of that number; expected the same "
                 f"ones in the same order: give {dim!r} their names as a coordinate, and align both with xr.align(a, b)"
@@ -131,20 +130,6 @@ def require_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray
             raise GridMismatchError(
                 f"{what}: the CRS is {two}, expected {one}; bring both to one grid with ds.soil.upscale(...)"
             )
-
-
-def _farthest(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray, dim: Hashable) -> float:
-    """The largest distance [km] from a place of `a` along a dim to that of `b`; 0 where one has no places."""
-    places = []
-    for obj in (a, b):
-        found = [
-            next((obj.coords[n] for n in names if n in obj.coords and obj[n].dims == (dim,)), None) for names in PLACES
-        ]
-        if any(axis is None or axis.chunks or axis.dtype.kind not in "fiu" for axis in found):
-            return 0.0
-        places.append(unit_sphere(*(axis.to_numpy().astype(float) for axis in found if axis is not None)))
-    chord = np.linalg.norm(places[0] - places[1], axis=-1)
-    return float(2.0 * EARTH_KM * np.arcsin(np.clip(np.nanmax(chord, initial=0.0) / 2.0, 0.0, 1.0)))
 
 
 def _crs_or_none(obj: xr.Dataset | xr.DataArray) -> Any:
