@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import dask.array as da
 import numpy as np
 import odc.geo.xr  # noqa: F401  (registers .odc)
 import pytest
@@ -36,3 +39,24 @@ def test_conus(ratio, name):
             f"{ours * 1e3:.0f} ms = {cells / ours:.1f} million cells/s{peer}",
             "none",
         )
+
+
+GLOBAL = {
+    "homolosine": GeoBox((17300, 40000), Affine(1000, 0, -2e7, 0, -1000, 8.65e6), "ESRI:54052"),
+    "sinusoidal": GeoBox((20000, 40000), Affine(1000, 0, -2e7, 0, -1000, 1e7), "+proj=sinu +R=6371007.181 +units=m"),
+}
+
+
+@pytest.mark.parametrize("name", GLOBAL)
+def test_graph_of_a_global_map(ratio, name):
+    box = xsoil.ease_grid("EASE2_M36km")
+    data = da.zeros(tuple(box.shape), chunks=200, dtype="f4")
+    ds = xr.Dataset({"sand": (box.dimensions, data)}, xr_coords(box))
+    start = time.perf_counter()
+    lazy = xsoil.downscale(ds, GLOBAL[name], "conservative")
+    seconds = time.perf_counter() - start
+    ratio.report(
+        f"graph of downscale conservative, EASE2_M36km -> global 1 km, {name}",
+        f"{seconds:.1f} s, {lazy.sand.data.npartitions} tiles",
+        "seconds",
+    )

@@ -11,16 +11,16 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from xsoil.grids.crs import cell_ratio
 from xsoil.grids.overlap import Overlap, overlap_of
 from xsoil.grids.points import is_cyclic
 from xsoil.grids.reduce import SLACK, Output
+from xsoil.grids.rings import CLOSELY, COARSELY, Ring, Window, sheared_rings
 from xsoil.grids.separable import SeparableOverlap, from_the_dateline
 from xsoil.grids.windows import within
 from xsoil.threads import read_only
@@ -35,31 +35,6 @@ LEVELS = 3
 
 BLOCK_SIDE = 1024
 """Rows and columns of fine cells (over all layers: the square of it) that are worked on at once, besides the rings."""
-
-CLOSELY, COARSELY = 24, 8
-"""Groups of coarse cells along a tile's side, by which rings are drawn on sheared grids: to work in, to read."""
-
-
-class _Window(NamedTuple):
-    """Part of a grid; columns may run beyond a periodic axis."""
-
-    rows: slice
-    cols: slice
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
-
-    @property
-    def origin(self) -> tuple[int, int]:
-        return self.rows.start, self.cols.start
-
-
-class _Ring(NamedTuple):
-    """Fine cells, and all coarse cells that they overlap."""
-
-    fine: _Window
-    coarse: _Window
 
 
 @dataclass(frozen=True)
@@ -104,15 +79,15 @@ class ConservativeSplit:
     ) -> dict[str, Array]:
         """The tile from a window (k, ny, nx) whose first cell is `origin`."""
         left, layers = origin[1] - self._turned[1], len(values)
-        given = _Window(slice(origin[0], origin[0] + values.shape[1]), slice(left, left + values.shape[2]))
+        given = Window(slice(origin[0], origin[0] + values.shape[1]), slice(left, left + values.shape[2]))
         result = np.full((layers, rows.stop - rows.start, cols.stop - cols.start), np.nan, self.out)
         for part_rows, part_cols in itertools.product(_parts(rows), _parts(cols)):
             rings = self._rings(part_rows, part_cols, CLOSELY)
             if rings is None:
                 continue
             # What a window leaves out no cell of the tile depends on, though the rings, drawn generously, may reach it.
-            rings = [_Ring(ring.fine, _clipped(ring.coarse, given, is_cyclic(self.coarse))) for ring in rings]
-            place = _Window(part_rows, part_cols)
+            rings = [Ring(ring.fine, _clipped(ring.coarse, given, is_cyclic(self.coarse))) for ring in rings]
+            place = Window(part_rows, part_cols)
             some = max(1, BLOCK_SIDE**2 // math.prod(place.shape))
             for k in range(0, layers, some):
                 for levels in (1, LEVELS):
@@ -121,7 +96,7 @@ class ConservativeSplit:
                     known = known.astype(self.exact, copy=False).astype(np.float64, copy=False)
                     found = _split(self, known, near, levels, threads)
                     if found is not None:
-                        _cut(result[k : k + some], _Window(rows, cols), place, self.target)[:] = found
+                        _cut(result[k : k + some], Window(rows, cols), place, self.target)[:] = found
                         break
         return {"value": result}
 
@@ -155,7 +130,7 @@ class ConservativeSplit:
         """Rings that so many levels depend on; and one more to see that no deeper level matters."""
         return 2 * levels + self.passes - (2 if levels == LEVELS else 1)
 
-    def _rings(self, rows: slice, cols: slice, parts: int) -> list[_Ring] | None:
+    def _rings(self, rows: slice, cols: slice, parts: int) -> list[Ring] | None:
         """The tile, and round it ring after ring what each step of the work depends on.
 
         `parts`: into how many groups a side the coarse cells are divided to draw the rings on sheared grids.
@@ -163,75 +138,19 @@ class ConservativeSplit:
         found = self.to_fine.window(rows, cols)
         if found is None:
             return None
-        rings = [_Ring(_Window(rows, cols), _Window(*found))]
+        rings = [Ring(Window(rows, cols), Window(*found))]
         if not isinstance(self.to_coarse, SeparableOverlap):
-            return _sheared_rings(self, rings[0], parts)
+            return sheared_rings(self.to_fine, self.to_coarse, rings[0], self.depth(LEVELS), parts)
         for _ in range(self.depth(LEVELS)):
             last = rings[-1]
             fine = _grown(self.to_coarse, last.coarse, last.fine)
-            rings.append(_Ring(fine, _grown(self.to_fine, fine, last.coarse)))
+            rings.append(Ring(fine, _grown(self.to_fine, fine, last.coarse)))
         return rings
 
     def __dask_tokenize__(self) -> Any:
         return (
             type(self).__name__, repr(self.source), repr(self.target), self.min_valid, str(self.exact), str(self.out),
         )  # fmt: skip
-
-
-def _sheared_rings(step: ConservativeSplit, first: _Ring, parts: int) -> list[_Ring]:
-    """Rings from groups of coarse cells, each with the box of the fine cells that it needs.
-
-    Windows of windows would grow by the corners that a turned rectangle lacks, ring after ring.
-    """
-    depth, tile = step.depth(LEVELS), _box(first.fine)
-    per_cell = cell_ratio(step.target, step.coarse)
-    side = max(1, round(math.sqrt(math.prod(first.fine.shape) / per_cell) / parts))
-    area, groups, boxes = _box(first.coarse), np.zeros((0, 4), int), np.zeros((0, 4), int)
-    touched, fine = tile[None], first.fine
-    rings = []
-    for ring in range(depth + 1):
-        found = step.to_fine.window(fine.rows, fine.cols)
-        wide = _box(first.coarse if found is None else _Window(*found))
-        if ring == 0 or (wide[::2] < area[::2]).any() or (wide[1::2] > area[1::2]).any():
-            area, groups, boxes = _groups(step, wide, area, side, (depth - ring) * side)
-        meet = np.ones((len(boxes), len(touched)), bool)
-        for low, high in ((0, 1), (2, 3)):
-            meet &= (boxes[:, None, low] < touched[:, high]) & (boxes[:, None, high] > touched[:, low])
-        needed = meet.any(axis=1)
-        rings.append(_Ring(fine, _around(groups[needed]) if needed.any() else first.coarse))
-        touched = np.concatenate([tile[None], boxes[needed]])
-        fine = _around(touched)
-    return rings
-
-
-def _groups(step: ConservativeSplit, wide: Array, before: Array, side: int, reach: int) -> tuple[Array, Array, Array]:
-    """Groups of side x side coarse cells that cover a box and its surroundings, and the fine cells that each needs.
-
-    Boxes: first row, last + 1, first column, last + 1. What was covered `before` stays so: each ring holds the last.
-    """
-    edges, area = [], []
-    for axis, cells in enumerate(step.coarse.shape):
-        here = slice(2 * axis, 2 * axis + 2)
-        (low, high), (least, most) = wide[here].tolist(), before[here].tolist()
-        low, high = min(low - reach, least), max(high + reach, most)
-        low, high = max(low, 0) // side * side, min(-(-high // side) * side, cells)
-        edges.append(np.unique([*range(low, high, side), high]))
-        area += [low, high]
-    found = step.to_coarse.windows(edges[0].tolist(), edges[1].tolist())  # type: ignore[union-attr]
-    at = np.array(list(found), int).reshape(-1, 2)
-    groups = np.stack([edges[0][at[:, 0]], edges[0][at[:, 0] + 1], edges[1][at[:, 1]], edges[1][at[:, 1] + 1]], axis=1)
-    boxes = np.array([_box(_Window(*window)) for window in found.values()], int).reshape(-1, 4)
-    return np.array(area), groups, boxes
-
-
-def _box(window: _Window) -> Array:
-    return np.array([window.rows.start, window.rows.stop, window.cols.start, window.cols.stop])
-
-
-def _around(boxes: Array) -> _Window:
-    """The smallest window round all boxes."""
-    low, high = boxes.min(axis=0).tolist(), boxes.max(axis=0).tolist()
-    return _Window(slice(low[0], high[1]), slice(low[2], high[3]))
 
 
 def _parts(cells: slice) -> list[slice]:
@@ -241,7 +160,7 @@ def _parts(cells: slice) -> list[slice]:
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
-def _split(step: ConservativeSplit, known: Array, rings: list[_Ring], levels: int, threads: int) -> Array | None:
+def _split(step: ConservativeSplit, known: Array, rings: list[Ring], levels: int, threads: int) -> Array | None:
     """The innermost ring's fine cells (k, rows, cols) from the outermost's coarse cells.
 
     None where a coarse cell that matters has no fine cells after so many levels, but could have with more.
@@ -279,7 +198,7 @@ def _split(step: ConservativeSplit, known: Array, rings: list[_Ring], levels: in
     return guess
 
 
-def _owners(step: ConservativeSplit, open_cells: Array, ring: _Ring, guess: Array, threads: int) -> Array:
+def _owners(step: ConservativeSplit, open_cells: Array, ring: Ring, guess: Array, threads: int) -> Array:
     """For each fine cell the number of the one open coarse cell that it overlaps; -1 where it overlaps none or more."""
     width = step.coarse.shape[1]
     rows = np.arange(ring.coarse.rows.start, ring.coarse.rows.stop)
@@ -297,7 +216,7 @@ def _owners(step: ConservativeSplit, open_cells: Array, ring: _Ring, guess: Arra
     return owner
 
 
-def _fine_near(step: ConservativeSplit, open_cells: Array, ring: _Ring) -> _Window | None:
+def _fine_near(step: ConservativeSplit, open_cells: Array, ring: Ring) -> Window | None:
     """The part of a ring's fine cells where open cells lie; None where there are none."""
     open_rows, open_cols = (np.flatnonzero(open_cells.any(axis=axis)) for axis in ((0, 2), (0, 1)))
     if open_rows.size == 0:
@@ -309,11 +228,11 @@ def _fine_near(step: ConservativeSplit, open_cells: Array, ring: _Ring) -> _Wind
         for start, some in zip(ring.coarse.origin, (open_rows, open_cols), strict=True)
     )
     found = step.to_coarse.window(*spans)
-    near = None if found is None else _clipped(_Window(*found), ring.fine, False)
+    near = None if found is None else _clipped(Window(*found), ring.fine, False)
     return near if near is not None and min(near.shape) > 0 else None
 
 
-def _owned(step: ConservativeSplit, owner: Array, guess: Array, outer: _Ring, inner: _Ring, threads: int) -> Array:
+def _owned(step: ConservativeSplit, owner: Array, guess: Array, outer: Ring, inner: Ring, threads: int) -> Array:
     """Part of the area of each coarse cell (of what has a value there) that fine cells of its own have."""
     mine = np.where(np.isnan(guess), np.nan, (owner >= 0).astype(float))
     if len(mine) > 1 and len(owner) == 1 and (np.isnan(mine) == np.isnan(mine[:1])).all():
@@ -321,7 +240,7 @@ def _owned(step: ConservativeSplit, owner: Array, guess: Array, outer: _Ring, in
     return _reduce(step.to_coarse, mine, outer.fine, inner.coarse, "mean", threads)[0]
 
 
-def _spread(lack: Array, window: _Window, owner: Array, coarse: GeoBox) -> Array:
+def _spread(lack: Array, window: Window, owner: Array, coarse: GeoBox) -> Array:
     """The number of each fine cell's owner, 0 where it has none."""
     width = coarse.shape[1]
     row = owner // width - window.rows.start
@@ -334,7 +253,7 @@ def _spread(lack: Array, window: _Window, owner: Array, coarse: GeoBox) -> Array
 
 
 def _reduce(
-    overlap: Overlap, values: Array, given: _Window, wanted: _Window, how: str, threads: int
+    overlap: Overlap, values: Array, given: Window, wanted: Window, how: str, threads: int
 ) -> tuple[Array, Array]:
     """`Overlap.reduce` of a window to a window, both of which may run beyond a periodic axis."""
     parts = []
@@ -344,7 +263,7 @@ def _reduce(
         if need is None or (given.cols.start <= need[1].start and need[1].stop <= given.cols.stop):
             part, origin = values, given.origin
         else:
-            moved = _Window(given.rows, need[1])
+            moved = Window(given.rows, need[1])
             part, origin = _cut(values, given, moved, overlap.source), moved.origin
         parts.append(overlap.reduce(read_only(part), origin, wanted.rows, piece, how, threads))
     if len(parts) == 1:
@@ -352,7 +271,7 @@ def _reduce(
     return np.concatenate([p[0] for p in parts], axis=2), np.concatenate([p[1] for p in parts], axis=2)
 
 
-def _grown(overlap: Overlap, window: _Window, least: _Window) -> _Window:
+def _grown(overlap: Overlap, window: Window, least: Window) -> Window:
     """What a window of the overlap's target needs of its source, and `least` besides."""
     rows, cols, grid = least.rows, least.cols, overlap.source
     width, cyclic = grid.shape[1], is_cyclic(grid)
@@ -368,17 +287,17 @@ def _grown(overlap: Overlap, window: _Window, least: _Window) -> _Window:
         cols = slice(min(cols.start, more.start), max(cols.stop, more.stop))
     if cyclic and cols.stop - cols.start >= width:
         cols = slice(0, width)
-    return _Window(rows, cols)
+    return Window(rows, cols)
 
 
-def _clipped(window: _Window, given: _Window, cyclic: bool) -> _Window:
+def _clipped(window: Window, given: Window, cyclic: bool) -> Window:
     rows = slice(max(window.rows.start, given.rows.start), min(window.rows.stop, given.rows.stop))
     if cyclic:
-        return _Window(rows, window.cols)
-    return _Window(rows, slice(max(window.cols.start, given.cols.start), min(window.cols.stop, given.cols.stop)))
+        return Window(rows, window.cols)
+    return Window(rows, slice(max(window.cols.start, given.cols.start), min(window.cols.stop, given.cols.stop)))
 
 
-def _cut(values: Array, given: _Window, wanted: _Window, grid: GeoBox) -> Array:
+def _cut(values: Array, given: Window, wanted: Window, grid: GeoBox) -> Array:
     """Part of an array that holds the window `given` of a grid; NaN in columns that it does not hold."""
     top, left = wanted.rows.start - given.rows.start, wanted.cols.start - given.cols.start
     height, width = wanted.shape

@@ -7,7 +7,6 @@ same bit for bit for any tile, source window and number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from xsoil.grids.sheared_choice import choice_of
 from xsoil.grids.sheared_groups import Group, RowGroups, batches, parts_of
 from xsoil.grids.sheared_level import is_level, list_level, order_level, reduce_level
 from xsoil.grids.sheared_values import checked_values, finished, start_of, working_of
-from xsoil.grids.windows import Windows
+from xsoil.grids.windows import Integers, Windows
 from xsoil.threads import in_order
 
 if TYPE_CHECKING:
@@ -78,9 +77,12 @@ class ShearedOverlap:
         """Source rows and columns with every pixel that overlaps a tile of the target; None if there is none."""
         return self._windows.window(rows, cols)
 
-    def windows(self, row_edges: Sequence[int], col_edges: Sequence[int]) -> dict[tuple[int, int], tuple[slice, slice]]:
-        """`window` of every tile between consecutive edges, by (tile row, tile column); empty ones are left out."""
-        return self._windows.windows(row_edges, col_edges)
+    def windows(self, r0: Integers, r1: Integers, c0: Integers, c1: Integers) -> Integers:
+        """`window` of many tiles, given by their first rows, last + 1, first columns, last + 1: such ends (tiles, 4).
+
+        Zeros where no pixel overlaps a tile.
+        """
+        return self._windows.windows(r0, r1, c0, c1)
 
     def reduce(
         self, values: NDArray[Any], origin: tuple[int, int], rows: slice, cols: slice, how: str, threads: int = 1

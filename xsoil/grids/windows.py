@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +14,7 @@ _BLOCKS = 192
 _PER = 4  # intervals between the points of a block, each way
 _FEW, _PARTS, _LARGE = 64, 6, 2**23  # blocks that are looked at again, in how many parts each way, above which window
 _MARGIN = 2.0
+_AT_ONCE = 4096  # tiles whose points are projected in one call
 
 
 class Windows:
@@ -27,23 +26,24 @@ class Windows:
 
     def __init__(self, imap: IndexMap) -> None:
         self._map = imap
+        self._seen: dict[int, tuple[Integers, Array]] = {}
 
     def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
         """Window of one tile; None where no pixel overlaps it."""
         nr, nc = self._map.target_shape
         r0, r1, _ = rows.indices(nr)
         c0, c1, _ = cols.indices(nc)
-        return self._find(np.array([r0]), np.array([r1]), np.array([c0]), np.array([c1]))[0]
+        return _slices(self._find(*(np.array([edge]) for edge in (r0, r1, c0, c1)))[0])
 
-    def windows(self, row_edges: Sequence[int], col_edges: Sequence[int]) -> dict[tuple[int, int], tuple[slice, slice]]:
-        """Windows of all tiles between consecutive edges."""
-        r, c = np.asarray(row_edges), np.asarray(col_edges)
-        i, j = np.meshgrid(np.arange(r.size - 1), np.arange(c.size - 1), indexing="ij")
-        tiles = list(zip(i.ravel().tolist(), j.ravel().tolist(), strict=True))
-        found = self._find(r[i.ravel()], r[i.ravel() + 1], c[j.ravel()], c[j.ravel() + 1])
-        return {tile: window for tile, window in zip(tiles, found, strict=True) if window is not None}
+    def windows(self, r0: Integers, r1: Integers, c0: Integers, c1: Integers) -> Integers:
+        """Windows of many tiles (tiles, 4): first row, last + 1, first column, last + 1; zeros where there is none."""
+        found = np.zeros((len(r0), 4), np.int64)
+        for k in range(0, len(r0), _AT_ONCE):
+            some = slice(k, k + _AT_ONCE)
+            found[some] = self._find(r0[some], r1[some], c0[some], c1[some])
+        return found
 
-    def _find(self, r0: NDArray, r1: NDArray, c0: NDArray, c1: NDArray) -> list[tuple[slice, slice] | None]:
+    def _find(self, r0: Integers, r1: Integers, c0: Integers, c1: Integers) -> Integers:
         t = np.linspace(0.0, 1.0, _POINTS)
         row = r0[:, None, None] + (r1 - r0)[:, None, None] * t[None, :, None] + np.zeros((1, 1, _POINTS))
         column = c0[:, None, None] + (c1 - c0)[:, None, None] * t[None, None, :] + np.zeros((1, _POINTS, 1))
@@ -60,46 +60,63 @@ class Windows:
                 first = np.hypot(np.abs(np.diff(x, axis=axis)), np.abs(np.diff(y, axis=axis))).max(axis=(1, 2))
                 with np.errstate(invalid="ignore"):
                     smooth &= second <= 0.25 * first + 0.5
-        out: list[tuple[slice, slice] | None] = []
-        for n in range(len(x)):
-            if smooth[n]:
-                # Between points the image may bulge by 1/8 of the second difference; 1/2 is generous.
-                mx, my = _MARGIN + 0.5 * bend_x[n], _MARGIN + 0.5 * bend_y[n]
-                out.append(self._clip(x[n].min() - mx, x[n].max() + mx, y[n].min() - my, y[n].max() + my))
-            else:
-                out.append(self._from_blocks(int(r0[n]), int(r1[n]), int(c0[n]), int(c1[n])))
+        # Between points the image may bulge by 1/8 of the second difference; 1/2 is generous.
+        mx, my = (_MARGIN + 0.5 * bend[smooth] for bend in (bend_x, bend_y))
+        x, y = x[smooth], y[smooth]
+        out = np.zeros((len(smooth), 4), np.int64)
+        out[smooth] = self._clip(
+            x.min(axis=(1, 2)) - mx, x.max(axis=(1, 2)) + mx, y.min(axis=(1, 2)) - my, y.max(axis=(1, 2)) + my
+        )
+        for n in np.flatnonzero(~smooth).tolist():
+            out[n] = self._from_blocks(int(r0[n]), int(r1[n]), int(c0[n]), int(c1[n]))
         return out
 
-    def _clip(self, x0: float, x1: float, y0: float, y1: float) -> tuple[slice, slice] | None:
-        ny, nx = self._map.source_shape
-        ya, yb = max(int(np.floor(y0)), 0), min(int(np.ceil(y1)), ny)
-        period = self._map.source_period
-        spans = []
+    def _clip(self, x0: Array, x1: Array, y0: Array, y1: Array) -> Integers:
+        """Windows of the boxes x0 to x1, y0 to y1 of positions in the source."""
+        (ny, nx), period = self._map.source_shape, self._map.source_period
+        ya, yb = np.maximum(np.floor(y0), 0), np.minimum(np.ceil(y1), ny)
+        least, most = np.full(x0.shape, float(nx)), np.zeros(x0.shape)
         for k in range(-2, 3) if period else (0,):
-            xa, xb = max(int(np.floor(x0 + k * (period or 0))), 0), min(int(np.ceil(x1 + k * (period or 0))), nx)
-            if xb > xa:
-                spans.append((xa, xb))
-        if yb <= ya or not spans:
-            return None
-        return slice(ya, yb), slice(min(a for a, _ in spans), max(b for _, b in spans))
+            xa, xb = np.maximum(np.floor(x0 + k * period), 0), np.minimum(np.ceil(x1 + k * period), nx)
+            met = xb > xa
+            least, most = np.where(met, np.minimum(least, xa), least), np.where(met, np.maximum(most, xb), most)
+        boxes = np.stack([ya, yb, least, most], axis=1)
+        return np.where(((yb > ya) & (most > least))[:, None], boxes, 0).astype(np.int64)
 
-    def _from_blocks(self, r0: int, r1: int, c0: int, c1: int) -> tuple[slice, slice] | None:
+    def _from_blocks(self, r0: int, r1: int, c0: int, c1: int) -> tuple[int, int, int, int]:
         """Union of the source blocks whose forward image touches the tile."""
         edges_y, edges_x, boxes = self._blocks()
         i, j = np.nonzero(self._touches(boxes, r0, r1, c0, c1))
         if i.size == 0:
-            return None
+            return 0, 0, 0, 0
         y0, y1, x0, x1 = edges_y[i], edges_y[i + 1], edges_x[j], edges_x[j + 1]
         if i.size <= _FEW and (y1.max() - y0.min()) * (x1.max() - x0.min()) > _LARGE:
             # The blocks of a large source are coarse: those that touch are looked at again in parts.
-            cut_y, cut_x = (np.round(np.linspace(a, b, _PARTS + 1)).astype(int) for a, b in ((y0, y1), (x0, x1)))
-            k, m = (part.ravel() for part in np.meshgrid(np.arange(_PARTS), np.arange(_PARTS)))
-            y0, y1, x0, x1 = (a.ravel() for a in (cut_y[k], cut_y[k + 1], cut_x[m], cut_x[m + 1]))
-            keep = self._touches(self._boxes(y0, y1, x0, x1), r0, r1, c0, c1) & (y1 > y0) & (x1 > x0)
+            (y0, y1, x0, x1), parts = self._parts(i, j)
+            keep = self._touches(parts, r0, r1, c0, c1) & (y1 > y0) & (x1 > x0)
             y0, y1, x0, x1 = (a[keep] for a in (y0, y1, x0, x1))
             if y0.size == 0:
-                return None
-        return slice(int(y0.min()), int(y1.max())), slice(int(x0.min()), int(x1.max()))
+                return 0, 0, 0, 0
+        return int(y0.min()), int(y1.max()), int(x0.min()), int(x1.max())
+
+    def _parts(self, i: Integers, j: Integers) -> tuple[Integers, tuple[Array, ...]]:
+        """Edges of the parts of some blocks (4, parts) and the boxes of their images; kept, as neighbours need them."""
+        edges_y, edges_x, _ = self._blocks()
+        numbers = i * edges_x.size + j
+        new = np.array([n for n in numbers.tolist() if n not in self._seen], np.int64)
+        if new.size:
+            a, b = np.divmod(new, edges_x.size)
+            cut_y, cut_x = (
+                np.round(np.linspace(edges[at], edges[at + 1], _PARTS + 1)).astype(int)
+                for edges, at in ((edges_y, a), (edges_x, b))
+            )
+            k, m = (part.ravel() for part in np.meshgrid(np.arange(_PARTS), np.arange(_PARTS)))
+            edges = np.stack([cut_y[k], cut_y[k + 1], cut_x[m], cut_x[m + 1]])  # (4, parts of a block, blocks)
+            boxes = np.stack(self._boxes(*edges.reshape(4, -1))).reshape(edges.shape)
+            self._seen.update({n: (edges[..., at], boxes[..., at]) for at, n in enumerate(new.tolist())})
+        known = [self._seen[n] for n in numbers.tolist()]
+        edges, boxes = (np.concatenate([pair[which] for pair in known], axis=1) for which in (0, 1))
+        return edges, tuple(boxes)
 
     def _touches(self, boxes: tuple[Array, ...], r0: int, r1: int, c0: int, c1: int) -> NDArray[np.bool_]:
         """Which of the boxes (low u, high u, low v, high v) reach into a tile."""
@@ -162,3 +179,8 @@ def within(cols: slice, period: int) -> list[slice]:
         pieces.append(slice(first, first + width))
         at += width
     return pieces
+
+
+def _slices(window: Integers) -> tuple[slice, slice] | None:
+    r0, r1, c0, c1 = window.tolist()
+    return (slice(r0, r1), slice(c0, c1)) if r1 > r0 else None
