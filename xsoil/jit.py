@@ -39,8 +39,7 @@ def fused_kernel(function: F) -> F:
 
 
 def _compiled(function: F, **options: Any) -> F:
-    # Wrappers for C, which nobody calls, would be a seventh of the compilation.
-    compiled = numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
+    compiled = numba.njit(nogil=True, error_model="numpy", **options)(function)
     try:
         compiled.enable_caching()
     except RuntimeError:  # no folder to write to: compiled again in each process
