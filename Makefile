@@ -27,7 +27,7 @@ SHARED = -n $(JOBS) --dist worksteal
 help:
 	@echo "make demo         soil map to soil moisture on a synthetic continent, written to demo-output/"
 	@echo "make test         the tests"
-	@echo "make test-long    ... and the long ones: 50 minutes; fuzzing with 5,000 examples a verb (XSOIL_FUZZ=200: 200)"
+	@echo "make test-long    ... and the long ones: an hour; fuzzing with 5,000 examples a verb (XSOIL_FUZZ=200: 200)"
 	@echo "make lint         ruff and mypy"
 	@echo "make docs         the documentation, in docs/_build/html"
 	@echo "make bench        the benchmarks of docs/benchmarks.md"
@@ -40,7 +40,7 @@ demo: $(VENV)/installed-plot
 test: $(VENV)/installed-dev
 	@$(FRESH_CACHE) $(BIN)/python -m pytest -q $(SHARED) -m "not long"
 
-# Some 50 minutes on two cores, most of it fuzzing (docs/faults.md); XSOIL_FUZZ=200 draws 200 examples a verb in
+# About an hour on two cores, most of it fuzzing (docs/faults.md); XSOIL_FUZZ=200 draws 200 examples a verb in
 # place of 5,000.
 test-long: $(VENV)/installed-dev
 	@$(FRESH_CACHE) $(BIN)/python -m pytest -q $(SHARED)

@@ -144,6 +144,9 @@ def covers(target: GeoBox, source: GeoBox) -> bool:
     return bool(a.left <= b.left and a.right >= b.right and a.bottom <= b.bottom and a.top >= b.top)
 
 
+POLE = 7_342_230.136  # metres from the equator in EPSG:6933
+
+
 @pytest.fixture(autouse=True)
 def covered_once(monkeypatch):
     """No cell is covered more than once, also before what is said of it is rounded to 1."""
@@ -157,7 +160,11 @@ def covered_once(monkeypatch):
         bound = 1e-5 + size**2 if self._map.kind == "general" else VALUE_BOUND
         if "Homolosine" in self._map.target_crs:
             bound = 1e-3
-        assert (area / self.target_area(rows, cols)).max() <= 1 + bound
+        covered = (area / self.target_area(rows, cols)).reshape(-1, *area.shape[-2:]).max(axis=(0, 2))
+        # Cells of 9 km that a cylindrical target has at a pole are slivers of pixels of 50 km: right to 7e-6.
+        y = self._map._target[5] + self._map._target[4] * np.arange(rows.start, rows.stop + 1)
+        at_pole = np.abs(y) >= POLE if self._map.target_crs == "EPSG:6933" else np.zeros(len(y), bool)
+        assert (covered <= 1 + np.where(at_pole[1:] | at_pole[:-1], max(bound, 1e-5), bound)).all()
         return fraction(self, area, rows, cols)
 
     monkeypatch.setattr(ShearedOverlap, "_fraction", checked)
