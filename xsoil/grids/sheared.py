@@ -21,7 +21,7 @@ from xsoil.grids.sheared_groups import Group, RowGroups, batches, parts_of
 from xsoil.grids.sheared_level import is_level, list_level, order_level, reduce_level
 from xsoil.grids.sheared_values import checked_values, finished, start_of, working_of
 from xsoil.grids.windows import Integers, Windows
-from xsoil.threads import in_order
+from xsoil.threads import in_order, read_only
 
 if TYPE_CHECKING:
     from xsoil.grids.sheared_types import Rule, Tile
@@ -143,7 +143,8 @@ class ShearedOverlap:
         if self._level:
             reduce_level(self._map, work, origin, tile, extreme, flag, threads, total, area)
         for k in () if self._level else range(0, shape[0], LAYERS):
-            layer, these = work[k : k + LAYERS], slice(k, min(k + LAYERS, shape[0]))
+            # In one layout, or each (part of a block, writable block ...) is compiled for: five seconds.
+            layer, these = read_only(np.ascontiguousarray(work[k : k + LAYERS])), slice(k, min(k + LAYERS, shape[0]))
 
             def batch_of(batch: Any, layer: NDArray[Any] = layer) -> list[tuple[slice, NDArray[Any], Array]]:
                 scratch = new_scratch(self._choice.step, self._choice.segments, tile)
