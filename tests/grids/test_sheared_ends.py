@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
@@ -124,3 +125,22 @@ def test_memory_is_bounded_where_all_pixels_span_a_tear():
     source = GeoBox((1, 43), Affine(1000, 0, -11055087, 0, -500, 250), "ESRI:54052")
     target = GeoBox((23, 17), Affine(1000, 0, -9392332, 0, -1000, 20007123), "EPSG:32633")
     assert ShearedOverlap(source, target)._tile(ALL, ALL).density.size < 1100**2  # 20,007 x 20,006 else
+
+
+@pytest.mark.parametrize("cells", [1, 3])
+@pytest.mark.parametrize("east", [-0.3, 0.5, 1.4])
+def test_a_window_that_begins_at_the_dateline(cells, east):
+    """The corners of its pixels lie on either side of the end of the period, none of them beyond it."""
+    source = GeoBox((2, 8), Affine(1000.0, 0, -4000.0, 0, -1000.0, 1072157.0), "EPSG:6931")
+    size = 1 / 370
+    left = 180.0 - size * (cells - 1) - size * east / 2
+    target = GeoBox((1, cells), Affine(size, 0, left, 0, -size, 80.39911168342809), "EPSG:4326")
+    overlap, values = ShearedOverlap(source, target), np.arange(16.0).reshape(1, 2, 8)
+    tile = slice(0, 1), slice(0, cells)
+    whole, share = overlap.reduce(values, (0, 0), *tile, "mean")
+    assert (share > 0.999).all()
+    _, cols = overlap.window(*tile)
+    for first in range(cols.start + 1):
+        found, valid = overlap.reduce(values[:, :, first : cols.stop], (0, first), *tile, "mean")
+        np.testing.assert_array_equal(found, whole)
+        np.testing.assert_array_equal(valid, share)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xsoil.grids import corners
+from xsoil.grids.crs import shorter_way
 from xsoil.grids.index_map import Array, IndexMap
 
 if TYPE_CHECKING:
@@ -88,11 +89,19 @@ class RowGroups:
         both = (lattice.u, lattice.patches[:, 0])
         ends = [f.reduce(u, axis=None, initial=np.nan) for u in both for f in (np.fmin, np.fmax)]
         # Between nodes pixels reach little further, unless a pole is near.
-        reach = period / 2 if len(lattice.patches) else self.reach
+        reach = period / 2 if len(lattice.patches) else self.reach + _across(lattice.u, period)
         low, high = np.fmin.reduce(ends) - reach, np.fmax.reduce(ends) + reach
         if np.isnan(low):
             return np.zeros(0)
         return np.arange(np.ceil((tile.c0 - high) / period), np.floor((tile.c1 - low) / period) + 1) * period
+
+
+def _across(u: Array, period: float) -> float:
+    """How far pixels may lie beyond all nodes of a lattice: between two that are on either side of the period's end."""
+    ahead = [np.diff(u, axis=axis) for axis in (0, 1)]
+    if not any((np.abs(step) > period / 2).any() for step in ahead):
+        return 0.0
+    return sum(float(np.fmax.reduce(np.abs(shorter_way(step, period)), axis=None, initial=0.0)) for step in ahead)
 
 
 def _reach(lattice: corners.Lattice) -> tuple[Array, Array]:
