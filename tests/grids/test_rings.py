@@ -41,9 +41,21 @@ def test_folded_blocks_are_kept():
         assert (ends or [0, 0, 0, 0]) == window.tolist()
 
 
+@pytest.fixture
+def paged(monkeypatch):
+    """Sets how many groups a page has; pages of another size are forgotten, also where a test fails."""
+
+    def size(groups):
+        monkeypatch.setattr(rings, "PAGE", groups)
+        rings._page.cache_clear()
+
+    yield size
+    rings._page.cache_clear()
+
+
 @pytest.mark.parametrize("name", FINE)
 @pytest.mark.parametrize("parts", [CLOSELY, COARSELY])
-def test_rings(name, parts, monkeypatch):
+def test_rings(name, parts, paged):
     """Pages of any size give the same; the first has the coarse cells under the tile, each holds the one before."""
     fine, rng = FINE[name], np.random.default_rng(4)
     to_fine, to_coarse = overlap_of(COARSE, fine), overlap_of(fine, COARSE)
@@ -56,11 +68,9 @@ def test_rings(name, parts, monkeypatch):
         if coarse is None:
             continue
         first = Ring(tile, Window(*coarse))
-        monkeypatch.setattr(rings, "PAGE", 16)
-        rings._page.cache_clear()
+        paged(16)
         found = sheared_rings(to_fine, to_coarse, first, 4, parts)
-        monkeypatch.setattr(rings, "PAGE", 5)
-        rings._page.cache_clear()
+        paged(5)
         assert sheared_rings(to_fine, to_coarse, first, 4, parts) == found
         (y, x), (r, c) = (
             found[0].fine,
@@ -74,5 +84,4 @@ def test_rings(name, parts, monkeypatch):
                 assert outer.start <= inner.start
                 assert outer.stop >= inner.stop
         tried += 1
-    rings._page.cache_clear()
     assert tried > 4

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -68,11 +69,7 @@ class ConservativeSplit:
 
     def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
         """Source rows and columns that a target tile needs; None where there are none."""
-        rings = self._rings(rows, cols, COARSELY)
-        if rings is None:
-            return None
-        (along_y, along_x), offset = rings[-1].coarse, self._turned[1]
-        return along_y, slice(along_x.start + offset, along_x.stop + offset)
+        return _window_of(self, rows.start, rows.stop, cols.start, cols.stop)
 
     def run(
         self, values: Array, origin: tuple[int, int], rows: slice, cols: slice, threads: int = 1
@@ -151,6 +148,18 @@ class ConservativeSplit:
         return (
             type(self).__name__, repr(self.source), repr(self.target), self.min_valid, str(self.exact), str(self.out),
         )  # fmt: skip
+
+
+@lru_cache(maxsize=2**14)
+def _window_of(
+    step: ConservativeSplit, first_row: int, last_row: int, first_col: int, last_col: int
+) -> tuple[slice, slice] | None:
+    """The window of a tile; kept, as every variable of a dataset asks for those of the same tiles."""
+    rings = step._rings(slice(first_row, last_row), slice(first_col, last_col), COARSELY)
+    if rings is None:
+        return None
+    (along_y, along_x), offset = rings[-1].coarse, step._turned[1]
+    return along_y, slice(along_x.start + offset, along_x.stop + offset)
 
 
 def _parts(cells: slice) -> list[slice]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -85,7 +87,7 @@ class Windows:
 
     def _from_blocks(self, r0: int, r1: int, c0: int, c1: int) -> tuple[int, int, int, int]:
         """Union of the source blocks whose forward image touches the tile."""
-        edges_y, edges_x, boxes = self._blocks()
+        edges_y, edges_x, boxes = self._blocks
         i, j = np.nonzero(self._touches(boxes, r0, r1, c0, c1))
         if i.size == 0:
             return 0, 0, 0, 0
@@ -101,14 +103,13 @@ class Windows:
 
     def _parts(self, i: Integers, j: Integers) -> tuple[Integers, tuple[Array, ...]]:
         """Edges of the parts of some blocks (4, parts) and the boxes of their images; kept, as neighbours need them."""
-        edges_y, edges_x, _ = self._blocks()
+        edges_y, edges_x, _ = self._blocks
         numbers = i * edges_x.size + j
         new = np.array([n for n in numbers.tolist() if n not in self._seen], np.int64)
         if new.size:
-            a, b = np.divmod(new, edges_x.size)
             cut_y, cut_x = (
-                np.round(np.linspace(edges[at], edges[at + 1], _PARTS + 1)).astype(int)
-                for edges, at in ((edges_y, a), (edges_x, b))
+                np.round(np.linspace(ends[at], ends[at + 1], _PARTS + 1)).astype(int)
+                for ends, at in zip((edges_y, edges_x), np.divmod(new, edges_x.size), strict=True)
             )
             k, m = (part.ravel() for part in np.meshgrid(np.arange(_PARTS), np.arange(_PARTS)))
             edges = np.stack([cut_y[k], cut_y[k + 1], cut_x[m], cut_x[m + 1]])  # (4, parts of a block, blocks)
@@ -127,11 +128,9 @@ class Windows:
             across |= (high_u + k * period >= c0) & (low_u + k * period <= c1)
         return np.asarray(across & (high_v >= edges[r0]) & (low_v <= edges[r1]))
 
+    @cached_property
     def _blocks(self) -> tuple[Integers, Integers, tuple[Array, ...]]:
         """Edges of source blocks and the boxes of their images."""
-        cached = getattr(self, "_cache", None)
-        if cached is not None:
-            return cached
         ny, nx = self._map.source_shape
         by, bx = -(-ny // max(8, -(-ny // _BLOCKS))), -(-nx // max(8, -(-nx // _BLOCKS)))
         edges_y, edges_x = (
@@ -140,8 +139,7 @@ class Windows:
         )
         i, j = np.meshgrid(np.arange(edges_y.size - 1), np.arange(edges_x.size - 1), indexing="ij")
         boxes = self._boxes(edges_y[i.ravel()], edges_y[i.ravel() + 1], edges_x[j.ravel()], edges_x[j.ravel() + 1])
-        self._cache = (edges_y, edges_x, tuple(box.reshape(i.shape) for box in boxes))
-        return self._cache
+        return edges_y, edges_x, tuple(box.reshape(i.shape) for box in boxes)
 
     def _boxes(self, y0: Integers, y1: Integers, x0: Integers, x1: Integers) -> tuple[Array, ...]:
         """Low u, high u, low v, high v of the images of source blocks, with margins."""
