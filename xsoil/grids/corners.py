@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 
 from xsoil.grids.crs import shorter_way
 from xsoil.grids.index_map import Array, IndexMap
+from xsoil.grids.seams import NUDGE, seam_lines
 
 Integers = NDArray[np.int64]
 
 STEPS = (24, 12, 6, 3)
 """Spacings of the lattice to choose from [pixels]."""
-
-NUDGE = 1e-6
-"""Distance from a kink at which its sides are told apart [pixels]."""
 
 
 class Lattice(NamedTuple):
@@ -33,7 +31,7 @@ class Lattice(NamedTuple):
 
     `u`, `v` hold the nodes (first_row - 1 ... , first_column - 1 ...) in units of `step`; `patch` the
     number of each block's patch or -1; `patches` (n, 2, step, step) corners owned by the block; `breaks`
-    are the rows of kinks, `breaks_u`, `breaks_v` (kinks, columns from `break_column` on) the grid lines along kinks.
+    are the rows of kinks, `seam_u`, `seam_v` (lines, columns from `seam_column` on) the lines next to them (`seams`).
     """
 
     step: int
@@ -44,9 +42,9 @@ class Lattice(NamedTuple):
     patch: Integers
     patches: Array
     breaks: Array
-    breaks_u: Array
-    breaks_v: Array
-    break_column: int
+    seam_u: Array
+    seam_v: Array
+    seam_column: int
     period: float
 
 
@@ -118,20 +116,11 @@ def build(imap: IndexMap, step: int, tolerance: float, rows: tuple[int, int], co
     where = np.argwhere(bad)
     patch[bad] = np.arange(len(where))
     patches = _patches(imap, step, tolerance, (where + np.array([i0, j0])) * step)
-    breaks_u, breaks_v = _break_rows(imap, columns)
     inner = (slice(1, -1), slice(1, -1))
     return Lattice(
         step, i0, j0, u[inner].copy(), v[inner].copy(), patch, patches, np.asarray(imap.breaks, dtype=float),
-        breaks_u, breaks_v, columns[0], imap.period,
+        *seam_lines(imap, rows, columns), columns[0], imap.period,
     )  # fmt: skip
-
-
-def _break_rows(imap: IndexMap, columns: tuple[int, int]) -> tuple[Array, Array]:
-    x = np.arange(columns[0], columns[1] + 1, dtype=float)
-    r = np.asarray(imap.breaks, dtype=float)[:, None]
-    if r.size == 0:
-        return np.empty((0, x.size)), np.empty((0, x.size))
-    return imap.forward(np.broadcast_to(x, (r.size, x.size)), np.broadcast_to(r, (r.size, x.size)))
 
 
 def _patches(imap: IndexMap, step: int, tolerance: float, starts: Integers) -> Array:
@@ -147,7 +136,7 @@ def _patches(imap: IndexMap, step: int, tolerance: float, starts: Integers) -> A
         top, bottom, block = _pieces(row, step, imap.breaks)
         thirds = np.arange(4) / 3.0
         rows = top[:, None, None] + (bottom - top)[:, None, None] * thirds[:, None] + np.zeros(4)
-        # On the kink itself rounding decides which side is meant; the two differ by decimetres.
+        # On the kink itself rounding decides which side is meant.
         rows[:, 0] += NUDGE * np.isin(top, imap.breaks)[:, None]
         rows[:, 3] -= NUDGE * np.isin(bottom, imap.breaks)[:, None]
         columns = column[block, None, None] + step * thirds + np.zeros((4, 1))

@@ -29,6 +29,9 @@ QUANTUM = 2.0**-30
 HALVINGS = 30
 """Steps of the bisection for the end of the world."""
 
+BEYOND = 25
+"""Rows outside of the source that its pixels may be drawn with: a block of the lattice of corners, and one more."""
+
 # Where Goode's homolosine changes from sinusoidal to Mollweide: its meridians have a kink there.
 _HOMOLOSINE_KINK = math.radians(40 + 44 / 60 + 11.8 / 3600)
 _LOBES = ("interrupted", "proj igh", "proj imoll")
@@ -251,7 +254,7 @@ class IndexMap:
             return ()
         y = crs.ellipsoid.semi_major_metre * _HOMOLOSINE_KINK
         rows = sorted((sign * y - a.f) / a.e for sign in (1, -1))
-        return tuple(r for r in rows if 0.0 < r < self.source_shape[0])
+        return tuple(r for r in rows if -BEYOND < r < self.source_shape[0] + BEYOND)
 
 
 def _apply(affine: Sequence[float], column: Any, row: Any) -> tuple[Any, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xsoil.grids import corners
 from xsoil.grids.crs import shorter_way
 from xsoil.grids.index_map import Array, IndexMap
+from xsoil.grids.seams import seam_strips
 
 if TYPE_CHECKING:
     from xsoil.grids.sheared_types import Strips, Tile
@@ -130,23 +131,24 @@ def parts_of(rows: slice, number: int) -> list[slice]:
 
 
 def _strips(ya: int, yb: int, breaks: tuple[float, ...]) -> Strips:
-    """The strips of pixels of rows ya <= row < yb: one a row, two where a kink cuts it."""
+    """The strips of pixels of rows ya <= row < yb: one a row, two where a seam cuts it."""
     from xsoil.grids.sheared_types import Strips
 
-    if not any(ya - 1 <= r <= yb + 1 for r in breaks):
-        rows = np.arange(ya - 1, yb + 2)
-        n = yb - ya
-        return Strips(rows, np.full(n + 3, -1), rows[1:-2], np.arange(1, n + 1), np.full(n, 3), np.ones(n))
-    line = np.arange(ya - 1, yb + 2, dtype=float)
-    kink = np.full(line.size, -1)
-    # Lines along a kink have no second difference across it.
-    plain = ~np.isin(line, breaks)
-    for n, r in enumerate(breaks):
-        if ya - 1 < r < yb + 1 and r != int(r):
-            at = int(np.searchsorted(line, r))
-            line, kink, plain = np.insert(line, at, r), np.insert(kink, at, n), np.insert(plain, at, False)
-    top = np.arange(1, line.size - 2)
-    top = top[(line[top] >= ya) & (line[top] < yb)]
-    row, inner = np.floor(line).astype(np.int64), plain[top] & plain[top + 1]
-    bend = (inner & plain[top - 1]).astype(np.int64) + 2 * (inner & plain[top + 2])
-    return Strips(row, kink, row[top], top, bend, line[top + 1] - line[top])
+    special = [strip for strip in seam_strips(breaks) if ya <= strip.row < yb]
+    parts: list[tuple[Any, ...]] = []
+    start, lines = ya, 0
+    for strip in [*special, None]:
+        # Strips of a run of usual rows share their lines; each next to a seam has its own.
+        stop = yb if strip is None else strip.row
+        if stop > start:
+            rows, n = np.arange(start - 1, stop + 2), stop - start
+            top = lines + np.arange(1, n + 1)
+            parts.append((rows, np.full(n + 3, -1), rows[1:-2], top, np.zeros(n, bool), rows[1:-2], np.ones(n)))
+            lines += n + 3
+        if strip is not None:
+            row, upper, lower, seams = strip
+            line = row, round(upper), round(lower), row
+            parts.append((line, seams, [row], [lines + 1], [True], [upper], [lower - upper]))
+            start, lines = row + 1, lines + 4
+    joined = Strips(*(np.concatenate(part) for part in zip(*parts)))
+    return joined._replace(start=joined.start.astype(float))

@@ -68,8 +68,8 @@ def put_corner(out, to, u, v, drop):
 
 
 @kernel
-def fill_line(row, kink, lattice, x0, n, shift, edges, uniform, cubics, out, place):
-    """Corners of one grid line (a source row, or the kink of that number), columns x0 ... x0 + n - 1, moved by
+def fill_line(row, seam, lattice, x0, n, shift, edges, uniform, cubics, out, place):
+    """Corners of one line (a source row, or that of this number next to a seam), columns x0 ... x0 + n - 1, moved by
     `shift` columns, into line `place` of `out`; `cubics` is scratch. Whole blocks are written, also beyond the ends.
     """
     # Taken out of the tuple once: each reach into it counts references.
@@ -83,10 +83,10 @@ def fill_line(row, kink, lattice, x0, n, shift, edges, uniform, cubics, out, pla
     )
     first_column, drop = lattice.first_column, 30 - low_bits(uniform)
     here = place * LINE + MARGIN
-    if kink >= 0:
-        breaks_u, breaks_v, skipped = lattice.breaks_u, lattice.breaks_v, x0 - lattice.break_column
+    if seam >= 0:
+        seam_u, seam_v, skipped = lattice.seam_u[seam], lattice.seam_v[seam], x0 - lattice.seam_column
         for x in range(n):
-            put_corner(out, np.uint64(here + x), breaks_u[kink, skipped + x] + shift, breaks_v[kink, skipped + x], drop)
+            put_corner(out, np.uint64(here + x), seam_u[skipped + x] + shift, seam_v[skipped + x], drop)
         if not uniform:
             number_rows(out, here, n, edges)
         return

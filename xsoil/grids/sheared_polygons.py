@@ -30,17 +30,33 @@ def bend(a, b, c, d, a_ok, d_ok):
 
 
 @kernel
-def edge(u, v, m, n, ua, ub, uc, ud, va, vb, vc, vd, a_ok, d_ok, forward):
-    """Append the points of the edge b-c (c-b if not forward), without its last one, at u[m:], v[m:]."""
+def inner_bend(a, b, c, d, a_ok, d_ok):
+    """`bend` of the cubic through b, a, d, c, where a and d lie between them at thirds."""
+    # Deviations from the chord are t (t - 1) (first + more t).
+    near, far = 4.5 * ((2.0 * b + c) / 3.0 - a), 4.5 * ((b + 2.0 * c) / 3.0 - d)
+    if not (a_ok and d_ok):
+        middle = near if a_ok else far if d_ok else 0.0
+        return 2.0 * middle, 2.0 * middle
+    more = 3.0 * (far - near)
+    first = near - more / 3.0
+    return 2.0 * (first - more), 2.0 * (first + 2.0 * more)
+
+
+@kernel
+def edge(u, v, m, n, ua, ub, uc, ud, va, vb, vc, vd, inner, forward):
+    """Append the points of the edge b-c (c-b if not forward), without its last one, at u[m:], v[m:]; a and d come
+    before and after it, or lie in between at thirds (`inner`)."""
     if n == 1:
         u[m], v[m] = (ub, vb) if forward else (uc, vc)
         return m + 1
     # Points that are not finite, or jumps (the neighbour lies in another lobe), are not neighbours.
     long2 = 16.0 * ((uc - ub) ** 2 + (vc - vb) ** 2)
-    a_ok = a_ok and (ua - ub) ** 2 + (va - vb) ** 2 <= long2
-    d_ok = d_ok and (ud - uc) ** 2 + (vd - vc) ** 2 <= long2
-    lu, ru = bend(ua, ub, uc, ud, a_ok, d_ok)
-    lv, rv = bend(va, vb, vc, vd, a_ok, d_ok)
+    a_ok = (ua - ub) ** 2 + (va - vb) ** 2 <= long2
+    d_ok = (ud - uc) ** 2 + (vd - vc) ** 2 <= long2
+    if inner:
+        (lu, ru), (lv, rv) = inner_bend(ua, ub, uc, ud, a_ok, d_ok), inner_bend(va, vb, vc, vd, a_ok, d_ok)
+    else:
+        (lu, ru), (lv, rv) = bend(ua, ub, uc, ud, a_ok, d_ok), bend(va, vb, vc, vd, a_ok, d_ok)
     for i in range(n):
         t = i / n if forward else (n - i) / n
         f, w = t * (1.0 - t) / 6.0, 1.0 - t
@@ -51,10 +67,10 @@ def edge(u, v, m, n, ua, ub, uc, ud, va, vb, vc, vd, a_ok, d_ok, forward):
 
 
 @kernel
-def outline(u0, v0, u1, v1, u2, v2, u3, v3, x, n, top_ok, bottom_ok, period, shift, out_u, out_v):
+def outline(u0, v0, u1, v1, u2, v2, u3, v3, x, n, inner, period, shift, out_u, out_v):
     """Outline of the pixel between lines 1 and 2, columns x and x + 1 (of rows of corners); lines 0 and
-    3 are their neighbours. Returns the number of points, 0 where a corner is not finite or the pixel
-    goes round a pole."""
+    3 are their neighbours, or lie between them at thirds (`inner`). Returns the number of points, 0 where a corner is
+    not finite or the pixel goes round a pole."""
     bu, bv = u1[x + 1], v1[x + 1]
     cu, cv = bu + wrap(u1[x + 2] - bu, period), v1[x + 2]
     du, dv = cu + wrap(u2[x + 2] - cu, period), v2[x + 2]
@@ -71,13 +87,13 @@ def outline(u0, v0, u1, v1, u2, v2, u3, v3, x, n, top_ok, bottom_ok, period, shi
     m = 0
     # top, right, bottom, left
     a, d = bu + wrap(u1[x] + shift - bu, period), cu + wrap(u1[x + 3] + shift - cu, period)
-    m = edge(out_u, out_v, m, n, a, bu, cu, d, v1[x], bv, cv, v1[x + 3], True, True, True)
+    m = edge(out_u, out_v, m, n, a, bu, cu, d, v1[x], bv, cv, v1[x + 3], False, True)
     a, d = cu + wrap(u0[x + 2] + shift - cu, period), du + wrap(u3[x + 2] + shift - du, period)
-    m = edge(out_u, out_v, m, n, a, cu, du, d, v0[x + 2], cv, dv, v3[x + 2], top_ok, bottom_ok, True)
+    m = edge(out_u, out_v, m, n, a, cu, du, d, v0[x + 2], cv, dv, v3[x + 2], inner, True)
     a, d = eu + wrap(u2[x] + shift - eu, period), du + wrap(u2[x + 3] + shift - du, period)
-    m = edge(out_u, out_v, m, n, a, eu, du, d, v2[x], ev, dv, v2[x + 3], True, True, False)
+    m = edge(out_u, out_v, m, n, a, eu, du, d, v2[x], ev, dv, v2[x + 3], False, False)
     a, d = bu + wrap(u0[x + 1] + shift - bu, period), eu + wrap(u3[x + 1] + shift - eu, period)
-    m = edge(out_u, out_v, m, n, a, bu, eu, d, v0[x + 1], bv, ev, v3[x + 1], top_ok, bottom_ok, False)
+    m = edge(out_u, out_v, m, n, a, bu, eu, d, v0[x + 1], bv, ev, v3[x + 1], inner, False)
     return m
 
 

@@ -50,12 +50,12 @@ def weigh(s, n, top, bottom, tile):
 
 
 @kernel
-def bulge_out(s, n, top, bend, sign):
+def bulge_out(s, n, top, sign):
     """Add the bulge of their edges to the areas of whole pixels, where all neighbours are known."""
     u, v, whole, weight, key = s.u, s.v, s.whole, s.weight, s.key
     i0, i1, i2, i3 = (top + 3) % 4, top % 4, (top + 1) % 4, (top + 2) % 4
     for x in range(n):
-        if key[x] & 7 != 0 or bend != 3:
+        if key[x] & 7 != 0:
             continue
         bu, cu, du, eu = u[i1, x + 1], u[i1, x + 2], u[i2, x + 2], u[i2, x + 1]
         bv, cv, dv, ev = v[i1, x + 1], v[i1, x + 2], v[i2, x + 2], v[i2, x + 1]
@@ -75,8 +75,8 @@ def bulge_out(s, n, top, bend, sign):
 @kernel
 def next_line(s, number, strips, lattice, x0, n, shift, tile):
     """Corners of the grid line of that number into its place in the ring."""
-    line, kink, place = strips.line[number], strips.kink[number], number % 4
-    fill_line(line, kink, lattice, x0 - 1, n + 3, shift, tile.edges, tile.uniform, s.cubics, s.corners, place)
+    line, seam, place = strips.line[number], strips.seam[number], number % 4
+    fill_line(line, seam, lattice, x0 - 1, n + 3, shift, tile.edges, tile.uniform, s.cubics, s.corners, place)
     s.known[place] = False
 
 
@@ -95,12 +95,13 @@ def apart(low, high, sag, first, last):
 
 
 @kernel
-def only_within(s, top, bottom, n, closed, sag, tile):
-    """Leave all pixels but those within one cell (whose edges do not bulge over a line) to the general way."""
+def only_within(s, top, bottom, n, inner, closed, sag, tile):
+    """Leave all pixels but those within one cell (whose edges do not bulge over a line) to the general way; next to a
+    seam (`inner`) all whose edges bulge."""
     u, v, edges, width = s.u, s.v, tile.edges, tile.c1 - tile.c0 + 2 * RING
     for x in range(n):
-        kind, same = s.key[x] & 7, True
-        if kind == 0 and not closed:
+        kind, same = s.key[x] & 7, closed or not inner
+        if kind == 0 and same and not closed:
             column, row = np.floor(u[top, x + 1]), (s.key[x] >> 3) // width + tile.r0 - RING
             a, b, c, d = u[top, x + 1], u[top, x + 2], u[bottom, x + 1], u[bottom, x + 2]
             same = apart(min(min(a, b), min(c, d)), max(max(a, b), max(c, d)), sag, column, column + 1.0)
@@ -120,20 +121,20 @@ def strip(s, p, strips, x0, n, lattice, tile, rule, torn, far):
     Pixels' areas come into s.whole, what of them lies in their first cells (s.key >> 3) into s.weight, if they lie
     within one cell or across one line; all other overlaps are listed. Returns their number and their list.
     """
-    top, bend, bits = strips.top[p], strips.bend[p], low_bits(tile.uniform)
+    top, inner, bits = strips.top[p], strips.inner[p], low_bits(tile.uniform)
     i0, i1, i2, i3 = (top + 3) % 4, top % 4, (top + 1) % 4, (top + 2) % 4
     corners, key, listed, whole, weight = s.corners, s.key, s.listed, s.whole, s.weight
     width, heavy = tile.c1 - tile.c0 + 2 * RING, tile.density.size > 0
     rows = FLOOR_V if tile.uniform else ROW
     classify(corners, i1, i2, rows, n, tile, 0.5 * rule.sign, bits, rule.largest, torn, key, whole, weight)
-    closed = rule.closed and bend == 3 and not heavy
+    closed = rule.closed and not inner and not heavy
     if heavy or not rule.closed:
         for place in (i0, i1, i2, i3):
             know(s, place, n, bits)
-    if not rule.closed:
-        bulge_out(s, n, top, bend, rule.sign)
+    if not rule.closed and not inner:
+        bulge_out(s, n, top, rule.sign)
     if not closed:
-        only_within(s, i1, i2, n, rule.closed, rule.sag, tile)
+        only_within(s, i1, i2, n, inner, rule.closed, rule.sag, tile)
     if heavy:
         weigh(s, n, i1, i2, tile)
     height = max(lattice.step // 3, 1)
@@ -160,18 +161,18 @@ def strip(s, p, strips, x0, n, lattice, tile, rule, torn, far):
         if others > 0:
             for place in numbers:
                 know(s, place, n, bits)
-            count, far = general_cells(s, others, top, bend, lattice.period, tile, rule, far, count)
+            count, far = general_cells(s, others, top, inner, lattice.period, tile, rule, far, count)
     return count, far
 
 
 @kernel
-def general_cells(s, others, top, bend, period, tile, rule, far, count):
+def general_cells(s, others, top, inner, period, tile, rule, far, count):
     """Append the overlaps of the pixels of list 2; returns how many there are then, and the buffer."""
     tw, listed = tile.c1 - tile.c0, s.listed[2 * PITCH :]
     width, lines = tw + 2 * RING, ((top + 3) % 4, top % 4, (top + 1) % 4, (top + 2) % 4)
     for i in range(others):
         x = listed[i]
-        found, area, known = general(s, lines, bend, period, x, tile, rule)
+        found, area, known = general(s, lines, inner, period, x, tile, rule)
         s.whole[x] = area
         # Shares of a pixel add up to 1 with the area that is kept of it, too.
         rounded = np.float64(s.whole[x]) / area if known else 1.0
@@ -189,13 +190,13 @@ def general_cells(s, others, top, bend, period, tile, rule, far, count):
 
 
 @kernel
-def general(s, lines, bend, period, x, tile, rule):
+def general(s, lines, inner, period, x, tile, rule):
     """Overlaps of one pixel the general way into s.found (numbers within the tile), s.areas; returns how
     many they are, the pixel's area, and whether it is a whole pixel."""
     i0, i1, i2, i3 = lines
     u, v = s.u, s.v
-    m = outline(u[i0], v[i0], u[i1], v[i1], u[i2], v[i2], u[i3], v[i3], x, rule.segments, (bend & 1) != 0,
-                (bend & 2) != 0, period, 0.0, s.points[0], s.points[1])  # fmt: skip
+    m = outline(u[i0], v[i0], u[i1], v[i1], u[i2], v[i2], u[i3], v[i3], x, rule.segments, inner,
+                period, 0.0, s.points[0], s.points[1])  # fmt: skip
     area = rule.sign * signed_area(s.points[0], s.points[1], m) if m > 0 else 0.0
     if not 0.0 < area <= rule.largest:
         return 0, area, False
@@ -207,8 +208,7 @@ def general(s, lines, bend, period, x, tile, rule):
 def note_lost(s, strips, p, x0, lost, count):
     """Append the pixels of the last strip that have no outline (list 3) to a list of column, row, top and
     height; returns it and its length."""
-    found, row, height = s.listed[3 * PITCH], strips.row[p], strips.share[p]
-    top = row if strips.kink[strips.top[p]] < 0 else row + 1.0 - height
+    found, row, top, height = s.listed[3 * PITCH], strips.row[p], strips.start[p], strips.share[p]
     if count + found > len(lost):
         longer = np.empty((2 * (count + found), 4))
         longer[:count] = lost[:count]

@@ -48,14 +48,16 @@ class Rule(NamedTuple):
 
 
 class Strips(NamedTuple):
-    """Grid lines (row, number of the kink or -1), and strips of pixels between them: source row, first
-    line, bits for the neighbouring lines that may bend its sides, share of the pixel."""
+    """Lines (row; number of a line next to a seam, or -1), and strips of pixels: source row, the line above, which
+    follows the first and is followed by the second line that tell how their sides bend, whether these lie in the
+    strip at thirds of its height (`seams`; else they are the next grid lines), upper edge, share of the pixel."""
 
     line: np.ndarray
-    kink: np.ndarray
+    seam: np.ndarray
     row: np.ndarray
     top: np.ndarray
-    bend: np.ndarray
+    inner: np.ndarray
+    start: np.ndarray
     share: np.ndarray
 
 
