@@ -8,7 +8,8 @@ JOBS ?= 2
 
 SHELL := /bin/sh
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --constraint constraints.txt
+# Most of what comes with the packages is never imported: Python compiles the rest itself when it is.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-compile --constraint constraints.txt
 
 # The real data are not part of the project: tests that need them are skipped where there are none.
 ifneq ($(DATA),)
