@@ -88,6 +88,18 @@ def test_the_ends_of_a_world_that_keeps_no_areas():
     np.testing.assert_allclose(np.nansum(total), fine.shape[0] * fine.shape[1], rtol=1e-9)  # all: nothing is projected
 
 
+@pytest.mark.parametrize(("cell", "west"), [(100e3, -1e6), (300e3, -1e6), (600e3, -1e6), (1200e3, -7.2e6)])
+def test_coarse_cells_that_keep_no_areas_are_covered_once(cell, west):
+    # Areas from the middles of such cells would be wrong by 2e-5, 6e-4, 6e-3 and 4e-2.
+    size = int(2.4e6 / cell)
+    target = GeoBox((size, size), Affine(cell, 0, west, 0, -cell, 1.2e6), "EPSG:32633")
+    source = GeoBox((120, 300), Affine(0.3, 0, -65, 0, -0.3, 18), "EPSG:4326")
+    overlap = ShearedOverlap(source, target)
+    pointer, _, areas = overlap.weights((0, 0), source.shape, ALL, ALL)
+    covered = np.add.reduceat(areas, pointer[:-1]) / overlap.target_area(ALL, ALL).ravel()
+    np.testing.assert_allclose(covered, 1.0, atol=5e-6 if cell < 1e6 else 2e-5)
+
+
 def test_pixels_across_the_cut_of_a_cone_are_no_strips_over_the_gap():
     # 84 E, the far side of Albers' cone for CONUS: thin parts of two pixels reached from one side to the other.
     source = GeoBox((2, 102), Affine(19607.843137, 0, 7801441, 0, -19607.843137, 19607.843137), "EPSG:6933")

@@ -29,6 +29,9 @@ QUANTUM = 2.0**-30
 HALVINGS = 30
 """Steps of the bisection for the end of the world."""
 
+DENSITY_STEP = 5e3
+"""Areas per cell are taken from places at most so far [metres] on either side: pointwise, to 1e-7."""
+
 BEYOND = 25
 """Rows outside of the source that its pixels may be drawn with: a block of the lattice of corners, and one more."""
 
@@ -117,6 +120,14 @@ class IndexMap:
         return operation is not None and any(word in operation.method_name.lower() for word in _LOBES)
 
     @property
+    def metres(self) -> float:
+        """Width of the target's cells [m], about: where its CRS keeps lengths."""
+        crs = crs_of(self.target_crs)
+        unit = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
+        radius = crs.ellipsoid.semi_major_metre if crs.is_geographic and crs.ellipsoid is not None else 1.0
+        return float(np.sqrt(abs(Affine(*self._target).determinant))) * unit * radius
+
+    @property
     def sign(self) -> float:
         """Of the areas of pixels in target indices: projections keep the orientation, what turns it are the axes."""
         flips = Affine(*self._source).determinant * Affine(*self._target).determinant
@@ -145,7 +156,7 @@ class IndexMap:
 
     def _density(self, column: Array, row: Array) -> Array:
         to = transformer(self.target_crs, self._working)
-        h = 0.5
+        h = min(0.5, DENSITY_STEP / self.metres)
         points = [_apply(self._target, column + dc, row + dr) for dc, dr in ((h, 0), (-h, 0), (0, h), (0, -h))]
         (ex, ey), (wx, wy), (sx, sy), (nx, ny) = (
             (np.asarray(px, dtype=float), np.asarray(py, dtype=float))
@@ -154,7 +165,8 @@ class IndexMap:
         # Cells across the dateline have ends on both sides of the world.
         period = WORLD if self._working == EASE_GLOBAL else 0.0
         with np.errstate(invalid="ignore"):
-            return np.abs(shorter_way(ex - wx, period) * (sy - ny) - shorter_way(sx - nx, period) * (ey - wy))
+            area = np.abs(shorter_way(ex - wx, period) * (sy - ny) - shorter_way(sx - nx, period) * (ey - wy))
+        return np.asarray(area / (2.0 * h) ** 2)
 
     def _onto_world(self, column: Array, row: Array) -> tuple[Array, Array]:
         """Places off the world, moved to where their row ends; rows off the world to the last one on it.

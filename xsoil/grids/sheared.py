@@ -258,8 +258,10 @@ class ShearedOverlap:
         """Areas of the cells of a tile, broadcastable to it, in the units of `weights`."""
         tile = self._tile(rows, cols)
         if self._map.kind == "general":
-            column, row = np.meshgrid(np.arange(tile.c0, tile.c1) + 0.5, np.arange(tile.r0, tile.r1) + 0.5)
-            return self._map.density(column, row)
+            from xsoil.grids.sheared_polygons import cell_areas
+
+            found: Array = cell_areas(tile)
+            return found
         return np.diff(tile.edges[tile.r0 : tile.r1 + 1])[:, None]
 
     def _fraction(self, area: Array, rows: slice, cols: slice) -> Array:
