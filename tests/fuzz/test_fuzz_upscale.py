@@ -154,10 +154,10 @@ def covered_once(monkeypatch):
 
     def checked(self, area, rows, cols):
         # Areas of pixels in grids that keep none come from their middles: those of 33 km are right to 2.4e-6, and
-        # UTM cells of 1200 km 60 degrees from the central meridian to 1.5e-5. Pixels larger than a gap between lobes of
-        # a homolosine target are drawn across it.
+        # UTM cells of 240 km 70 degrees from the central meridian to 6e-5. Pixels larger than a gap between lobes of a
+        # homolosine target are drawn across it.
         size = abs(self._map._target[0]) / 6.4e6
-        bound = 1e-5 + 1e-3 * size**2 if self._map.kind == "general" else VALUE_BOUND
+        bound = 1e-5 + 0.1 * size**2 if self._map.kind == "general" else VALUE_BOUND
         if "Homolosine" in self._map.target_crs:
             bound = 1e-3
         covered = (area / self.target_area(rows, cols)).reshape(-1, *area.shape[-2:]).max(axis=(0, 2))
