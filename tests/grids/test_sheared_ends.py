@@ -100,6 +100,29 @@ def test_coarse_cells_that_keep_no_areas_are_covered_once(cell, west):
     np.testing.assert_allclose(covered, 1.0, atol=5e-6 if cell < 1e6 else 2e-5)
 
 
+@pytest.mark.parametrize("cell", [1e6, 2e6, 4e6])
+def test_areas_of_coarse_cells_are_those_of_their_parts(cell):
+    source, parts = GeoBox((180, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326"), int(cell / 1e5)
+    size = int(4e7 / cell)
+    coarse, fine = (
+        ShearedOverlap(source, GeoBox((n, n), Affine(4e7 / n, 0, -2e7, 0, -4e7 / n, 2e7), "EPSG:3857"))
+        for n in (size, size * parts)
+    )
+    areas = fine.target_area(ALL, ALL).reshape(size, parts, size, parts).sum(axis=(1, 3))
+    np.testing.assert_allclose(coarse.target_area(ALL, ALL), areas, rtol=5e-4)
+
+
+def test_a_disc_of_the_earth_is_covered_to_its_limb():
+    # There areas per cell are boundless: what lies beyond must not make those within the disc negative.
+    cell, radius = 200e3, 6371e3
+    target = GeoBox((64, 64), Affine(cell, 0, -32 * cell, 0, -cell, 32 * cell), f"+proj=ortho +R={radius} +type=crs")
+    source = GeoBox((180, 180), Affine(1, 0, -90, 0, -1, 90), "EPSG:4326")
+    _, fraction = reduced(source, target, np.ones(source.shape))
+    x, y = np.meshgrid(*2 * [(np.arange(64) - 31.5) * cell])
+    inside = np.hypot(x, y) < radius - 2 * cell
+    np.testing.assert_allclose(fraction[0][inside], 1.0, atol=1e-3)
+
+
 def test_pixels_across_the_cut_of_a_cone_are_no_strips_over_the_gap():
     # 84 E, the far side of Albers' cone for CONUS: thin parts of two pixels reached from one side to the other.
     source = GeoBox((2, 102), Affine(19607.843137, 0, 7801441, 0, -19607.843137, 19607.843137), "EPSG:6933")

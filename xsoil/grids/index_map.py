@@ -30,13 +30,14 @@ HALVINGS = 30
 """Steps of the bisection for the end of the world."""
 
 DENSITY_STEP = 5e3
-"""Areas per cell are taken from places at most so far [metres] on either side: pointwise, to 1e-7."""
+"""Areas per cell are taken from places at most half a cell, and so far [metres], on either side: right to 1e-7."""
 
 BEYOND = 25
 """Rows outside of the source that its pixels may be drawn with: a block of the lattice of corners, and one more."""
 
-# Where Goode's homolosine changes from sinusoidal to Mollweide: its meridians have a kink there.
+# Where PROJ's homolosines change from sinusoidal to Mollweide: the meridians have a kink there.
 _HOMOLOSINE_KINK = math.radians(40 + 44 / 60 + 11.8 / 3600)
+_GOODE_KINK = math.radians(40 + 44 / 60)  # the one without lobes
 _LOBES = ("interrupted", "proj igh", "proj imoll")
 _CYLINDERS = ("cylindrical", "mercator (", "pseudo mercator", "equirectangular", "plate carr")
 
@@ -121,11 +122,12 @@ class IndexMap:
 
     @property
     def metres(self) -> float:
-        """Width of the target's cells [m], about: where its CRS keeps lengths."""
+        """Longer side of the target's cells [m], about: where its CRS keeps lengths."""
         crs = crs_of(self.target_crs)
         unit = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
         radius = crs.ellipsoid.semi_major_metre if crs.is_geographic and crs.ellipsoid is not None else 1.0
-        return float(np.sqrt(abs(Affine(*self._target).determinant))) * unit * radius
+        a, b, _, d, e, _ = self._target
+        return max(math.hypot(a, d), math.hypot(b, e)) * unit * radius
 
     @property
     def sign(self) -> float:
@@ -148,15 +150,20 @@ class IndexMap:
         Off the world it is that of the end of the world: of the same row, or else of the row where the world ends.
         """
         column, row = np.broadcast_arrays(np.asarray(column, dtype=float), np.asarray(row, dtype=float))
-        found = self._density(column, row)
-        off = ~np.isfinite(found)
+        h = min(0.5, DENSITY_STEP / self.metres)
+        found = self._density(column, row, h)
+        off = ~(np.isfinite(found) if h == 0.5 else self._on_world(column, row))
         if off.any():
-            found[off] = self._density(*self._onto_world(column[off], row[off]))
+            found[off] = self._density(*self._onto_world(column[off], row[off]), h)
         return found
 
-    def _density(self, column: Array, row: Array) -> Array:
+    def _on_world(self, column: Array, row: Array) -> NDArray[np.bool_]:
+        """True half a cell from the end of the world, and farther in: closer to it cells may be boundless
+        (orthographic)."""
+        return np.isfinite(self._density(column, row, 0.5))
+
+    def _density(self, column: Array, row: Array, h: float) -> Array:
         to = transformer(self.target_crs, self._working)
-        h = min(0.5, DENSITY_STEP / self.metres)
         points = [_apply(self._target, column + dc, row + dr) for dc, dr in ((h, 0), (-h, 0), (0, h), (0, -h))]
         (ex, ey), (wx, wy), (sx, sy), (nx, ny) = (
             (np.asarray(px, dtype=float), np.asarray(py, dtype=float))
@@ -188,11 +195,11 @@ class IndexMap:
 
     def _last_known(self, near: Array, far: Array, place: Callable[[Array], tuple[Array, Array]]) -> Array:
         """Between places on the world and places that may be off it: the last at which it still has a density."""
-        known = np.isfinite(self._density(*place(far)))
+        known = self._on_world(*place(far))
         near, beyond = np.where(known, far, near), far
         for _ in range(HALVINGS):
             half = 0.5 * (near + beyond)
-            known = np.isfinite(self._density(*place(half)))
+            known = self._on_world(*place(half))
             near, beyond = np.where(known, half, near), np.where(known, beyond, half)
         return near
 
@@ -257,14 +264,11 @@ class IndexMap:
     def _kinks(self) -> tuple[float, ...]:
         """Source rows (fractional) where the source's projection has a kink along a parallel."""
         crs, a = crs_of(self.source_crs), Affine(*self._source)
-        if (
-            crs.coordinate_operation is None
-            or "homolosine" not in crs.coordinate_operation.method_name.lower()
-            or a.b
-            or a.d
-        ):
+        method = crs.coordinate_operation.method_name.lower() if crs.coordinate_operation is not None else ""
+        if not any(word in method for word in ("homolosine", "proj igh", "proj goode")) or a.b or a.d:
             return ()
-        y = crs.ellipsoid.semi_major_metre * _HOMOLOSINE_KINK
+        kink = _HOMOLOSINE_KINK if any(word in method for word in _LOBES) else _GOODE_KINK
+        y = crs.ellipsoid.semi_major_metre * kink
         rows = sorted((sign * y - a.f) / a.e for sign in (1, -1))
         return tuple(r for r in rows if -BEYOND < r < self.source_shape[0] + BEYOND)
 

@@ -40,8 +40,8 @@ LAYERS = 16
 LIST_PIXELS = 6 * 2**20
 """Source pixels that the rows of a tile that are worked on at the same time may need: bounds the memory of bins."""
 
-DENSITY_SPACING = 4
-"""Target cells between the nodes of the area per cell, where that varies."""
+DENSITY_SPACING, DENSITY_METRES = 4.0, 800e3
+"""Target cells, and metres, at most between the nodes of the area per cell, where that varies."""
 
 DENSITY_REACH = 2048
 """Target cells around a tile over which that area is known at most: bounds memory where every pixel spans a tear."""
@@ -278,16 +278,17 @@ class ShearedOverlap:
         c0, c1, _ = cols.indices(nc)
         if r1 <= r0 or c1 <= c0:
             raise ArgumentError(f"empty tile rows {rows}, columns {cols} of a target of {nr} x {nc} cells")
-        density, first_row, first_column = np.empty((0, 0)), 0, 0
+        density, first_row, first_column, spacing = np.empty((0, 0)), 0, 0, DENSITY_SPACING
         if self._map.kind == "general":
             # Wide enough for the middles of pixels that only reach into the tile.
-            margin = 2 + int(np.ceil(min(self._choice.reach, DENSITY_REACH) / DENSITY_SPACING))
-            row = np.arange(r0 // DENSITY_SPACING - margin, r1 // DENSITY_SPACING + margin + 2)
-            column = np.arange(c0 // DENSITY_SPACING - margin, c1 // DENSITY_SPACING + margin + 2)
-            at = np.meshgrid(column * float(DENSITY_SPACING), row * float(DENSITY_SPACING))
-            density, first_row, first_column = self._map.density(*at), int(row[0]), int(column[0])
+            spacing = min(spacing, DENSITY_METRES / self._map.metres)
+            margin = 2 + int(np.ceil(min(self._choice.reach / spacing, DENSITY_REACH / DENSITY_SPACING)))
+            row = np.arange(r0 // spacing - margin, r1 // spacing + margin + 2)
+            column = np.arange(c0 // spacing - margin, c1 // spacing + margin + 2)
+            density = self._map.density(*np.meshgrid(column * spacing, row * spacing))
+            first_row, first_column = int(row[0]), int(column[0])
         return Tile(
-            r0, r1, c0, c1, self._map.row_edges(), self._map.kind != "geographic", density, float(DENSITY_SPACING),
+            r0, r1, c0, c1, self._map.row_edges(), self._map.kind != "geographic", density, spacing,
             first_row, first_column,
         )  # fmt: skip
 

@@ -42,7 +42,7 @@ KEPT = 4
 def is_level(imap: IndexMap) -> bool:
     """True where every source row stays a row of the target, with even steps that are less than cells."""
     ny, nx = imap.source_shape
-    if imap.kind == "general" or imap.breaks:
+    if imap.kind == "general" or any(-2.0 < r < ny + 2.0 for r in imap.breaks):
         return False
     column = np.linspace(0.0, nx, COLUMNS)
     rows = np.linspace(0.0, ny - 1.0, ROWS)[:, None]

@@ -1,7 +1,7 @@
 """The general way: outlines of curved pixels, and their overlaps with target cells of any size; compiled.
 
 Pixels are quads between corners in target indices; their edges are cubics through the four nearest
-corners of their grid line, followed by chords.
+corners of their grid line (next to a seam through four of their own), followed by chords.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def bulge_out(s, n, top, sign):
 
 @kernel
 def next_line(s, number, strips, lattice, x0, n, shift, tile):
-    """Corners of the grid line of that number into its place in the ring."""
+    """Corners of the line of that number among those of the strips into its place in the ring."""
     line, seam, place = strips.line[number], strips.seam[number], number % 4
     fill_line(line, seam, lattice, x0 - 1, n + 3, shift, tile.edges, tile.uniform, s.cubics, s.corners, place)
     s.known[place] = False
