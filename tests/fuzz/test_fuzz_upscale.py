@@ -152,7 +152,7 @@ def covered_once(monkeypatch):
     """No cell is covered more than once, also before what is said of it is rounded to 1."""
     fraction = ShearedOverlap._fraction
 
-    def checked(self, area, rows, cols):
+    def checked(self, area, tile):
         # Areas of pixels in grids that keep none come from their middles: those of 33 km are right to 2.4e-6, and
         # UTM cells of 240 km 70 degrees from the central meridian to 6e-5. Pixels larger than a gap between lobes of a
         # homolosine target are drawn across it.
@@ -160,12 +160,12 @@ def covered_once(monkeypatch):
         bound = 1e-5 + 0.1 * size**2 if self._map.kind == "general" else VALUE_BOUND
         if "Homolosine" in self._map.target_crs:
             bound = 1e-3
-        covered = (area / self.target_area(rows, cols)).reshape(-1, *area.shape[-2:]).max(axis=(0, 2))
+        covered = (area / self._areas(tile)).reshape(-1, *area.shape[-2:]).max(axis=(0, 2))
         # Cells of 9 km that a cylindrical target has at a pole are slivers of pixels of 50 km: right to 7e-6.
-        y = self._map._target[5] + self._map._target[4] * np.arange(rows.start, rows.stop + 1)
+        y = self._map._target[5] + self._map._target[4] * np.arange(tile.r0, tile.r1 + 1)
         at_pole = np.abs(y) >= POLE if self._map.target_crs == "EPSG:6933" else np.zeros(len(y), bool)
         assert (covered <= 1 + np.where(at_pole[1:] | at_pole[:-1], max(bound, 1e-5), bound)).all()
-        return fraction(self, area, rows, cols)
+        return fraction(self, area, tile)
 
     monkeypatch.setattr(ShearedOverlap, "_fraction", checked)
 

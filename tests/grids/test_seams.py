@@ -143,3 +143,29 @@ def test_lines_keep_to_their_side():
     np.testing.assert_allclose(v[upper.lines[2]], v[lower.lines[1]], atol=1e-8)
     none, _ = seam_lines(imap, (seam + 4, seam + 9), (0, 9))
     assert none.shape == (0, 10)
+
+
+def test_datum_shift_hides_no_projection():
+    """A CRS with TOWGS84 is bound: its operation is the shift, and its projection is one level down."""
+    lobes = "+proj=igh +lon_0=0 +ellps=WGS84 +units=m +no_defs +type=crs"
+    grids = [source(GRIDS["EASE"], 0.4)]
+    grids += [GeoBox(grids[0].shape, grids[0].affine, crs) for crs in (lobes, lobes + " +towgs84=0,0,0")]
+    named, plain, bound = (IndexMap(grid, GRIDS["EASE"]) for grid in grids)
+    assert named.breaks == plain.breaks == bound.breaks
+    assert len(bound.breaks) == 1
+    assert all(IndexMap(GRIDS["EASE"], grid).interrupted for grid in grids)
+    values = np.random.default_rng(1).random((1, *grids[0].shape))
+    want, got = (ShearedOverlap(grid, GRIDS["EASE"]).reduce(values, (0, 0), ALL, ALL, "mean")[0] for grid in grids[1:])
+    np.testing.assert_allclose(got, want, rtol=1e-7)
+
+
+def test_datum_shift_hides_no_cylinder():
+    """Mercator repeats itself after a turn with a shift of the datum too, and has its origin."""
+    affine, mercator = Affine(9000, 0, -500_000, 0, -9000, 5_500_000), "+proj=merc +lon_0=10 +x_0=9000 +ellps=WGS84"
+    plain, bound = (
+        IndexMap(GRIDS["EASE"], GeoBox((100, 100), affine, f"{mercator} +no_defs +type=crs{shift}"))
+        for shift in ("", " +towgs84=0,0,0")
+    )
+    assert bound.turn == pytest.approx(plain.turn)
+    assert bound.period > 4000
+    assert bound._origin() == pytest.approx(plain._origin())

@@ -8,6 +8,7 @@ import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
+from pyproj.crs import CoordinateOperation
 from pyproj.exceptions import ProjError
 
 from xsoil.errors import CRSError
@@ -67,13 +68,23 @@ def is_geographic(text: str) -> bool:
 @lru_cache(maxsize=256)
 def is_equal_area(text: str) -> bool:
     """True where areas in the plane are areas on the ground (or proportional to them)."""
-    crs = crs_of(text)
-    if crs.is_bound and crs.source_crs is not None:
-        crs = crs.source_crs
-    if crs.coordinate_operation is None:
-        return False
-    method = crs.coordinate_operation.method_name.lower()
+    method = method_of(text)
     return "equal area" in method or method in _EQUAL_AREA
+
+
+def projection_of(text: str) -> CoordinateOperation | None:
+    """The projection of a CRS; None where it has none (latitude/longitude)."""
+    crs = crs_of(text)
+    if crs.is_bound and crs.source_crs is not None:  # with TOWGS84, whose operation is the shift of the datum
+        crs = crs.source_crs
+    return crs.coordinate_operation
+
+
+@lru_cache(maxsize=256)
+def method_of(text: str) -> str:
+    """Name of the projection method in small letters; "" for latitude/longitude."""
+    projection = projection_of(text)
+    return projection.method_name.lower() if projection is not None else ""
 
 
 @lru_cache(maxsize=256)

@@ -19,7 +19,18 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
-from xsoil.grids.crs import EASE_GLOBAL, WORLD, crs_of, crs_text, is_equal_area, shorter_way, transformer, working_crs
+from xsoil.grids.crs import (
+    EASE_GLOBAL,
+    WORLD,
+    crs_of,
+    crs_text,
+    is_equal_area,
+    method_of,
+    projection_of,
+    shorter_way,
+    transformer,
+    working_crs,
+)  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -117,8 +128,7 @@ class IndexMap:
     @property
     def interrupted(self) -> bool:
         """True where the target is cut into lobes, with gaps between them that are no place on Earth."""
-        operation = crs_of(self.target_crs).coordinate_operation
-        return operation is not None and any(word in operation.method_name.lower() for word in _LOBES)
+        return any(word in method_of(self.target_crs) for word in _LOBES)
 
     @property
     def metres(self) -> float:
@@ -205,9 +215,8 @@ class IndexMap:
 
     def _origin(self) -> tuple[float, float]:
         """Target (column, row) of the projection's natural origin."""
-        operation = crs_of(self.target_crs).coordinate_operation
-        offset = {"easting": 0.0, "northing": 0.0}
-        for parameter in operation.params if operation is not None else ():
+        projection, offset = projection_of(self.target_crs), {"easting": 0.0, "northing": 0.0}
+        for parameter in projection.params if projection is not None else ():
             for name in offset:
                 if name in parameter.name.lower():
                     offset[name] = parameter.value
@@ -230,12 +239,11 @@ class IndexMap:
     def _full_turn(self, crs: CRS) -> tuple[float, float]:
         """u of the two ends of the full turn of a cylinder (geographic or cylindrical target), in
         ascending order; both 0 where u does not come round again."""
+        projection = projection_of(self.target_crs)
         if crs.is_geographic:
             ends = [-180.0, 180.0]
-        elif crs.coordinate_operation is not None and any(
-            word in crs.coordinate_operation.method_name.lower() for word in _CYLINDERS
-        ):
-            named = (p.value for p in crs.coordinate_operation.params if p.name.lower().startswith("longitude of "))
+        elif projection is not None and any(word in method_of(self.target_crs) for word in _CYLINDERS):
+            named = (p.value for p in projection.params if p.name.lower().startswith("longitude of "))
             lon0 = next(named, 0.0)
             x, _ = Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True).transform([lon0 - 90, lon0 + 90], [0, 0])
             ends = [1.5 * x[0] - 0.5 * x[1], 1.5 * x[1] - 0.5 * x[0]]
@@ -263,8 +271,7 @@ class IndexMap:
 
     def _kinks(self) -> tuple[float, ...]:
         """Source rows (fractional) where the source's projection has a kink along a parallel."""
-        crs, a = crs_of(self.source_crs), Affine(*self._source)
-        method = crs.coordinate_operation.method_name.lower() if crs.coordinate_operation is not None else ""
+        crs, a, method = crs_of(self.source_crs), Affine(*self._source), method_of(self.source_crs)
         if not any(word in method for word in ("homolosine", "proj igh", "proj goode")) or a.b or a.d:
             return ()
         kink = _HOMOLOSINE_KINK if any(word in method for word in _LOBES) else _GOODE_KINK

@@ -156,7 +156,7 @@ class ShearedOverlap:
             ):
                 combine(total[these, span], part, out=total[these, span])
                 area[these, span] += part_area
-        result, fraction = finished(total, area, how, dtype), self._fraction(area, rows, cols)
+        result, fraction = finished(total, area, how, dtype), self._fraction(area, tile)
         return (result.astype(dtype, copy=False) if extreme else result), fraction
 
     def weights(
@@ -239,24 +239,25 @@ class ShearedOverlap:
             cells = slice(rows_of_it.start - tile.r0, rows_of_it.stop - tile.r0)
             order_band(
                 self._groups, values, origin, (slice(y0, y1), slice(x0, x1)), part, (self._rule, self._torn, self._map),
-                (codes[how], q, classes), self.target_area(rows_of_it, cols), threads, result[..., cells, :],
+                (codes[how], q, classes), self._areas(part), threads, result[..., cells, :],
                 area[:, cells],
             )  # fmt: skip
 
         if self._level:
             order_level(
-                self._map, values, origin, tile, (codes[how], q, classes), self.target_area(rows, cols), threads,
-                result, area,
+                self._map, values, origin, tile, (codes[how], q, classes), self._areas(tile), threads, result, area,
             )  # fmt: skip
         else:
             for rows_of_it in parts_of(slice(tile.r0, tile.r1), -(-(shape[0] * shape[1]) // LIST_PIXELS)):
                 band(rows_of_it)
-        fraction = self._fraction(area, rows, cols)
+        fraction = self._fraction(area, tile)
         return (result if how == "fraction" else result[:, 0]), fraction
 
     def target_area(self, rows: slice, cols: slice) -> Array:
         """Areas of the cells of a tile, broadcastable to it, in the units of `weights`."""
-        tile = self._tile(rows, cols)
+        return self._areas(self._tile(rows, cols))
+
+    def _areas(self, tile: Tile) -> Array:
         if self._map.kind == "general":
             from xsoil.grids.sheared_polygons import cell_areas
 
@@ -264,9 +265,9 @@ class ShearedOverlap:
             return found
         return np.diff(tile.edges[tile.r0 : tile.r1 + 1])[:, None]
 
-    def _fraction(self, area: Array, rows: slice, cols: slice) -> Array:
+    def _fraction(self, area: Array, tile: Tile) -> Array:
         """Valid fractions of the cells of a tile."""
-        fraction = area / self.target_area(rows, cols)
+        fraction = area / self._areas(tile)
         fraction[fraction >= 1.0 - FULL] = 1.0
         return fraction
 

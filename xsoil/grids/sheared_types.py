@@ -48,9 +48,12 @@ class Rule(NamedTuple):
 
 
 class Strips(NamedTuple):
-    """Lines (row; number of a line next to a seam, or -1), and strips of pixels: source row, the line above, which
-    follows the first and is followed by the second line that tell how their sides bend, whether these lie in the
-    strip at thirds of its height (`seams`; else they are the next grid lines), upper edge, share of the pixel."""
+    """Strips of pixels, and the lines they are drawn with.
+
+    Of each line the row in the grid, and its number among the lines next to seams (`seams`), or -1 for a grid line.
+    Of each strip its source row; the number of its upper line, which the lower one follows; whether the lines before
+    and after these two, which tell how its sides bend, lie in the strip at thirds of its height (else they are the
+    next grid lines); its upper edge [rows]; its share of the pixel."""
 
     line: np.ndarray
     seam: np.ndarray
