@@ -10,6 +10,7 @@ from pyproj import Transformer
 from sheared_oracle import box, reduced
 
 from xsoil.grids.ease import EASE_GRIDS, ease_grid
+from xsoil.grids.index_map import IndexMap
 from xsoil.grids.sheared import ShearedOverlap
 
 ALL = slice(None)
@@ -179,3 +180,40 @@ def test_a_window_that_begins_at_the_dateline(cells, east):
         found, valid = overlap.reduce(values[:, :, first : cols.stop], (0, first), *tile, "mean")
         np.testing.assert_array_equal(found, whole)
         np.testing.assert_array_equal(valid, share)
+
+
+LAMBERT = GeoBox((35, 35), Affine(1e5, 0, 2.5e6, 0, -1e5, 5e6), "EPSG:3035")
+LOBE = GeoBox((24, 50), Affine(1e5, 0, -1e6, 0, -1e5, 7e6), "ESRI:54052")
+
+
+@pytest.mark.parametrize(
+    ("crs", "shape", "reach", "target"),
+    [
+        ("EPSG:4326", (2, 4), (180.0, 90.0), LOBE),
+        ("EPSG:6933", (2, 4), (17367530.445, 7314540.83), LAMBERT),
+        ("EPSG:6933", (4, 8), (17367530.445, 7314540.83), LAMBERT),
+        ("ESRI:54052", (3, 5), (20037508.34, 8683259.0), LAMBERT),
+    ],
+)
+def test_pixels_without_neighbours(crs, shape, reach, target):
+    """Maps of the world in a few pixels: none has a place on all its sides, and all were too large to be sane."""
+    (rows, columns), (x, y) = shape, reach
+    source = GeoBox(shape, Affine(2 * x / columns, 0, -x, 0, -2 * y / rows, y), crs)
+    numbers = np.arange(float(rows * columns)).reshape(shape)
+    (found,), (covered,) = reduced(source, target, numbers)
+    np.testing.assert_allclose(covered, 1.0, atol=1e-6)
+    at = target.affine @ tuple(i + 0.5 for i in np.mgrid[0 : target.shape[0], 0 : target.shape[1]][::-1])
+    column, row = ~source.affine @ Transformer.from_crs(target.crs, crs, always_xy=True).transform(*at)
+    # Cells on the edges of pixels hold a mean of two.
+    assert np.mean(np.abs(found - numbers[row.astype(int), column.astype(int)]) < 1e-9) > 0.88
+
+
+def test_pixels_without_neighbours_are_not_divided_for_minutes(monkeypatch):
+    """Homolosine pixels of 500 km near the pole, on a strip of 12 km cells (fuzzing of `downscale`): 22 M places."""
+    places, forward = [], IndexMap.forward
+    monkeypatch.setattr(IndexMap, "forward", lambda *a: places.append(np.size(a[1])) or forward(*a))
+    strip = GeoBox((68, 6), Affine(12_345.678, 0, -512_386, 0, -20_987.65, 713_580), "EPSG:6931")
+    source = GeoBox((23, 17), Affine(493_827.12, 0, -15_109_576, 0, -493_827.12, 14_171_399), "ESRI:54052")
+    _, covered = reduced(source, strip, np.ones(source.shape))
+    assert np.mean(covered == 1.0) > 0.8
+    assert sum(places) < 1e6

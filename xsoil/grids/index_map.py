@@ -133,11 +133,12 @@ class IndexMap:
     @property
     def metres(self) -> float:
         """Longer side of the target's cells [m], about: where its CRS keeps lengths."""
-        crs = crs_of(self.target_crs)
-        unit = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
-        radius = crs.ellipsoid.semi_major_metre if crs.is_geographic and crs.ellipsoid is not None else 1.0
-        a, b, _, d, e, _ = self._target
-        return max(math.hypot(a, d), math.hypot(b, e)) * unit * radius
+        return _metres(self._target, crs_of(self.target_crs))
+
+    @property
+    def source_metres(self) -> float:
+        """That of the source's pixels."""
+        return _metres(self._source, crs_of(self.source_crs))
 
     @property
     def sign(self) -> float:
@@ -278,6 +279,14 @@ class IndexMap:
         y = crs.ellipsoid.semi_major_metre * kink
         rows = sorted((sign * y - a.f) / a.e for sign in (1, -1))
         return tuple(r for r in rows if -BEYOND < r < self.source_shape[0] + BEYOND)
+
+
+def _metres(affine: Sequence[float], crs: CRS) -> float:
+    """Longer side of a cell [m], where the CRS keeps lengths."""
+    unit = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
+    radius = crs.ellipsoid.semi_major_metre if crs.is_geographic and crs.ellipsoid is not None else 1.0
+    a, b, _, d, e, _ = affine
+    return max(math.hypot(a, d), math.hypot(b, e)) * unit * radius
 
 
 def _apply(affine: Sequence[float], column: Any, row: Any) -> tuple[Any, Any]:

@@ -37,6 +37,29 @@ LARGEST_OF_LOBES = 3.0
 """Area of a pixel, relative to the median, above which it spans a gap between lobes of the target."""
 
 
+STRIDES = (1.0, 0.25, 1 / 16, 1 / 64)
+"""Distance [pixels] of the positions that tell the shape of a pixel: the first that is no farther than `FARTHEST` and
+at which some have places. Of pixels as large as a lobe none has neighbours all round."""
+
+FARTHEST = 3e5
+"""Distance [m] over which projections are taken for smooth."""
+
+
+class Shapes(NamedTuple):
+    """Of some pixels, in target cells: bulge and bend of their edges, difference of the bulges of opposite ones, area,
+    longest edge."""
+
+    sag: Array
+    bend: Array
+    taper: Array
+    area: Array
+    reach: Array
+
+
+ONES = Shapes(*np.zeros((3, 1)), *np.ones((2, 1)))
+"""Taken where no position has a place in the target."""
+
+
 class Choice(NamedTuple):
     """Chords per edge; the most that edges bulge, and the tolerance of that; sign of pixels' areas, and the largest
     sane one; whether cut pixels may be cut in closed form; how far pixels reach, and over how many cells those that
@@ -57,28 +80,11 @@ class Choice(NamedTuple):
 def choice_of(imap: IndexMap) -> Choice:
     """Judge the map between two grids."""
     columns, rows = _samples(imap)
-    near = {(dc, dr): imap.forward(columns + dc, rows + dr) for dc, dr in product((0, -1, 1), repeat=2)}
-    bend, sag, taper = np.zeros((3, *columns.shape))
-    sides = []
-    for dc, dr in ((1, 0), (0, 1)):
-        du, dv, bu, bv = _along(near, (0, 0), (dc, dr), imap.period)
-        (_, _, su, sv), (_, _, tu, tv) = (_along(near, (k * dr, k * dc), (dc, dr), imap.period) for k in (-1, 1))
-        bend = np.fmax(bend, (np.abs(bu) + np.abs(bv)) / 8.0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            sag = np.fmax(sag, np.abs(bu * dv - bv * du) / np.hypot(du, dv) / 8.0)
-            # These edges are two pixels apart.
-            taper += np.fmax(0.0, np.abs((tu - su) * dv - (tv - sv) * du) / np.hypot(du, dv) / 16.0)
-        sides.append((du, dv))
-    (cu, cv), (ru, rv) = sides
-    area, reach = cu * rv - ru * cv, np.maximum(np.hypot(cu, cv), np.hypot(ru, rv))
-    seen = np.isfinite(area) & (area != 0)
-    if not seen.any():
-        area, reach, seen = np.ones(1), np.ones(1), np.ones(1, dtype=bool)
-        bend, sag, taper = np.zeros((3, 1))
+    strides = [h for h in STRIDES if h * imap.source_metres <= FARTHEST or h == STRIDES[-1]]
+    judged = next(filter(lambda shapes: shapes.area.size, (_shapes(imap, columns, rows, h) for h in strides)), ONES)
     # A pole or a kink among the samples must not slow all the rest, nor pixels across a tear seem to be whole.
-    judged = (a[seen] for a in (sag, bend, taper, np.abs(area), reach))
     bulge, bending, tapering, most, longest = (min(float(a.max()), 8.0 * float(np.median(a))) for a in judged)
-    size = float(np.sqrt(np.median(np.abs(area[seen]))))
+    size = float(np.sqrt(np.median(judged.area)))
     relax = 1.0 / np.sqrt(min(max(size, 1e-4), 1.0))
     tolerance, node_tolerance = EDGE_TOLERANCE * relax, NODE_TOLERANCE * relax
     # (Positions are whole quanta: so much of the taper may be rounding.)
@@ -95,6 +101,28 @@ def choice_of(imap: IndexMap) -> Choice:
         step=next((n for n in corners.STEPS if _smooth(imap, columns, rows, n, node_tolerance)), corners.STEPS[-1]),
         node_tolerance=node_tolerance,
     )
+
+
+def _shapes(imap: IndexMap, columns: Array, rows: Array, stride: float) -> Shapes:
+    """Of the pixels at these positions, from positions so many pixels away; of those where all of them have a place."""
+    near = {(i, j): imap.forward(columns + i * stride, rows + j * stride) for i, j in product((0, -1, 1), repeat=2)}
+    bend, sag, taper = np.zeros((3, *columns.shape))
+    sides = []
+    for dc, dr in ((1, 0), (0, 1)):
+        du, dv, bu, bv = _along(near, (0, 0), (dc, dr), imap.period)
+        (_, _, su, sv), (_, _, tu, tv) = (_along(near, (k * dr, k * dc), (dc, dr), imap.period) for k in (-1, 1))
+        bend = np.fmax(bend, (np.abs(bu) + np.abs(bv)) / 8.0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            sag = np.fmax(sag, np.abs(bu * dv - bv * du) / np.hypot(du, dv) / 8.0)
+            # These edges are two pixels apart.
+            taper += np.fmax(0.0, np.abs((tu - su) * dv - (tv - sv) * du) / np.hypot(du, dv) / 16.0)
+        sides.append((du, dv))
+    (cu, cv), (ru, rv) = sides
+    area, reach = np.abs(cu * rv - ru * cv), np.maximum(np.hypot(cu, cv), np.hypot(ru, rv))
+    seen = np.isfinite(area) & (area != 0)
+    # The first, second and third differences of a smooth map.
+    powers = zip((sag, bend, taper, area, reach), (2, 2, 3, 2, 1), strict=True)
+    return Shapes(*(values[seen] / stride**power for values, power in powers))
 
 
 def _along(
