@@ -30,7 +30,7 @@ from xsoil.grids.crs import (
     shorter_way,
     transformer,
     working_crs,
-)  # fmt: skip
+)
 
 Array = NDArray[np.float64]
 
