@@ -66,6 +66,12 @@ def is_geographic(text: str) -> bool:
 
 
 @lru_cache(maxsize=256)
+def geodetic_of(text: str) -> str:
+    """The longitudes and latitudes that a CRS is projected from; the CRS itself if it is of those."""
+    return text if is_geographic(text) else str(crs_of(text).geodetic_crs.to_wkt())
+
+
+@lru_cache(maxsize=256)
 def is_equal_area(text: str) -> bool:
     """True where areas in the plane are areas on the ground (or proportional to them)."""
     method = method_of(text)

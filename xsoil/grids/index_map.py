@@ -24,6 +24,7 @@ from xsoil.grids.crs import (
     WORLD,
     crs_of,
     crs_text,
+    geodetic_of,
     is_equal_area,
     method_of,
     projection_of,
@@ -43,6 +44,17 @@ HALVINGS = 30
 DENSITY_STEP = 5e3
 """Areas per cell are taken from places at most half a cell, and so far [metres], on either side: right to 1e-7."""
 
+FOLD_DEGREES = 0.1
+"""Distance of a place from itself, there and back through the target's projection, from which on it has no place of its
+own there (or a thousandth of a pixel, if that is more): inverse series are right to 1e-6 or so."""
+
+FOLD_SAMPLES = 32
+"""Places of the source each way that are tried for that: in a world they lie 11 degrees apart, and what PROJ scatters
+of transverse Mercator is a disc 17 degrees across."""
+
+DEGREE = 111e3
+"""Metres, about."""
+
 BEYOND = 25
 """Rows outside of the source that its pixels may be drawn with: a block of the lattice of corners, and one more."""
 
@@ -51,6 +63,7 @@ _HOMOLOSINE_KINK = math.radians(40 + 44 / 60 + 11.8 / 3600)
 _GOODE_KINK = math.radians(40 + 44 / 60)  # the one without lobes
 _LOBES = ("interrupted", "proj igh", "proj imoll")
 _CYLINDERS = ("cylindrical", "mercator (", "pseudo mercator", "equirectangular", "plate carr")
+_LYING = ("oblique", "transverse", "tcea", "ocea", "omerc")  # cylinders that the equator does not go round
 
 
 class IndexMap:
@@ -84,8 +97,9 @@ class IndexMap:
             self._v_scale, self._v_offset = self.target_shape[0] / (q1 - q0), q0
         self.turn = self._full_turn(crs) if upright else (0.0, 0.0)
         self.period = self.turn[1] - self.turn[0]
-        self._checked = False
+        self._geodetic = geodetic_of(self.source_crs)
         self._checked = self._needs_check()
+        self._folds = self._folds_over()
         self.breaks = self._kinks()
 
     def forward(self, column: Array, row: Array) -> tuple[Array, Array]:
@@ -95,6 +109,8 @@ class IndexMap:
         px, py = transformer(self.source_crs, self.target_crs).transform(x, y)
         px, py = np.array(px, dtype=float), np.array(py, dtype=float)
         bad = ~(np.isfinite(px) & np.isfinite(py))
+        if self._folds:
+            bad |= ~self._comes_back(*self._degrees(self.source_crs, x, y), px, py)
         if self._checked:
             back_x, back_y = transformer(self.target_crs, self.source_crs).transform(px, py)
             with np.errstate(invalid="ignore"):
@@ -240,10 +256,11 @@ class IndexMap:
     def _full_turn(self, crs: CRS) -> tuple[float, float]:
         """u of the two ends of the full turn of a cylinder (geographic or cylindrical target), in
         ascending order; both 0 where u does not come round again."""
-        projection = projection_of(self.target_crs)
+        projection, method = projection_of(self.target_crs), method_of(self.target_crs)
+        upright = any(word in method for word in _CYLINDERS) and not any(word in method for word in _LYING)
         if crs.is_geographic:
             ends = [-180.0, 180.0]
-        elif projection is not None and any(word in method_of(self.target_crs) for word in _CYLINDERS):
+        elif projection is not None and upright:
             named = (p.value for p in projection.params if p.name.lower().startswith("longitude of "))
             lon0 = next(named, 0.0)
             x, _ = Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True).transform([lon0 - 90, lon0 + 90], [0, 0])
@@ -263,12 +280,40 @@ class IndexMap:
         c = np.concatenate([t * columns, t * columns, 0 * t, 0 * t + columns])
         r = np.concatenate([0 * t, 0 * t + rows, t * rows, t * rows])
         x, y = _apply(self._source, c, r)
-        lonlat = str(crs.geodetic_crs.to_wkt())
-        lon, lat = transformer(self.source_crs, lonlat).transform(x, y)
-        x2, y2 = transformer(lonlat, self.source_crs).transform(lon, lat)
+        lon, lat = self._degrees(self.source_crs, x, y)
+        x2, y2 = transformer(self._geodetic, self.source_crs).transform(lon, lat)
         with np.errstate(invalid="ignore"):
             off = np.hypot(np.asarray(x2) - x, np.asarray(y2) - y)
         return not bool((off < 1e-3 * math.sqrt(abs(Affine(*self._source).determinant))).all())
+
+    def _folds_over(self) -> bool:
+        """True where places of the source have none in the target, or share it with others.
+
+        Projections for a zone or a country (transverse Mercator, Cassini, polyconic, Krovak, the Swiss one) draw the
+        far side of the world over it, folded or scattered.
+        """
+        ny, nx = self.source_shape
+        t = (np.arange(FOLD_SAMPLES) + 0.5) / FOLD_SAMPLES
+        x, y = _apply(self._source, *np.meshgrid(t * nx, t * ny))
+        lon, lat = self._degrees(self.source_crs, x, y)
+        px, py = transformer(self.source_crs, self.target_crs).transform(x, y)
+        known = np.isfinite(lon) & (np.abs(lat) <= 90.0)
+        return not bool(self._comes_back(lon[known], lat[known], np.asarray(px)[known], np.asarray(py)[known]).all())
+
+    def _comes_back(self, lon: Array, lat: Array, px: Array, py: Array) -> NDArray[np.bool_]:
+        """Which places in the target are those of the longitudes and latitudes that they have been made from."""
+        back_lon, back_lat = self._degrees(self.target_crs, px, py)
+        with np.errstate(invalid="ignore"):
+            east = shorter_way(back_lon - lon, 360.0) * np.cos(np.radians(lat))
+            off = np.hypot(east, back_lat - lat)
+        return np.asarray(off <= max(FOLD_DEGREES, 1e-3 * self.source_metres / DEGREE))
+
+    def _degrees(self, crs: str, x: Array, y: Array) -> tuple[Array, Array]:
+        """Longitude and latitude, those of the source's datum, of places in either CRS."""
+        if crs == self._geodetic:
+            return x, y
+        lon, lat = transformer(crs, self._geodetic).transform(x, y)
+        return np.asarray(lon), np.asarray(lat)
 
     def _kinks(self) -> tuple[float, ...]:
         """Source rows (fractional) where the source's projection has a kink along a parallel."""

@@ -127,35 +127,39 @@ class ShearedOverlap:
         flag = how == "max" if extreme else how == "mean"
         combine = np.add if not extreme else np.minimum if how == "min" else np.maximum
 
+        # What lies far from the tile, perhaps where the projection is torn, need not be drawn.
+        window = self._windows.part(rows, cols, origin, work.shape[1:], search=False)
+        corner = (window[0].start, window[1].start) if window is not None else origin
+
         def run(group: Group, layer: NDArray[Any], scratch: Any) -> tuple[slice, NDArray[Any], Array]:
             *geometry, shifts, part_tile = group
             size = len(layer), part_tile.r1 - part_tile.r0 + 2 * RING, shape[2] + 2 * RING
             part, part_area = np.full(size, start, dtype=total.dtype), np.zeros(size)
             flat = (len(layer), -1)
             sums = part.reshape(flat), part_area.reshape(flat)
-            lost = kernel(layer, origin, *geometry, shifts, part_tile, self._rule, self._torn, scratch, flag, *sums)
+            lost = kernel(layer, corner, *geometry, shifts, part_tile, self._rule, self._torn, scratch, flag, *sums)
             if lost.size:
                 entries = edge_entries(self._map, self._rule, part_tile, shifts, lost)
-                add(layer, origin, entries, flag, *sums)
+                add(layer, corner, entries, flag, *sums)
             inner = (slice(None), slice(RING, -RING), slice(RING, -RING))
             return slice(part_tile.r0 - tile.r0, part_tile.r1 - tile.r0), part[inner], part_area[inner]
 
         if self._level:
             reduce_level(self._map, work, origin, tile, extreme, flag, threads, total, area)
-        for k in () if self._level else range(0, shape[0], LAYERS):
-            # In one layout, or each (part of a block, writable block ...) is compiled for: five seconds.
-            layer, these = read_only(np.ascontiguousarray(work[k : k + LAYERS])), slice(k, min(k + LAYERS, shape[0]))
+        elif window is not None:
+            y, x = (slice(part.start - first, part.stop - first) for part, first in zip(window, origin))
+            for k in range(0, shape[0], LAYERS):
+                # In one layout, or each (part of a block, writable block ...) is compiled for: five seconds.
+                layer = read_only(np.ascontiguousarray(work[k : k + LAYERS, y, x]))
+                these = slice(k, k + len(layer))
 
-            def batch_of(batch: Any, layer: NDArray[Any] = layer) -> list[tuple[slice, NDArray[Any], Array]]:
-                scratch = new_scratch(self._choice.step, self._choice.segments, tile)
-                groups = self._groups.of(batch, origin, layer.shape[1:], tile)
-                return [run(group, layer, scratch) for group in groups]
+                def batch_of(batch: Any, layer: NDArray[Any] = layer) -> list[tuple[slice, NDArray[Any], Array]]:
+                    scratch = new_scratch(self._choice.step, self._choice.segments, tile)
+                    return [run(group, layer, scratch) for group in self._groups.of(batch, window[1], tile)]
 
-            for span, part, part_area in in_order(
-                batch_of, batches(origin[0], layer.shape[1], layer.shape[2], threads), threads
-            ):
-                combine(total[these, span], part, out=total[these, span])
-                area[these, span] += part_area
+                for span, sums, areas in in_order(batch_of, batches(*window, threads), threads):
+                    combine(total[these, span], sums, out=total[these, span])
+                    area[these, span] += areas
         result, fraction = finished(total, area, how, dtype), self._fraction(area, tile)
         return (result.astype(dtype, copy=False) if extreme else result), fraction
 
@@ -174,7 +178,8 @@ class ShearedOverlap:
         if self._level:
             pointer, pixels, areas = list_level(self._map, origin, shape, tile)
         else:
-            groups = self._groups.all(origin, shape, tile)
+            part = self._windows.part(rows, cols, origin, shape, search=False)
+            groups = self._groups.all(part, tile) if part is not None else iter(())
             found = overlaps_of(groups, origin, shape, tile, self._rule, self._torn, self._map)
             pointer, pixels, areas = cell_lists(found, shape, tile)
         used: Any = tidy(pointer, pixels, areas)
@@ -226,19 +231,14 @@ class ShearedOverlap:
         area = np.zeros((len(values), height, width))
 
         def band(rows_of_it: slice) -> None:
-            window = self._windows.window(rows_of_it, slice(tile.c0, tile.c1))
+            columns = slice(tile.c0, tile.c1)
+            window = self._windows.part(rows_of_it, columns, origin, shape)
             if window is None:
                 return
-            part = self._tile(rows_of_it, slice(tile.c0, tile.c1))
-            (y0, y1), (x0, x1) = (
-                (max(w.start, first), min(w.stop, first + size)) for w, first, size in zip(window, origin, shape)
-            )
-            if y1 <= y0 or x1 <= x0:
-                return
-
+            part = self._tile(rows_of_it, columns)
             cells = slice(rows_of_it.start - tile.r0, rows_of_it.stop - tile.r0)
             order_band(
-                self._groups, values, origin, (slice(y0, y1), slice(x0, x1)), part, (self._rule, self._torn, self._map),
+                self._groups, values, origin, window, part, (self._rule, self._torn, self._map),
                 (codes[how], q, classes), self._areas(part), threads, result[..., cells, :],
                 area[:, cells],
             )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -48,18 +48,16 @@ class RowGroups:
     tolerance: float
     reach: float
 
-    def all(self, origin: tuple[int, int], shape: Sequence[int], tile: Tile) -> Iterator[Group]:
-        """All groups of a window."""
-        for batch in batches(origin[0], shape[0], shape[1], 1):
-            yield from self.of(batch, origin, shape, tile)
+    def all(self, window: tuple[slice, slice], tile: Tile) -> Iterator[Group]:
+        """All groups of a window of the source."""
+        for batch in batches(window[0], window[1], 1):
+            yield from self.of(batch, window[1], tile)
 
-    def of(
-        self, batch: list[tuple[int, int]], origin: tuple[int, int], shape: Sequence[int], tile: Tile
-    ) -> Iterator[Group]:
+    def of(self, batch: list[tuple[int, int]], columns: slice, tile: Tile) -> Iterator[Group]:
         """What the kernels need to know of each group of rows, and the rows of the tile that it may touch."""
-        span = (origin[1], origin[1] + shape[1])
-        rows, columns = (batch[0][0] - 1, batch[-1][1] + 1), (span[0] - 1, span[1] + 1)
-        lattice = corners.lattice_of(self.map, self.step, self.tolerance, rows, columns)
+        span = (columns.start, columns.stop)
+        around = (batch[0][0] - 1, batch[-1][1] + 1), (span[0] - 1, span[1] + 1)
+        lattice = corners.lattice_of(self.map, self.step, self.tolerance, *around)
         shifts = self._shifts(lattice, tile)
         if not shifts.size:
             return
@@ -113,12 +111,12 @@ def _reach(lattice: corners.Lattice) -> tuple[Array, Array]:
     return np.fmin.reduce(v, axis=1) - bulge, np.fmax.reduce(v, axis=1) + bulge
 
 
-def batches(first: int, rows: int, columns: int, threads: int) -> list[list[tuple[int, int]]]:
+def batches(rows: slice, columns: slice, threads: int) -> list[list[tuple[int, int]]]:
     """Row groups of a window, between absolute multiples of GROUP_ROWS, in batches that share corners."""
-    stop = first + rows
+    first, stop = rows.start, rows.stop
     edges = [first, *range((first // GROUP_ROWS + 1) * GROUP_ROWS, stop, GROUP_ROWS), stop]
     groups = list(zip(edges[:-1], edges[1:]))
-    size = max(1, min(-(-len(groups) // threads), BATCH_PIXELS // (GROUP_ROWS * max(columns, 1))))
+    size = max(1, min(-(-len(groups) // threads), BATCH_PIXELS // (GROUP_ROWS * max(columns.stop - columns.start, 1))))
     return [groups[i : i + size] for i in range(0, len(groups), size)]
 
 

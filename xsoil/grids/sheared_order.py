@@ -77,16 +77,9 @@ def order_band(
         empty(flat, flat_bits, direct, bins, first, last, how, q, classes, cells, keep, result, valid)
 
     def prepared(batch: Any) -> list[list[Group]]:
-        size = (window[0].stop - window[0].start, window[1].stop - window[1].start)
-        return [list(groups.of(batch, (window[0].start, window[1].start), size, tile))]
+        return [list(groups.of(batch, window[1], tile))]
 
-    work = list(
-        in_order(
-            prepared,
-            batches(window[0].start, window[0].stop - window[0].start, window[1].stop - window[1].start, threads),
-            threads,
-        )
-    )
+    work = list(in_order(prepared, batches(*window, threads), threads))
     touched = np.zeros((len(work), height), dtype=bool)
     for batch, some in enumerate(work):
         for *_, part in some:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -37,6 +38,25 @@ class Windows:
         c0, c1, _ = cols.indices(nc)
         return _slices(self._find(*(np.array([edge]) for edge in (r0, r1, c0, c1)))[0])
 
+    def part(
+        self, rows: slice, cols: slice, origin: tuple[int, int], shape: Sequence[int], search: bool = True
+    ) -> tuple[slice, slice] | None:
+        """Rows and columns, within a source window at `origin` of that `shape`, of the pixels that may overlap a tile.
+
+        None where there are none. Where it has to be searched for and shall not be, all of the window.
+        """
+        nr, nc = self._map.target_shape
+        r0, r1, _ = rows.indices(nr)
+        c0, c1, _ = cols.indices(nc)
+        edges = [np.array([edge]) for edge in (r0, r1, c0, c1)]
+        if not search and not self._images(*edges)[0][0]:
+            return slice(origin[0], origin[0] + shape[0]), slice(origin[1], origin[1] + shape[1])
+        window = _slices(self._find(*edges)[0])
+        if window is None:
+            return None
+        y, x = (slice(max(w.start, first), min(w.stop, first + size)) for w, first, size in zip(window, origin, shape))
+        return (y, x) if y.stop > y.start and x.stop > x.start else None
+
     def windows(self, r0: Integers, r1: Integers, c0: Integers, c1: Integers) -> Integers:
         """Windows of many tiles (tiles, 4): first row, last + 1, first column, last + 1; zeros where there is none."""
         found = np.zeros((len(r0), 4), np.int64)
@@ -46,6 +66,17 @@ class Windows:
         return found
 
     def _find(self, r0: Integers, r1: Integers, c0: Integers, c1: Integers) -> Integers:
+        smooth, boxes = self._images(r0, r1, c0, c1)
+        out = np.zeros((len(smooth), 4), np.int64)
+        out[smooth] = self._clip(*boxes)
+        for n in np.flatnonzero(~smooth).tolist():
+            out[n] = self._from_blocks(int(r0[n]), int(r1[n]), int(c0[n]), int(c1[n]))
+        return out
+
+    def _images(
+        self, r0: Integers, r1: Integers, c0: Integers, c1: Integers
+    ) -> tuple[NDArray[np.bool_], tuple[Array, ...]]:
+        """Which tiles have a smooth image in the source, and the boxes (x0, x1, y0, y1) of those."""
         t = np.linspace(0.0, 1.0, _POINTS)
         row = r0[:, None, None] + (r1 - r0)[:, None, None] * t[None, :, None] + np.zeros((1, 1, _POINTS))
         column = c0[:, None, None] + (c1 - c0)[:, None, None] * t[None, None, :] + np.zeros((1, _POINTS, 1))
@@ -65,13 +96,8 @@ class Windows:
         # Between points the image may bulge by 1/8 of the second difference; 1/2 is generous.
         mx, my = (_MARGIN + 0.5 * bend[smooth] for bend in (bend_x, bend_y))
         x, y = x[smooth], y[smooth]
-        out = np.zeros((len(smooth), 4), np.int64)
-        out[smooth] = self._clip(
-            x.min(axis=(1, 2)) - mx, x.max(axis=(1, 2)) + mx, y.min(axis=(1, 2)) - my, y.max(axis=(1, 2)) + my
-        )
-        for n in np.flatnonzero(~smooth).tolist():
-            out[n] = self._from_blocks(int(r0[n]), int(r1[n]), int(c0[n]), int(c1[n]))
-        return out
+        ends = (x.min(axis=(1, 2)) - mx, x.max(axis=(1, 2)) + mx, y.min(axis=(1, 2)) - my, y.max(axis=(1, 2)) + my)
+        return smooth, ends
 
     def _clip(self, x0: Array, x1: Array, y0: Array, y1: Array) -> Integers:
         """Windows of the boxes x0 to x1, y0 to y1 of positions in the source."""
