@@ -39,9 +39,14 @@ PLACES = {
     SINUSOIDAL: ((-6e6, 6e6), (-5e6, 5e6)),
 }
 """CRSs and where the centres of maps lie in them."""
+WORLDS = {
+    "EPSG:4326": ((-180, 180), (-90, 90)),
+    "EPSG:6933": ((-17367530.445, 17367530.445), (-7314540.83, 7314540.83)),
+}
+"""CRSs that draw the world as a rectangle, and where it ends."""
 CELLS = (250.0, 1000.0, 5000.0, 12345.678, 30000.0)
 LARGEST = 2_000_000.0
-"""Maps are at most so wide [m]: farther out some projections end."""
+"""Maps of a part of the world are at most so wide [m]: farther out some projections end."""
 DTYPES = ("f4", "f8", ">f4", ">f8", "i2", "u1")
 LAYERS = ((), ("time",), ("depth",), ("time", "draw"))
 
@@ -113,6 +118,19 @@ def boxes(draw: Any, rotated: bool = True) -> GeoBox:
     return GeoBox((rows, columns), affine, crs)
 
 
+@st.composite
+def worlds(draw: Any) -> GeoBox:
+    """A map of the whole world, of pixels of 220 km to a quarter of it."""
+    crs, rows = draw(st.sampled_from(list(WORLDS))), draw(st.integers(2, 90))
+    (west, east), (south, north) = WORLDS[crs]
+    return GeoBox((rows, 2 * rows), Affine((east - west) / (2 * rows), 0, west, 0, (south - north) / rows, north), crs)
+
+
+def is_world(box: GeoBox) -> bool:
+    ends = WORLDS.get(str(box.crs))
+    return ends is not None and box.shape[1] * abs(box.affine.a) > 0.99 * (ends[0][1] - ends[0][0])
+
+
 def holes(kind: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
     """Where values are missing."""
     out = np.zeros(shape, bool)
@@ -174,9 +192,11 @@ def coordinates(box: GeoBox) -> Any:
 
 
 @st.composite
-def maps(draw: Any, low: float = 1.0, high: float = 200.0, dtypes: tuple[str, ...] = DTYPES) -> Map:
-    """A variable `v` on a grid, with layers before it, missing cells and a disguise."""
-    box = draw(boxes())
+def maps(
+    draw: Any, low: float = 1.0, high: float = 200.0, dtypes: tuple[str, ...] = DTYPES, whole: bool = False
+) -> Map:
+    """A variable `v` on a grid, with layers before it, missing cells and a disguise; one in eight of all the world."""
+    box = draw(worlds() if whole and draw(st.integers(0, 7)) == 0 else boxes())
     names = draw(st.sampled_from(LAYERS))
     more = tuple(draw(st.integers(1, 3)) for _ in names) if box.shape[0] * box.shape[1] < 2000 else (1,) * len(names)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))

@@ -22,7 +22,7 @@ METHODS = ("nearest", "bilinear", "cubic", "conservative")
 
 @st.composite
 def cases(draw):
-    given = draw(maps(dtypes=("f4", "f8", ">f4", "i2")))
+    given = draw(maps(dtypes=("f4", "f8", ">f4", "i2"), whole=True))
     method = draw(st.sampled_from(METHODS))
     least = draw(st.sampled_from([None, 0.0, 1.0]))
     if draw(st.booleans()):

@@ -11,7 +11,7 @@ from affine import Affine
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
-from strategies import PLACES, SINUSOIDAL, Map, examples, fuzz, maps, unharmed
+from strategies import PLACES, SINUSOIDAL, Map, boxes, examples, fuzz, is_world, maps, unharmed
 
 import xsoil
 from xsoil.errors import NoOverlapError
@@ -52,7 +52,9 @@ def reaches_a_pole(box: GeoBox) -> bool:
 
 @st.composite
 def targets(draw, box: GeoBox) -> GeoBox:
-    """A coarser (or finer) grid about the middle of a map: its own, coarser, or one in another CRS."""
+    """A coarser (or finer) grid about the middle of a map: its own, coarser, or in another CRS; anywhere in a world."""
+    if is_world(box):
+        return draw(boxes(rotated=False))[:25, :25]
     middle = box.affine @ (box.shape[1] / 2, box.shape[0] / 2)
     cell = abs(box.resolution.x) if not (box.affine.b or box.affine.d) else np.hypot(box.affine.a, box.affine.d)
     crs = draw(st.sampled_from([str(box.crs), *PLACES]))
@@ -73,7 +75,7 @@ def targets(draw, box: GeoBox) -> GeoBox:
 
 @st.composite
 def cases(draw):
-    given = draw(maps())
+    given = draw(maps(whole=True))
     how = draw(st.sampled_from(HOWS))
     least = draw(st.sampled_from([None, None, 0.0, 0.5, 1.0]))
     target, tile = draw(targets(given.box)), draw(st.sampled_from([None, 1, 7, (3, 50)]))

@@ -149,12 +149,12 @@ class IndexMap:
     @property
     def metres(self) -> float:
         """Longer side of the target's cells [m], about: where its CRS keeps lengths."""
-        return _metres(self._target, crs_of(self.target_crs))
+        return _metres(self._target, self.target_crs)
 
     @property
     def source_metres(self) -> float:
         """That of the source's pixels."""
-        return _metres(self._source, crs_of(self.source_crs))
+        return _metres(self._source, self.source_crs)
 
     @property
     def sign(self) -> float:
@@ -326,11 +326,16 @@ class IndexMap:
         return tuple(r for r in rows if -BEYOND < r < self.source_shape[0] + BEYOND)
 
 
-def _metres(affine: Sequence[float], crs: CRS) -> float:
-    """Longer side of a cell [m], where the CRS keeps lengths."""
+def metres_of(box: GeoBox) -> float:
+    """Longer side of a grid's cells [m], about: where its CRS keeps lengths."""
+    return _metres(tuple(box.affine), crs_text(box))
+
+
+def _metres(affine: Sequence[float], crs_name: str) -> float:
+    crs = crs_of(crs_name)
     unit = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
     radius = crs.ellipsoid.semi_major_metre if crs.is_geographic and crs.ellipsoid is not None else 1.0
-    a, b, _, d, e, _ = affine
+    a, b, _, d, e, _ = affine[:6]
     return max(math.hypot(a, d), math.hypot(b, e)) * unit * radius
 
 

@@ -17,6 +17,7 @@ from xsoil.grids.crs import crs_text, to_world
 from xsoil.grids.ease import EaseGrid, cover, project
 from xsoil.grids.separable import SeparableOverlap
 from xsoil.grids.sheared import ShearedOverlap
+from xsoil.grids.sheared_split import sheared_overlap
 
 Overlap = SeparableOverlap | ShearedOverlap
 
@@ -24,7 +25,7 @@ Overlap = SeparableOverlap | ShearedOverlap
 @lru_cache(maxsize=64)
 def overlap_of(source: GeoBox, target: GeoBox) -> Overlap:
     """The overlap of two grids in the fastest exact form; kept, as its axes cost a projection."""
-    return SeparableOverlap.of(source, target) or ShearedOverlap(source, target)
+    return SeparableOverlap.of(source, target) or sheared_overlap(source, target)
 
 
 @lru_cache(maxsize=2**14)

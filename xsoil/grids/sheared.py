@@ -46,6 +46,9 @@ DENSITY_SPACING, DENSITY_METRES = 4.0, 800e3
 DENSITY_REACH = 2048
 """Target cells around a tile over which that area is known at most: bounds memory where every pixel spans a tear."""
 
+DEPTH = 4
+"""How often a pixel that a jump of the projection cuts is divided: the rest is left out (1/256 of it wide, or less)."""
+
 HOWS = ("mean", "sum", "min", "max")
 """Operators of `ShearedOverlap.reduce`."""
 
@@ -63,6 +66,8 @@ class ShearedOverlap:
     Cheap to make and to pickle: it holds no arrays. Areas are exact in the target's CRS if it is
     equal-area, else true areas on the ellipsoid (EPSG:6933, or LAEA poleward of 80 degrees).
     """
+
+    depth = DEPTH
 
     def __init__(self, source: GeoBox, target: GeoBox) -> None:
         self.source, self.target = source, target
@@ -298,4 +303,6 @@ class ShearedOverlap:
         from xsoil.grids.sheared_types import Rule
 
         chosen = self._choice
-        return Rule(chosen.segments, chosen.sag, chosen.tolerance, chosen.sign, chosen.largest, chosen.closed)
+        return Rule(
+            chosen.segments, chosen.sag, chosen.tolerance, chosen.sign, chosen.largest, chosen.closed, self.depth
+        )  # fmt: skip

@@ -32,9 +32,6 @@ to `EDGE_TOLERANCE`)."""
 AGAIN = 4
 """Parts that are divided again are divided so many times each way."""
 
-DEPTH = 4
-"""Divisions at most: what a jump still cuts then is left out (1/256 of a pixel wide, or less)."""
-
 FOLDED = 4.0
 """Box around a part that is turned over, relative to the largest that a part of its share of a pixel may be, up to
 which it is taken to lie beyond a fold of the projection, and not across a jump."""
@@ -98,14 +95,14 @@ def _pieces(imap: IndexMap, rule: Rule, top: Array, height: Array, left: Array) 
     """Parts of divided pixels: by level of division, whole ones before clipped ones, then by pixel, so that it does not
     show what else is divided beside one."""
     first = _Parts(np.arange(top.size), top, left, height, np.ones(top.size))
-    found: list[list[Pieces]] = [[] for _ in range(2 * DEPTH)]
+    found: list[list[Pieces]] = [[] for _ in range(2 * rule.depth)]
     waiting = [(0, part) for part in reversed(_slices(first))]
     while waiting:
         level, parts = waiting.pop()
         pieces, again = _divided(imap, rule, parts, level)
         for kind in (0, 1):
             found[2 * level + kind].append(pieces[kind])
-        if level + 1 < DEPTH:
+        if level + 1 < rule.depth:
             waiting += [(level + 1, part) for part in reversed(_slices(again))]
     none = Pieces(np.empty((0, 8)), np.empty((0, 8)), np.empty(0, np.int64), np.empty(0, np.int64))
     return Pieces(*(np.concatenate(every) for every in zip(none, *(p for row in found for p in row), strict=True)))

@@ -37,7 +37,8 @@ class Tile(NamedTuple):
 
 class Rule(NamedTuple):
     """How pixels are drawn: chords per edge, bulge of edges at most, its tolerance, orientation, largest sane
-    area, and whether cut pixels may be cut in closed form; if not, whole ones have to bulge."""
+    area, and whether cut pixels may be cut in closed form; if not, whole ones have to bulge; how often pixels that the
+    edge of the world cuts are divided."""
 
     segments: int
     sag: float
@@ -45,6 +46,7 @@ class Rule(NamedTuple):
     sign: float
     largest: float
     closed: bool
+    depth: int
 
 
 class Strips(NamedTuple):
