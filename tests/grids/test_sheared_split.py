@@ -144,6 +144,13 @@ def test_whole_numbers_keep_their_type():
     assert set(np.unique(least)) <= set(values.ravel())
 
 
+def test_a_pixel_larger_than_the_world():
+    source = grid("EPSG:6933", -5e9, 5e9, -5e9, 5e9, (1, 1))
+    overlap = sheared_overlap(source, EUROPE)
+    assert overlap.parts <= 1400
+    assert overlap.window(ALL, ALL) is not None
+
+
 def test_small_pixels_are_whole():
     assert type(sheared_overlap(degrees(0.5), EUROPE)) is ShearedOverlap
     assert type(sheared_overlap(degrees(1.0), EUROPE)) is SplitOverlap

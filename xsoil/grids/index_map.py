@@ -46,7 +46,8 @@ DENSITY_STEP = 5e3
 
 FOLD_DEGREES = 0.1
 """Distance of a place from itself, there and back through the target's projection, from which on it has no place of its
-own there (or a thousandth of a pixel, if that is more): inverse series are right to 1e-6 or so."""
+own there (or a thousandth of a pixel, if that is more). PROJ may shift a datum on the way back by another operation
+than on the way there, some hundred metres apart."""
 
 FOLD_SAMPLES = 32
 """Places of the source each way that are tried for that: in a world they lie 11 degrees apart, and what PROJ scatters

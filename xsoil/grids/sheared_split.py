@@ -19,6 +19,9 @@ LARGEST_METRES, PART_METRES = 60e3, 30e3
 """Longer side of a pixel from which on it is divided, and that of its parts at most. (Parts of a world at 2 degrees are
 as many as the pixels of one at 0.3.)"""
 
+MOST_PARTS = 1400
+"""Parts of a pixel each way at most: of one as wide as the world."""
+
 PART_VALUES = 2**22
 """Values of parts at a time: 32 MB."""
 
@@ -44,7 +47,7 @@ class SplitOverlap(ShearedOverlap):
     depth = 3  # parts are a third of a pixel's size at most: no more is left out
 
     def __init__(self, source: GeoBox, target: GeoBox) -> None:
-        n = self.parts = max(1, math.ceil(metres_of(source) / PART_METRES))
+        n = self.parts = min(max(1, math.ceil(metres_of(source) / PART_METRES)), MOST_PARTS)
         a, b, c, d, e, f = tuple(source.affine)[:6]
         shape = source.shape[0] * n, source.shape[1] * n
         self.divided = GeoBox(shape, Affine(a / n, b / n, c, d / n, e / n, f), source.crs)
