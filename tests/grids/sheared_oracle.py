@@ -25,6 +25,22 @@ def box(crs, lon, lat, cell, ny, nx):
     return GeoBox((ny, nx), Affine(cell, 0, x - cell * (nx // 2), 0, -cell, y + cell * (ny // 2)), crs)
 
 
+def grid(crs: str, west: float, east: float, south: float, north: float, shape: tuple[int, int]) -> GeoBox:
+    """A grid of `shape` between these edges."""
+    rows, columns = shape
+    return GeoBox(shape, Affine((east - west) / columns, 0, west, 0, (south - north) / rows, north), crs)
+
+
+def degrees(cell: float) -> GeoBox:
+    """The world in longitude and latitude."""
+    return grid("EPSG:4326", -180, 180, -90, 90, (round(180 / cell), round(360 / cell)))
+
+
+def cylinder(shape: tuple[int, int]) -> GeoBox:
+    """The world in EASE-Grid Global."""
+    return grid("EPSG:6933", -17367530.445, 17367530.445, -7314540.83, 7314540.83, shape)
+
+
 def cover(source, crs, cell, margin=0):
     """A target grid in `crs` over the whole source."""
     x, y = outline(source, crs, 9)

@@ -9,6 +9,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from pyproj import Transformer
+from sheared_oracle import cylinder, degrees, grid
 
 import xsoil
 from xsoil.grids.index_map import IndexMap
@@ -17,29 +18,22 @@ from xsoil.grids.sheared import ShearedOverlap
 ALL = slice(None)
 
 
-def grid(crs: str, west: float, east: float, south: float, north: float, cell: float) -> GeoBox:
-    shape = round((north - south) / cell), round((east - west) / cell)
-    return GeoBox(shape, Affine(cell, 0, west, 0, -cell, north), crs)
-
-
 # fmt: off
 ZONES = {
-    "transverse Mercator": grid("EPSG:32633", 2e5, 8e5, 1e6, 7e6, 1e5),
-    "British": grid("EPSG:27700", 0, 7e5, 0, 1.3e6, 5e4),
-    "Swiss": grid("EPSG:2056", 2.48e6, 2.84e6, 1.07e6, 1.3e6, 1e4),
-    "Cassini": grid("+proj=cass +lon_0=15 +ellps=GRS80 +type=crs", -5e5, 5e5, 1e6, 5e6, 1e5),
-    "Krovak": grid("EPSG:5514", -9e5, -4e5, -1.3e6, -9e5, 2e4),
-    "polyconic": grid("EPSG:5880", 3e6, 7e6, 6e6, 1.1e7, 1e5),
-    "New Zealand": grid("EPSG:27200", 2e6, 3e6, 5.3e6, 6.8e6, 5e4),
-    "oblique Mercator": grid("EPSG:29702", 1e5, 9e5, 0, 1.5e6, 5e4),
+    "transverse Mercator": grid("EPSG:32633", 2e5, 8e5, 1e6, 7e6, (60, 6)),
+    "British": grid("EPSG:27700", 0, 7e5, 0, 1.3e6, (26, 14)),
+    "Swiss": grid("EPSG:2056", 2.48e6, 2.84e6, 1.07e6, 1.3e6, (23, 36)),
+    "Cassini": grid("+proj=cass +lon_0=15 +ellps=GRS80 +type=crs", -5e5, 5e5, 1e6, 5e6, (40, 10)),
+    "Krovak": grid("EPSG:5514", -9e5, -4e5, -1.3e6, -9e5, (20, 25)),
+    "polyconic": grid("EPSG:5880", 3e6, 7e6, 6e6, 1.1e7, (50, 40)),
+    "New Zealand": grid("EPSG:27200", 2e6, 3e6, 5.3e6, 6.8e6, (30, 20)),
+    "oblique Mercator": grid("EPSG:29702", 1e5, 9e5, 0, 1.5e6, (30, 16)),
 }
 # fmt: on
 WORLDS = {
-    "degrees": grid("EPSG:4326", -180, 180, -90, 90, 1.0),
-    "degrees from 0": grid("EPSG:4326", 0, 360, -90, 90, 1.0),
-    "cylinder": GeoBox(
-        (122, 290), Affine(34735060.89 / 290, 0, -17367530.445, 0, -14629081.66 / 122, 7314540.83), "EPSG:6933"
-    ),
+    "degrees": degrees(1.0),
+    "degrees from 0": grid("EPSG:4326", 0, 360, -90, 90, (180, 360)),
+    "cylinder": cylinder((122, 290)),
 }
 
 
@@ -99,7 +93,7 @@ def test_the_far_side_has_no_place(zone):
 
 
 def test_only_maps_that_reach_so_far_are_checked():
-    near = grid("EPSG:4326", -5, 35, 35, 55, 0.25)  # (Krovak folds at the pole of its cone, 59.8 N)
+    near = grid("EPSG:4326", -5, 35, 35, 55, (80, 160))  # (Krovak folds at the pole of its cone, 59.8 N)
     for target in ZONES.values():
         if target.crs.epsg not in (27200, 29702, 5880):
             assert not IndexMap(near, target)._folds, target
@@ -137,7 +131,7 @@ def test_a_world_is_split_conservatively():
     source = WORLDS["degrees"]
     lat = places(source)[1]
     ds = xr.Dataset({"lat": (("y", "x"), lat)}, coords=xr_coords(source, dims=("y", "x")))
-    target = grid("EPSG:32633", 2e5, 8e5, 4e6, 6e6, 2e4)
+    target = grid("EPSG:32633", 2e5, 8e5, 4e6, 6e6, (100, 30))
     fine = xsoil.downscale(ds, target, method="conservative")
     off = np.abs(fine["lat"].values - places(target)[1])
     assert off.max() < 1.5  # coarse cells at the edge have few fine ones

@@ -17,7 +17,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from xsoil.grids.crs import (
     EASE_GLOBAL,
@@ -64,7 +64,7 @@ _HOMOLOSINE_KINK = math.radians(40 + 44 / 60 + 11.8 / 3600)
 _GOODE_KINK = math.radians(40 + 44 / 60)  # the one without lobes
 _LOBES = ("interrupted", "proj igh", "proj imoll")
 _CYLINDERS = ("cylindrical", "mercator (", "pseudo mercator", "equirectangular", "plate carr")
-_LYING = ("oblique", "transverse", "tcea", "ocea", "omerc")  # cylinders that the equator does not go round
+_LYING = ("oblique", "transverse")  # cylinders that the equator does not go round
 
 
 class IndexMap:
@@ -264,7 +264,8 @@ class IndexMap:
         elif projection is not None and upright:
             named = (p.value for p in projection.params if p.name.lower().startswith("longitude of "))
             lon0 = next(named, 0.0)
-            x, _ = Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True).transform([lon0 - 90, lon0 + 90], [0, 0])
+            to = transformer(geodetic_of(self.target_crs), self.target_crs)
+            x, _ = to.transform([lon0 - 90, lon0 + 90], [0, 0])
             ends = [1.5 * x[0] - 0.5 * x[1], 1.5 * x[1] - 0.5 * x[0]]
         else:
             return 0.0, 0.0

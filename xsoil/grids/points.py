@@ -19,7 +19,7 @@ from odc.geo.geobox import GeoBox
 
 from xsoil.errors import UnknownNameError
 from xsoil.grids import point_lattice
-from xsoil.grids.crs import axis_edges, crs_of, crs_text, is_geographic, same_crs, to_world, transformer
+from xsoil.grids.crs import axis_edges, crs_text, geodetic_of, is_geographic, same_crs, to_world, transformer
 from xsoil.grids.index_map import IndexMap
 from xsoil.grids.separable import from_the_dateline, in_c_order
 from xsoil.grids.windows import Windows
@@ -294,7 +294,7 @@ def _leaves_the_world(target: GeoBox) -> bool:
     row = np.concatenate([zero, zero + 1.0, t, t]) * target.shape[0]
     x, y = to_world(target.affine, column, row)
     text = crs_text(target)
-    lonlat = str(crs_of(text).geodetic_crs.to_wkt())
+    lonlat = geodetic_of(text)
     back = transformer(lonlat, text).transform(*transformer(text, lonlat).transform(x, y))
     return not bool(_close(back, x, y, target).all())
 

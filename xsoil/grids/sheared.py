@@ -133,7 +133,7 @@ class ShearedOverlap:
         combine = np.add if not extreme else np.minimum if how == "min" else np.maximum
 
         # What lies far from the tile, perhaps where the projection is torn, need not be drawn.
-        window = self._windows.part(rows, cols, origin, work.shape[1:], search=False)
+        window = None if self._level else self._windows.part(rows, cols, origin, work.shape[1:], search=False)
         corner = (window[0].start, window[1].start) if window is not None else origin
 
         def run(group: Group, layer: NDArray[Any], scratch: Any) -> tuple[slice, NDArray[Any], Array]:

@@ -31,27 +31,21 @@ class Windows:
         self._map = imap
         self._seen: dict[int, tuple[Integers, Array]] = {}
 
-    def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
-        """Window of one tile; None where no pixel overlaps it."""
-        nr, nc = self._map.target_shape
-        r0, r1, _ = rows.indices(nr)
-        c0, c1, _ = cols.indices(nc)
-        return _slices(self._find(*(np.array([edge]) for edge in (r0, r1, c0, c1)))[0])
+    def window(self, rows: slice, cols: slice, search: bool = True) -> tuple[slice, slice] | None:
+        """Window of one tile; None where no pixel overlaps it.
 
-    def part(
-        self, rows: slice, cols: slice, origin: tuple[int, int], shape: Sequence[int], search: bool = True
-    ) -> tuple[slice, slice] | None:
-        """Rows and columns, within a source window at `origin` of that `shape`, of the pixels that may overlap a tile.
-
-        None where there are none. Where it has to be searched for and shall not be, all of the window.
+        All of the source where the window would have to be looked for among its blocks, and `search` is False.
         """
         nr, nc = self._map.target_shape
         r0, r1, _ = rows.indices(nr)
         c0, c1, _ = cols.indices(nc)
-        edges = [np.array([edge]) for edge in (r0, r1, c0, c1)]
-        if not search and not self._images(*edges)[0][0]:
-            return slice(origin[0], origin[0] + shape[0]), slice(origin[1], origin[1] + shape[1])
-        window = _slices(self._find(*edges)[0])
+        return _slices(self._find(*(np.array([edge]) for edge in (r0, r1, c0, c1)), search=search)[0])
+
+    def part(
+        self, rows: slice, cols: slice, origin: tuple[int, int], shape: Sequence[int], search: bool = True
+    ) -> tuple[slice, slice] | None:
+        """What of a source window at `origin` of that `shape` lies in the window of a tile; None if nothing does."""
+        window = self.window(rows, cols, search)
         if window is None:
             return None
         y, x = (slice(max(w.start, first), min(w.stop, first + size)) for w, first, size in zip(window, origin, shape))
@@ -65,10 +59,13 @@ class Windows:
             found[some] = self._find(r0[some], r1[some], c0[some], c1[some])
         return found
 
-    def _find(self, r0: Integers, r1: Integers, c0: Integers, c1: Integers) -> Integers:
+    def _find(self, r0: Integers, r1: Integers, c0: Integers, c1: Integers, *, search: bool = True) -> Integers:
         smooth, boxes = self._images(r0, r1, c0, c1)
         out = np.zeros((len(smooth), 4), np.int64)
         out[smooth] = self._clip(*boxes)
+        if not search:
+            out[~smooth, 1::2] = self._map.source_shape
+            return out
         for n in np.flatnonzero(~smooth).tolist():
             out[n] = self._from_blocks(int(r0[n]), int(r1[n]), int(c0[n]), int(c1[n]))
         return out
