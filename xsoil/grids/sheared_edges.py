@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from xsoil.grids.crs import shorter_way
 from xsoil.grids.index_map import Array, IndexMap
 from xsoil.grids.sheared_lines import RING
+from xsoil.grids.sheared_outlines import areas_of, exact_outlines
 from xsoil.grids.sheared_polygons import centroid, density_at, pixel_cells, signed_area
 from xsoil.jit import kernel
 
@@ -35,6 +36,9 @@ AGAIN = 4
 FOLDED = 4.0
 """Box around a part that is turned over, relative to the largest that a part of its share of a pixel may be, up to
 which it is taken to lie beyond a fold of the projection, and not across a jump."""
+
+OUTLINES = 2048
+"""Pixels that are drawn by exact places at a time: some 30 MB."""
 
 TOGETHER = 8192
 """Parts that are divided at a time: some 50 MB."""
@@ -82,11 +86,21 @@ def edge_entries(imap: IndexMap, rule: Rule, tile: Tile, shifts: Array, lost: Ar
     Shares are of the part of the pixel that lies inside.
     """
     column, row, top, height = np.unique(lost, axis=0).T
-    pieces = _pieces(imap, rule, top, height, column)
-    list_pieces: Any = piece_cells
-    number, cell, area, whole = list_pieces(*pieces[:3], shifts, tile, rule.sign)
-    pixel = pieces.pixel[number]
-    total = np.bincount(pieces.pixel, whole, minlength=row.size)
+    list_cells: Any = piece_cells
+    total, found, divided = np.zeros(row.size), [], []
+    for k in range(0, row.size, OUTLINES):
+        some = np.arange(k, min(k + OUTLINES, row.size))
+        whole, u, v = exact_outlines(imap, rule, top[some], height[some], column[some])
+        one, cell, area, true = list_cells(u, v, np.full(len(u), u.shape[1]), shifts, tile, rule.sign)
+        total[some[whole]] = true
+        found.append((some[whole][one], cell, area))
+        divided.append(some[~whole])
+    rest = np.concatenate(divided)
+    pieces = _pieces(imap, rule, top[rest], height[rest], column[rest])
+    one, cell, area, true = list_cells(*pieces[:3], shifts, tile, rule.sign)
+    total += np.bincount(rest[pieces.pixel], true, minlength=row.size)
+    found.append((rest[pieces.pixel[one]], cell, area))
+    pixel, cell, area = (np.concatenate([part[i] for part in found]) for i in range(3))
     share = height[pixel] * area / total[pixel]
     return Entries(row[pixel].astype(np.int64), column[pixel].astype(np.int64), cell, area, share)
 
@@ -135,7 +149,7 @@ def _divided(imap: IndexMap, rule: Rule, whole: _Parts, level: int) -> tuple[lis
         if clip:
             u, v, points = _clipped(imap, r, c, u, v, inside[which])
         u = u[:, :1] + shorter_way(u - u[:, :1], imap.period)
-        area, wide = rule.sign * _areas(u, v), np.ptp(u, axis=1)
+        area, wide = rule.sign * areas_of(u, v), np.ptp(u, axis=1)
         share = (every.height * every.width)[which]
         # A part across a gap between lobes, or across the cut of a cone, is not turned over, and may be smaller than a
         # pixel: a thin strip from one side to the other.
@@ -155,12 +169,6 @@ def _quads(a: Array) -> Array:
     """Corners (clockwise from top left) of the parts of divided pixels."""
     corners = np.stack([a[:, :-1, :-1], a[:, :-1, 1:], a[:, 1:, 1:], a[:, 1:, :-1]], axis=-1)
     return corners.reshape(-1, 4)
-
-
-def _areas(u: Array, v: Array) -> Array:
-    """Signed areas of polygons (last points may be repeated)."""
-    du, dv = u - u[:, :1], v - v[:, :1]
-    return np.asarray(0.5 * (du[:, :-1] * dv[:, 1:] - du[:, 1:] * dv[:, :-1]).sum(axis=1))
 
 
 def _clipped(
@@ -198,7 +206,8 @@ def piece_cells(u, v, points, shifts, tile, sign):
     width = tw + 2 * RING
     cells = (tile.r1 - tile.r0) * tw
     found, areas = np.empty(cells, dtype=np.int64), np.empty(cells)
-    sweep, work, moved = np.empty((2, 64)), np.empty((6, 64)), np.empty(8)
+    most = u.shape[1]
+    sweep, work, moved = np.empty((2, 64)), np.empty((6, 2 * most + 48)), np.empty(most)
     piece, cell, area = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64), np.empty(size)
     whole = np.empty(points.size)
     for n in range(points.size):

@@ -17,6 +17,13 @@ SLIVER = 1e-9
 # Distance of Gauss's outer points from the middle of a cell.
 GAUSS = 0.5 * 0.6**0.5
 
+# Side of a pixel: distance from the curve, relative to its length, above which its neighbours do not tell it.
+UNSURE = 1e-4
+
+# Greatest error of a cubic through four points between the middle ones, relative to the fourth difference; of a
+# parabola through three, relative to the third.
+OF_FOURTH, OF_THIRD = 3.0 / 128.0, 1.0 / 16.0
+
 
 @kernel
 def bend(a, b, c, d, a_ok, d_ok):
@@ -43,6 +50,34 @@ def inner_bend(a, b, c, d, a_ok, d_ok):
     more = 3.0 * (far - near)
     first = near - more / 3.0
     return 2.0 * (first - more), 2.0 * (first + 2.0 * more)
+
+
+@kernel
+def unsure(ua, ub, uc, ud, va, vb, vc, vd):
+    """True where the corners before and after the edge b-c may not tell how it bends.
+
+    The next difference is estimated from how they shrink from order to order (where that is from the first to the third
+    faster than from the second: it has a turning point)."""
+    length2 = (uc - ub) ** 2 + (vc - vb) ** 2
+    if length2 == 0.0:
+        return False
+    a_ok = (ua - ub) ** 2 + (va - vb) ** 2 <= 16.0 * length2
+    d_ok = (ud - uc) ** 2 + (vd - vc) ** 2 <= 16.0 * length2
+    left, right = (ua - 2.0 * ub + uc, va - 2.0 * vb + vc), (ub - 2.0 * uc + ud, vb - 2.0 * vc + vd)
+    if a_ok and d_ok:
+        third2 = (right[0] - left[0]) ** 2 + (right[1] - left[1]) ** 2
+        second2 = 0.25 * ((left[0] + right[0]) ** 2 + (left[1] + right[1]) ** 2)
+        shrink2 = np.sqrt(third2 / length2)
+        if third2 < shrink2 * second2:
+            shrink2 = third2 / second2
+        error2 = OF_FOURTH**2 * third2 * shrink2
+    elif a_ok or d_ok:
+        one = left if a_ok else right
+        second2 = one[0] ** 2 + one[1] ** 2
+        error2 = OF_THIRD**2 * second2 * second2 / length2
+    else:
+        return True
+    return error2 > UNSURE**2 * length2
 
 
 @kernel
@@ -73,7 +108,7 @@ def edge(u, v, m, n, ua, ub, uc, ud, va, vb, vc, vd, inner, forward):
 def outline(u0, v0, u1, v1, u2, v2, u3, v3, x, n, inner, period, shift, out_u, out_v):
     """Outline of the pixel between lines 1 and 2, columns x and x + 1 (of rows of corners); lines 0 and
     3 are their neighbours, or lie between them at thirds (`inner`). Returns the number of points, 0 where a corner is
-    not finite or the pixel goes round a pole."""
+    not finite, the pixel goes round a pole, or its neighbours do not tell how its sides bend."""
     bu, bv = u1[x + 1], v1[x + 1]
     cu, cv = bu + wrap(u1[x + 2] - bu, period), v1[x + 2]
     du, dv = cu + wrap(u2[x + 2] - cu, period), v2[x + 2]
@@ -87,16 +122,22 @@ def outline(u0, v0, u1, v1, u2, v2, u3, v3, x, n, inner, period, shift, out_u, o
         out_u[0], out_u[1], out_u[2], out_u[3] = bu, cu, du, eu
         out_v[0], out_v[1], out_v[2], out_v[3] = bv, cv, dv, ev
         return 4
-    m = 0
-    # top, right, bottom, left
-    a, d = bu + wrap(u1[x] + shift - bu, period), cu + wrap(u1[x + 3] + shift - cu, period)
-    m = edge(out_u, out_v, m, n, a, bu, cu, d, v1[x], bv, cv, v1[x + 3], False, True)
-    a, d = cu + wrap(u0[x + 2] + shift - cu, period), du + wrap(u3[x + 2] + shift - du, period)
-    m = edge(out_u, out_v, m, n, a, cu, du, d, v0[x + 2], cv, dv, v3[x + 2], inner, True)
-    a, d = eu + wrap(u2[x] + shift - eu, period), du + wrap(u2[x + 3] + shift - du, period)
-    m = edge(out_u, out_v, m, n, a, eu, du, d, v2[x], ev, dv, v2[x + 3], False, False)
-    a, d = bu + wrap(u0[x + 1] + shift - bu, period), eu + wrap(u3[x + 1] + shift - eu, period)
-    m = edge(out_u, out_v, m, n, a, bu, eu, d, v0[x + 1], bv, ev, v3[x + 1], inner, False)
+    # Before and after the ends of each side.
+    top_a, top_d = bu + wrap(u1[x] + shift - bu, period), cu + wrap(u1[x + 3] + shift - cu, period)
+    right_a, right_d = cu + wrap(u0[x + 2] + shift - cu, period), du + wrap(u3[x + 2] + shift - du, period)
+    low_a, low_d = eu + wrap(u2[x] + shift - eu, period), du + wrap(u2[x + 3] + shift - du, period)
+    left_a, left_d = bu + wrap(u0[x + 1] + shift - bu, period), eu + wrap(u3[x + 1] + shift - eu, period)
+    if not inner and (
+        unsure(top_a, bu, cu, top_d, v1[x], bv, cv, v1[x + 3])
+        or unsure(right_a, cu, du, right_d, v0[x + 2], cv, dv, v3[x + 2])
+        or unsure(low_a, eu, du, low_d, v2[x], ev, dv, v2[x + 3])
+        or unsure(left_a, bu, eu, left_d, v0[x + 1], bv, ev, v3[x + 1])
+    ):
+        return 0
+    m = edge(out_u, out_v, 0, n, top_a, bu, cu, top_d, v1[x], bv, cv, v1[x + 3], False, True)
+    m = edge(out_u, out_v, m, n, right_a, cu, du, right_d, v0[x + 2], cv, dv, v3[x + 2], inner, True)
+    m = edge(out_u, out_v, m, n, low_a, eu, du, low_d, v2[x], ev, dv, v2[x + 3], False, False)
+    m = edge(out_u, out_v, m, n, left_a, bu, eu, left_d, v0[x + 1], bv, ev, v3[x + 1], inner, False)
     return m
 
 

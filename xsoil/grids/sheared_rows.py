@@ -35,6 +35,9 @@ from xsoil.grids.sheared_polygons import density_at, outline, pixel_cells, signe
 from xsoil.grids.sheared_types import PITCH, grown
 from xsoil.jit import kernel
 
+# Bulge of the edges of a whole pixel, relative to its area, up to which parabolas are good enough.
+MUCH = 0.01
+
 
 @kernel
 def weigh(s, n, top, bottom, tile):
@@ -51,7 +54,8 @@ def weigh(s, n, top, bottom, tile):
 
 @kernel
 def bulge_out(s, n, top, sign):
-    """Add the bulge of their edges to the areas of whole pixels, where all neighbours are known."""
+    """Add the bulge of their edges to the areas of whole pixels; leave those that bulge much, or lack a neighbour, to
+    the general way."""
     u, v, whole, weight, key = s.u, s.v, s.whole, s.weight, s.key
     i0, i1, i2, i3 = (top + 3) % 4, top % 4, (top + 1) % 4, (top + 2) % 4
     for x in range(n):
@@ -67,9 +71,12 @@ def bulge_out(s, n, top, sign):
         more = tu * (cv - bv) - tv * (cu - bu) + ru * (dv - cv) - rv * (du - cu)
         more += wu * (ev - dv) - wv * (eu - du) + lu * (bv - ev) - lv * (bu - eu)
         more *= sign / 24.0
-        if abs(more) < 0.1 * whole[x]:
+        if abs(more) < MUCH * whole[x]:
             whole[x] += more
             weight[x] = whole[x]
+        else:
+            key[x] += 4
+            weight[x] = 0.0
 
 
 @kernel
