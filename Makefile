@@ -28,7 +28,7 @@ SHARED = -n $(JOBS) --dist worksteal
 help:
 	@echo "make demo         soil map to soil moisture on a synthetic continent, written to demo-output/"
 	@echo "make test         the tests"
-	@echo "make test-long    ... and the long ones: an hour; fuzzing with 5,000 examples a verb (XSOIL_FUZZ=200: 200)"
+	@echo "make test-long    ... and the long ones: 1 to 3 hours; fuzzing with 5,000 examples a verb (XSOIL_FUZZ=200: 200)"
 	@echo "make lint         ruff and mypy"
 	@echo "make docs         the documentation, in docs/_build/html"
 	@echo "make bench        the benchmarks of docs/benchmarks.md"
@@ -41,7 +41,7 @@ demo: $(VENV)/installed-plot
 test: $(VENV)/installed-dev
 	@$(FRESH_CACHE) $(BIN)/python -m pytest -q $(SHARED) -m "not long"
 
-# About an hour on two cores, most of it fuzzing (docs/faults.md); XSOIL_FUZZ=200 draws 200 examples a verb in
+# One hour on two cores, nearly three where they are shared, most of it fuzzing (docs/faults.md); XSOIL_FUZZ=200 draws 200 examples a verb in
 # place of 5,000.
 test-long: $(VENV)/installed-dev
 	@$(FRESH_CACHE) $(BIN)/python -m pytest -q $(SHARED)
