@@ -41,8 +41,8 @@ demo: $(VENV)/installed-plot
 test: $(VENV)/installed-dev
 	@$(FRESH_CACHE) $(BIN)/python -m pytest -q $(SHARED) -m "not long"
 
-# One hour on two cores, nearly three where they are shared, most of it fuzzing (docs/faults.md); XSOIL_FUZZ=200 draws 200 examples a verb in
-# place of 5,000.
+# An hour on two cores, nearly three where they are shared, most of it fuzzing (docs/faults.md); XSOIL_FUZZ=200 draws
+# 200 examples a verb in place of 5,000.
 test-long: $(VENV)/installed-dev
 	@$(FRESH_CACHE) $(BIN)/python -m pytest -q $(SHARED)
 

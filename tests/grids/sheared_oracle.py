@@ -1,4 +1,4 @@
-"""Grids to test sheared overlaps on, and their overlaps as polygons with densified edges."""
+"""Grids to test sheared overlaps on; their overlaps as polygons with densified edges, or from sampled places."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pyproj import Transformer
 from xsoil.grids.sheared import ShearedOverlap
 
 SINU = "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +type=crs"
+HOMOLOSINE = "ESRI:54052"
 
 
 def reduced(source, target, values, how="mean"):
@@ -73,3 +74,27 @@ def oracle(source, target, work="target", per_edge=48):
     c, p = shapely.STRtree(pixels).query(cells, predicate="intersects")
     weights[c, p] = shapely.area(shapely.intersection(cells[c], pixels[p]))
     return weights, shapely.area(pixels), shapely.area(cells)
+
+
+def homolosine(shape: tuple[int, int]) -> GeoBox:
+    return grid(HOMOLOSINE, -20037508, 20037508, -8683259, 8683259, shape)
+
+
+def sampled(source: GeoBox, target: GeoBox, values: np.ndarray, n: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    """Means of the nearest pixels of n x n places in each cell, and the shares of those that have one."""
+    t = (np.arange(n) + 0.5) / n
+    rows, columns = target.shape
+    column, row = np.meshgrid((np.arange(columns)[:, None] + t).ravel(), (np.arange(rows)[:, None] + t).ravel())
+    a = target.affine
+    x, y = a.a * column + a.c, a.e * row + a.f
+    to = Transformer.from_crs(target.crs, source.crs, always_xy=True)
+    px, py = (np.asarray(p) for p in to.transform(x, y))
+    b = ~source.affine
+    c, r = b.a * px + b.c, b.e * py + b.f
+    known = np.isfinite(c + r) & (c >= 0) & (c < source.shape[1]) & (r >= 0) & (r < source.shape[0])
+    near = np.zeros(known.shape)
+    near[known] = values[r[known].astype(int), c[known].astype(int)]
+    blocks = (rows, n, columns, n)
+    share = known.reshape(blocks).mean(axis=(1, 3))
+    with np.errstate(invalid="ignore"):
+        return near.reshape(blocks).sum(axis=(1, 3)) / known.reshape(blocks).sum(axis=(1, 3)), share

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sheared_oracle import grid
-from test_sheared_split import homolosine, sampled
+from sheared_oracle import grid, homolosine, sampled
 
 from xsoil.grids.sheared import ShearedOverlap
 

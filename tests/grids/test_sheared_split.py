@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from odc.geo.geobox import GeoBox
-from pyproj import Transformer
-from sheared_oracle import cylinder, degrees, grid
+from sheared_oracle import HOMOLOSINE, cylinder, degrees, grid, homolosine, sampled
 
 from xsoil.grids.overlap import overlap_of
 from xsoil.grids.sheared import ShearedOverlap
 from xsoil.grids.sheared_split import LARGEST_METRES, SplitOverlap, sheared_overlap
 
 ALL = slice(None)
-HOMOLOSINE = "ESRI:54052"
-
-
-def homolosine(shape: tuple[int, int]) -> GeoBox:
-    return grid(HOMOLOSINE, -20037508, 20037508, -8683259, 8683259, shape)
-
 
 # fmt: off
 POLAR = grid("EPSG:6931", -3e6, 3e6, -3e6, 3e6, (30, 30))
@@ -34,26 +26,6 @@ CASES = {
     "homolosine of 2000 km to Africa": (homolosine((9, 20)), AFRICA),
 }
 # fmt: on
-
-
-def sampled(source: GeoBox, target: GeoBox, values: np.ndarray, n: int = 24) -> tuple[np.ndarray, np.ndarray]:
-    """Means of the nearest pixels of n x n places in each cell, and the shares of those that have one."""
-    t = (np.arange(n) + 0.5) / n
-    rows, columns = target.shape
-    column, row = np.meshgrid((np.arange(columns)[:, None] + t).ravel(), (np.arange(rows)[:, None] + t).ravel())
-    a = target.affine
-    x, y = a.a * column + a.c, a.e * row + a.f
-    to = Transformer.from_crs(target.crs, source.crs, always_xy=True)
-    px, py = (np.asarray(p) for p in to.transform(x, y))
-    b = ~source.affine
-    c, r = b.a * px + b.c, b.e * py + b.f
-    known = np.isfinite(c + r) & (c >= 0) & (c < source.shape[1]) & (r >= 0) & (r < source.shape[0])
-    near = np.zeros(known.shape)
-    near[known] = values[r[known].astype(int), c[known].astype(int)]
-    blocks = (rows, n, columns, n)
-    share = known.reshape(blocks).mean(axis=(1, 3))
-    with np.errstate(invalid="ignore"):
-        return near.reshape(blocks).sum(axis=(1, 3)) / known.reshape(blocks).sum(axis=(1, 3)), share
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -53,6 +53,14 @@ def inner_bend(a, b, c, d, a_ok, d_ok):
 
 
 @kernel
+def neighbours(ua, ub, uc, ud, va, vb, vc, vd):
+    """Whether a and d are neighbours of the edge b-c: points that are not finite, or lie across a jump (in another
+    lobe), are not."""
+    long2 = 16.0 * ((uc - ub) ** 2 + (vc - vb) ** 2)
+    return (ua - ub) ** 2 + (va - vb) ** 2 <= long2, (ud - uc) ** 2 + (vd - vc) ** 2 <= long2
+
+
+@kernel
 def unsure(ua, ub, uc, ud, va, vb, vc, vd):
     """True where the corners before and after the edge b-c may not tell how it bends.
 
@@ -61,8 +69,7 @@ def unsure(ua, ub, uc, ud, va, vb, vc, vd):
     length2 = (uc - ub) ** 2 + (vc - vb) ** 2
     if length2 == 0.0:
         return False
-    a_ok = (ua - ub) ** 2 + (va - vb) ** 2 <= 16.0 * length2
-    d_ok = (ud - uc) ** 2 + (vd - vc) ** 2 <= 16.0 * length2
+    a_ok, d_ok = neighbours(ua, ub, uc, ud, va, vb, vc, vd)
     left, right = (ua - 2.0 * ub + uc, va - 2.0 * vb + vc), (ub - 2.0 * uc + ud, vb - 2.0 * vc + vd)
     if a_ok and d_ok:
         third2 = (right[0] - left[0]) ** 2 + (right[1] - left[1]) ** 2
@@ -87,10 +94,7 @@ def edge(u, v, m, n, ua, ub, uc, ud, va, vb, vc, vd, inner, forward):
     if n == 1:
         u[m], v[m] = (ub, vb) if forward else (uc, vc)
         return m + 1
-    # Points that are not finite, or jumps (the neighbour lies in another lobe), are not neighbours.
-    long2 = 16.0 * ((uc - ub) ** 2 + (vc - vb) ** 2)
-    a_ok = (ua - ub) ** 2 + (va - vb) ** 2 <= long2
-    d_ok = (ud - uc) ** 2 + (vd - vc) ** 2 <= long2
+    a_ok, d_ok = neighbours(ua, ub, uc, ud, va, vb, vc, vd)
     if inner:
         (lu, ru), (lv, rv) = inner_bend(ua, ub, uc, ud, a_ok, d_ok), inner_bend(va, vb, vc, vd, a_ok, d_ok)
     else:
