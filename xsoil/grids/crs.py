@@ -111,6 +111,7 @@ def working_crs(target: GeoBox) -> str:
     x, y = to_world(target.affine, np.array(columns / 2), np.array(rows / 2))
     lon, lat = transformer(text, "EPSG:4326").transform(float(x), float(y))
     if np.isfinite(lat) and abs(lat) > 80:
+        lat = min(max(lat, -90.0), 90.0)  # the middle of a target may lie beyond the pole
         return f"+proj=laea +lat_0={lat:.6f} +lon_0={lon:.6f} +datum=WGS84 +units=m +type=crs"
     return EASE_GLOBAL
 

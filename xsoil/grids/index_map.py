@@ -135,6 +135,13 @@ class IndexMap:
         c, r = _apply(_inverse(self._source), px, py)
         return np.asarray(c), np.asarray(r)
 
+    def places(self, column: Array, row: Array) -> tuple[Array, Array]:
+        """Longitudes and latitudes [radians] of positions in the source."""
+        x, y = _apply(self._source, np.asarray(column, dtype=float), np.asarray(row, dtype=float))
+        lon, lat = self._degrees(self.source_crs, x, y)
+        radians = crs_of(self._geodetic).axis_info[0].unit_conversion_factor  # some countries' maps are based on grads
+        return lon * radians, lat * radians
+
     @property
     def source_period(self) -> float:
         """Columns of the source after which it repeats (geographic sources), or 0."""

@@ -133,7 +133,7 @@ class ShearedOverlap:
         combine = np.add if not extreme else np.minimum if how == "min" else np.maximum
 
         # What lies far from the tile, perhaps where the projection is torn, need not be drawn.
-        window = None if self._level else self._windows.part(rows, cols, origin, work.shape[1:], search=False)
+        window = None if self._level else self._windows.part(rows, cols, origin, work.shape[1:])
         corner = (window[0].start, window[1].start) if window is not None else origin
 
         def run(group: Group, layer: NDArray[Any], scratch: Any) -> tuple[slice, NDArray[Any], Array]:
@@ -183,7 +183,7 @@ class ShearedOverlap:
         if self._level:
             pointer, pixels, areas = list_level(self._map, origin, shape, tile)
         else:
-            part = self._windows.part(rows, cols, origin, shape, search=False)
+            part = self._windows.part(rows, cols, origin, shape)
             groups = self._groups.all(part, tile) if part is not None else iter(())
             found = overlaps_of(groups, origin, shape, tile, self._rule, self._torn, self._map)
             pointer, pixels, areas = cell_lists(found, shape, tile)
@@ -272,7 +272,8 @@ class ShearedOverlap:
 
     def _fraction(self, area: Array, tile: Tile) -> Array:
         """Valid fractions of the cells of a tile."""
-        fraction = area / self._areas(tile)
+        areas = self._areas(tile)  # 0 beyond a pole
+        fraction = np.divide(area, areas, out=np.zeros(area.shape), where=np.broadcast_to(areas > 0.0, area.shape))
         fraction[fraction >= 1.0 - FULL] = 1.0
         return fraction
 

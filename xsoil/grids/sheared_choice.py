@@ -80,11 +80,11 @@ class Choice(NamedTuple):
 def choice_of(imap: IndexMap) -> Choice:
     """Judge the map between two grids."""
     columns, rows = _samples(imap)
-    strides = [h for h in STRIDES if h * imap.source_metres <= FARTHEST or h == STRIDES[-1]]
-    judged = next(filter(lambda shapes: shapes.area.size, (_shapes(imap, columns, rows, h) for h in strides)), ONES)
-    # A pole or a kink among the samples must not slow all the rest, nor pixels across a tear seem to be whole.
-    bulge, bending, tapering, most, longest = (min(float(a.max()), 8.0 * float(np.median(a))) for a in judged)
-    size = float(np.sqrt(np.median(judged.area)))
+    judged = _judged(imap, columns, rows)
+    bulge, bending, tapering, _, longest = (_most(a) for a in judged)
+    size, reach = float(np.sqrt(np.median(judged.area))), 2.0 * longest + 2.0
+    # Within a few cells at a pole pixels of degrees seem to be slivers, but reach far out, and others lie around them.
+    areas = _judged(imap, *_samples(imap, reach)).area
     relax = 1.0 / np.sqrt(min(max(size, 1e-4), 1.0))
     tolerance, node_tolerance = EDGE_TOLERANCE * relax, NODE_TOLERANCE * relax
     # (Positions are whole quanta: so much of the taper may be rounding.)
@@ -94,13 +94,30 @@ def choice_of(imap: IndexMap) -> Choice:
         sag=2.0 * bending + 1e-8,
         tolerance=tolerance,
         sign=imap.sign,
-        largest=LARGEST_OF_LOBES * size**2 if imap.interrupted else 8.0 * most,
+        largest=LARGEST_OF_LOBES * float(np.median(areas)) if imap.interrupted else 8.0 * _most(areas),
         closed=bulge <= bounds[0] and tapering <= bounds[1],
-        reach=2.0 * longest + 2.0,
-        torn=int(min(np.ceil(2.0 * longest + 2.0), 2**20)),
+        reach=reach,
+        torn=int(min(np.ceil(reach), 2**20)),
         step=next((n for n in corners.STEPS if _smooth(imap, columns, rows, n, node_tolerance)), corners.STEPS[-1]),
         node_tolerance=node_tolerance,
     )
+
+
+def _most(values: Array) -> float:
+    """The largest, but for poles and kinks: they must not slow all the rest, nor pixels across a tear seem whole."""
+    return min(float(values.max()), 8.0 * float(np.median(values)))
+
+
+def _judged(imap: IndexMap, columns: Array, rows: Array) -> Shapes:
+    """Of the pixels at these positions, from the farthest other positions that tell their shapes; of those further
+    inside of the source where none do (a hundredth of a pixel from a pole)."""
+    strides = [h for h in STRIDES if h * imap.source_metres <= FARTHEST or h == STRIDES[-1]]
+    (ny, nx), far = imap.source_shape, 0.5 + strides[0]
+    inner_columns, inner_rows = (
+        np.clip(at, min(far, n / 2), max(n - far, n / 2)) for at, n in ((columns, nx), (rows, ny))
+    )
+    tries = (_shapes(imap, c, r, h) for c, r in ((columns, rows), (inner_columns, inner_rows)) for h in strides)
+    return next(filter(lambda shapes: shapes.area.size, tries), ONES)
 
 
 def _shapes(imap: IndexMap, columns: Array, rows: Array, stride: float) -> Shapes:
@@ -145,12 +162,13 @@ def _smooth(imap: IndexMap, columns: Array, rows: Array, step: int, tolerance: f
     return error.size > 0 and bool(np.mean(error <= tolerance) >= 0.75)
 
 
-def _samples(imap: IndexMap) -> tuple[Array, Array]:
-    """Source positions to judge the map by: where both grids overlap, else all over the source."""
+def _samples(imap: IndexMap, around: float = 0.0) -> tuple[Array, Array]:
+    """Source positions to judge the map by: where both grids overlap (the target with so many cells around it), else
+    all over the source."""
     nr, nc = imap.target_shape
     ny, nx = imap.source_shape
     t = (np.arange(16) + 0.5) / 16
-    u, v = np.meshgrid(t * nc, t * nr)
+    u, v = np.meshgrid(t * (nc + 2.0 * around) - around, t * (nr + 2.0 * around) - around)
     column, row = imap.inverse(u, v)
     if imap.source_period:
         column = column - imap.source_period * np.floor(column / imap.source_period)

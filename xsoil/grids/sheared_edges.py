@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xsoil.grids.caps import source_caps, tile_cap
 from xsoil.grids.crs import shorter_way
 from xsoil.grids.index_map import Array, IndexMap
 from xsoil.grids.sheared_lines import RING
@@ -39,6 +40,9 @@ which it is taken to lie beyond a fold of the projection, and not across a jump.
 
 OUTLINES = 2048
 """Pixels that are drawn by exact places at a time: some 30 MB."""
+
+SEEN = np.linspace(0.0, 1.0, 5)
+"""Places each way in a pixel that tell where on the Earth it lies."""
 
 TOGETHER = 8192
 """Parts that are divided at a time: some 50 MB."""
@@ -85,7 +89,10 @@ def edge_entries(imap: IndexMap, rule: Rule, tile: Tile, shifts: Array, lost: Ar
     `lost` (n, 4) holds their columns, rows, tops and heights (less than 1 where a kink cuts them too).
     Shares are of the part of the pixel that lies inside.
     """
-    column, row, top, height = np.unique(lost, axis=0).T
+    column, row, top, height = _near(imap, tile, np.unique(lost, axis=0)).T
+    if not row.size:
+        none, nothing = np.empty(0, np.int64), np.empty(0)
+        return Entries(none, none, none, nothing, nothing)
     list_cells: Any = piece_cells
     total, found, divided = np.zeros(row.size), [], []
     for k in range(0, row.size, OUTLINES):
@@ -103,6 +110,17 @@ def edge_entries(imap: IndexMap, rule: Rule, tile: Tile, shifts: Array, lost: Ar
     pixel, cell, area = (np.concatenate([part[i] for part in found]) for i in range(3))
     share = height[pixel] * area / total[pixel]
     return Entries(row[pixel].astype(np.int64), column[pixel].astype(np.int64), cell, area, share)
+
+
+def _near(imap: IndexMap, tile: Tile, lost: Array) -> Array:
+    """Those that do not lie apart from the tile on the Earth: near a pole, or a place at infinity, they are few."""
+    c, t = np.meshgrid(SEEN, SEEN)
+    cap = tile_cap(imap, tile.r0, tile.r1, tile.c0, tile.c1)
+    kept = [lost[:0]]
+    for k in range(0, len(lost), OUTLINES):
+        column, _, top, height = (a[:, None, None] for a in lost[k : k + OUTLINES].T)
+        kept.append(lost[k : k + OUTLINES][~source_caps(imap, column + c, top + height * t).apart(cap)])
+    return np.concatenate(kept)
 
 
 def _pieces(imap: IndexMap, rule: Rule, top: Array, height: Array, left: Array) -> Pieces:

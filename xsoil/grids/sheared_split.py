@@ -108,15 +108,18 @@ class SplitOverlap(ShearedOverlap):
         n, values = self.parts, checked_values(values)
         corner, size = (origin[0] * n, origin[1] * n), (values.shape[1] * n, values.shape[2] * n)
         # Searched for also where that costs a second: parts at the ends of lobes, far from the tile, cost more.
-        needed = self._windows.part(rows, cols, corner, size) or tuple(slice(at, at + 1) for at in corner)
+        none = slice(corner[0], corner[0] + 1), slice(corner[1], corner[1] + 1)
+        needed = self._windows.part(rows, cols, corner, size) or none
         y, x = (self._whole(along) for along in needed)
         values = values[:, y.start - origin[0] : y.stop - origin[0], x.start - origin[1] : x.stop - origin[1]]
-        shares = self._shares(y, x) if shared else None
+        # The parts around them are left out: at a pole they may be a hundred times as large.
+        inner = tuple(slice(a.start - b.start * n, a.stop - b.start * n) for a, b in zip(needed, (y, x), strict=True))
+        shares = self._shares(y, x)[inner] if shared else None
         layers = max(1, PART_VALUES // (math.prod(values.shape[1:]) * n * n))
         found = []
         for k in range(0, max(len(values), 1), layers):
-            parts = np.repeat(np.repeat(values[k : k + layers], n, axis=1), n, axis=2)
-            found.append(statistic(parts if shares is None else parts * shares, (y.start * n, x.start * n)))
+            parts = np.repeat(np.repeat(values[k : k + layers], n, axis=1), n, axis=2)[:, *inner]
+            found.append(statistic(parts if shares is None else parts * shares, (needed[0].start, needed[1].start)))
         result, fraction = (np.concatenate(some) for some in zip(*found, strict=True))
         return result, fraction
 

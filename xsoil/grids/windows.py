@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from xsoil.grids.caps import Caps, source_caps, tile_cap
 from xsoil.grids.index_map import Array, IndexMap
 
 Integers = NDArray[np.int64]
@@ -31,21 +32,18 @@ class Windows:
         self._map = imap
         self._seen: dict[int, tuple[Integers, Array]] = {}
 
-    def window(self, rows: slice, cols: slice, search: bool = True) -> tuple[slice, slice] | None:
-        """Window of one tile; None where no pixel overlaps it.
-
-        All of the source where the window would have to be looked for among its blocks, and `search` is False.
-        """
+    def window(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
+        """Window of one tile; None where no pixel overlaps it."""
         nr, nc = self._map.target_shape
         r0, r1, _ = rows.indices(nr)
         c0, c1, _ = cols.indices(nc)
-        return _slices(self._find(*(np.array([edge]) for edge in (r0, r1, c0, c1)), search=search)[0])
+        return _slices(self._find(*(np.array([edge]) for edge in (r0, r1, c0, c1)))[0])
 
     def part(
-        self, rows: slice, cols: slice, origin: tuple[int, int], shape: Sequence[int], search: bool = True
+        self, rows: slice, cols: slice, origin: tuple[int, int], shape: Sequence[int]
     ) -> tuple[slice, slice] | None:
         """What of a source window at `origin` of that `shape` lies in the window of a tile; None if nothing does."""
-        window = self.window(rows, cols, search)
+        window = self.window(rows, cols)
         if window is None:
             return None
         y, x = (slice(max(w.start, first), min(w.stop, first + size)) for w, first, size in zip(window, origin, shape))
@@ -59,13 +57,10 @@ class Windows:
             found[some] = self._find(r0[some], r1[some], c0[some], c1[some])
         return found
 
-    def _find(self, r0: Integers, r1: Integers, c0: Integers, c1: Integers, *, search: bool = True) -> Integers:
+    def _find(self, r0: Integers, r1: Integers, c0: Integers, c1: Integers) -> Integers:
         smooth, boxes = self._images(r0, r1, c0, c1)
         out = np.zeros((len(smooth), 4), np.int64)
         out[smooth] = self._clip(*boxes)
-        if not search:
-            out[~smooth, 1::2] = self._map.source_shape
-            return out
         for n in np.flatnonzero(~smooth).tolist():
             out[n] = self._from_blocks(int(r0[n]), int(r1[n]), int(c0[n]), int(c1[n]))
         return out
@@ -112,6 +107,9 @@ class Windows:
         """Union of the source blocks whose forward image touches the tile."""
         edges_y, edges_x, boxes = self._blocks
         i, j = np.nonzero(self._touches(boxes, r0, r1, c0, c1))
+        cap = tile_cap(self._map, r0, r1, c0, c1)
+        near = ~self._caps(edges_y[i], edges_y[i + 1], edges_x[j], edges_x[j + 1]).apart(cap)
+        i, j = i[near], j[near]
         if i.size == 0:
             return 0, 0, 0, 0
         y0, y1, x0, x1 = edges_y[i], edges_y[i + 1], edges_x[j], edges_x[j + 1]
@@ -164,13 +162,14 @@ class Windows:
         boxes = self._boxes(edges_y[i.ravel()], edges_y[i.ravel() + 1], edges_x[j.ravel()], edges_x[j.ravel() + 1])
         return edges_y, edges_x, tuple(box.reshape(i.shape) for box in boxes)
 
+    def _caps(self, y0: Integers, y1: Integers, x0: Integers, x1: Integers) -> Caps:
+        """Around source blocks, on the Earth."""
+        return source_caps(self._map, *_lattice(y0, y1, x0, x1))
+
     def _boxes(self, y0: Integers, y1: Integers, x0: Integers, x1: Integers) -> tuple[Array, ...]:
         """Low u, high u, low v, high v of the images of source blocks, with margins."""
-        t = np.linspace(0.0, 1.0, _PER + 1)
-        y = y0[:, None] + (y1 - y0)[:, None] * t
-        x = x0[:, None] + (x1 - x0)[:, None] * t
         shape = (y0.size, _PER + 1, _PER + 1)
-        u, v = self._map.forward(np.broadcast_to(x[:, None, :], shape), np.broadcast_to(y[:, :, None], shape))
+        u, v = self._map.forward(*_lattice(y0, y1, x0, x1))
         u, v = u.reshape(y0.size, -1), v.reshape(y0.size, -1)
         period = self._map.period
         boxes: list[Array] = []
@@ -189,6 +188,14 @@ class Windows:
                 partly = np.where(np.isfinite(values).all(axis=1), 0.0, high - low)
                 boxes += [low - bend - partly - 1.0, high + bend + partly + 1.0]
         return tuple(boxes)
+
+
+def _lattice(y0: Integers, y1: Integers, x0: Integers, x1: Integers) -> tuple[Array, Array]:
+    """Columns and rows of places in blocks (blocks, places, places)."""
+    t = np.linspace(0.0, 1.0, _PER + 1)
+    y, x = (first[:, None] + (last - first)[:, None] * t for first, last in ((y0, y1), (x0, x1)))
+    shape = (y0.size, t.size, t.size)
+    return np.broadcast_to(x[:, None, :], shape), np.broadcast_to(y[:, :, None], shape)
 
 
 def within(cols: slice, period: int) -> list[slice]:
