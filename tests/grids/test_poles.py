@@ -88,3 +88,11 @@ def test_a_target_whose_middle_lies_beyond_the_pole(source):
     np.testing.assert_array_equal(share[0, :2], 0.0)  # not NaN: cells without area have no share of it
     np.testing.assert_allclose(share[0, 2], 1.0, atol=1e-4)
     np.testing.assert_array_equal(np.isfinite(mean), share > 0.0)
+
+
+def test_a_target_wholly_beyond_the_pole():
+    source = grid(HOMOLOSINE, -20037508, 20037508, -8683259, 8683259, (348, 801))
+    overlap = overlap_of(source, GeoBox((2, 2), Affine(1e-4, 0, 0, 0, -1e-4, 90.0002), "EPSG:4326"))
+    mean, share = overlap.reduce(np.ones((1, *source.shape)), (0, 0), ALL, ALL, "mean")
+    assert np.isnan(mean).all()
+    np.testing.assert_array_equal(share, 0.0)

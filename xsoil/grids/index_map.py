@@ -95,7 +95,9 @@ class IndexMap:
         if self.kind == "geographic":
             top, step = self._target[5], self._target[4]
             q0, q1 = self._authalic(np.clip([top, top + step * self.target_shape[0]], -90.0, 90.0))
-            self._v_scale, self._v_offset = self.target_shape[0] / (q1 - q0), q0
+            if q1 != q0:  # as they are where all of it lies beyond a pole
+                self._v_scale = self.target_shape[0] / (q1 - q0)
+            self._v_offset = q0
         self.turn = self._full_turn(crs) if upright else (0.0, 0.0)
         self.period = self.turn[1] - self.turn[0]
         self._geodetic = geodetic_of(self.source_crs)
