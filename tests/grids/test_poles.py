@@ -96,3 +96,15 @@ def test_a_target_wholly_beyond_the_pole():
     mean, share = overlap.reduce(np.ones((1, *source.shape)), (0, 0), ALL, ALL, "mean")
     assert np.isnan(mean).all()
     np.testing.assert_array_equal(share, 0.0)
+
+
+def test_a_tile_that_lies_beyond_the_pole_but_for_its_end():
+    # Places of a window were lost, so that this tile had three quarters of its cell that the whole target has.
+    source = GeoBox((400, 400), Affine(500, 0, -1e5, 0, -500, 1e5), "EPSG:6931")
+    overlap = overlap_of(source, GeoBox((18, 40), Affine(0.5, 0, 0, 0, -0.5, 94), "EPSG:4326"))
+    values = np.random.default_rng(0).random((1, *source.shape))
+    for how in ("mean", "sum", "max"):
+        whole, share = overlap.reduce(values, (0, 0), ALL, ALL, how)
+        part, part_share = overlap.reduce(values, (0, 0), slice(0, 9), slice(0, 1), how)
+        np.testing.assert_array_equal(part, whole[:, :9, :1])
+        np.testing.assert_array_equal(part_share, share[:, :9, :1])
