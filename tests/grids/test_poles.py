@@ -30,7 +30,7 @@ def latitudes(source: GeoBox) -> np.ndarray:
 @pytest.mark.parametrize("cell", [0.1, 0.5, 180 / 83, 10.0])
 @pytest.mark.parametrize(("cells", "size"), [(5, 10.0), (25, 250.0), (5, 1000.0), (5, 2000.0)])
 def test_cells_within_the_first_row_have_its_value(crs, cell, cells, size):
-    # Pixels were judged by their size within the target: all others were divided to nothing, for hours.
+    # Pixels were judged by their size within the target: all others were divided to nothing, for many minutes.
     source, north = degrees(cell), crs in ("EPSG:6931", "EPSG:3413")
     overlap, values = sheared_overlap(source, at_pole(crs, cells, size)), latitudes(source)
     rows, _ = overlap.window(ALL, ALL)
